@@ -1,0 +1,32 @@
+# The two commands of a fresh clone: `make run` and `make test`. Both make a virtual environment in .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+OUT ?= runs/digits
+
+.PHONY: run test notebooks readme clean
+
+run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
+	$(BIN)/aebench run --out $(OUT)
+
+test: $(VENV)/installed-dev  ## Every test
+	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/installed-dev  ## Run the notebooks and keep their outputs
+	$(BIN)/python tools/notebooks.py
+
+readme: $(VENV)/installed-dev  ## README.md from index.ipynb
+	$(BIN)/python tools/readme.py
+
+$(VENV)/installed: settings.ini setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+$(VENV)/installed-dev: settings.ini setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _proc _docs

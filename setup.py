@@ -1,0 +1,24 @@
+"Packaging: everything that can change stands in settings.ini; this file only hands it to setuptools."
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=['='], comment_prefixes=['#'])
+parser.read(here/'settings.ini', encoding='utf-8')
+cfg = parser['DEFAULT']
+lines = lambda key: [o.strip() for o in cfg[key].splitlines() if o.strip()]
+pythons = [f'3.{minor}' for minor in range(int(cfg['min_python'].split('.')[1]), 14)]
+
+setup(
+    name=cfg['name'], version=cfg['version'], description=cfg['description'],
+    long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    author=cfg['author'], author_email=cfg['author_email'], license=cfg['license'], keywords=cfg['keywords'].split(),
+    python_requires=f">={cfg['min_python']}", packages=find_packages(include=['aebench', 'aebench.*']),
+    install_requires=lines('requirements'), extras_require={'dev': lines('dev_requirements')},
+    entry_points={'console_scripts': lines('console_scripts'), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    classifiers=['Development Status :: 4 - Beta', 'Intended Audience :: Developers', 'Intended Audience :: Science/Research',
+                 'Topic :: Scientific/Engineering :: Artificial Intelligence']
+                + [f'Programming Language :: Python :: {version}' for version in pythons],
+)

@@ -1,0 +1,141 @@
+"The command as its users meet it: results, bad input, kills."
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256']
+TIMES = ['seconds', 'images_per_second', 'peak_memory_mb', 'command', 'git_revision']
+
+def start(*words, home, **kwargs):
+    env = {**os.environ, 'AEBENCH_HOME': str(home), 'COLUMNS': '100'}
+    return subprocess.Popen([sys.executable, '-m', 'aebench.cli', *map(str, words)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+def aebench(*words, home):
+    "Exit code, stdout and stderr."
+    p = start(*words, home=home)
+    out, err = p.communicate(timeout=600)
+    return p.returncode, out, err
+
+def steady(out:Path) -> pd.DataFrame:
+    return pd.read_csv(out/'results.csv').drop(columns=TIMES)
+
+def make_folder(folder:Path, n:int=24, classes='ab'):
+    gen = np.random.default_rng(0)
+    for i in range(n):
+        path = folder/classes[i % len(classes)]/f'{i:02}.png' if classes else folder/f'{i:02}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(gen.integers(0, 256, (20, 28, 3), dtype=np.uint8)).save(path)
+    return folder
+
+@pytest.fixture(scope='module')
+def undisturbed(home, tmp_path_factory):
+    "Two methods on digits, from start to end."
+    out = tmp_path_factory.mktemp('undisturbed')
+    code, table, err = aebench(*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', out, home=home)
+    assert code == 0, err
+    return out, table, err
+
+def test_run_leaves_table_report_and_files(undisturbed):
+    out, table, err = undisturbed
+    rows = pd.read_csv(out/'results.csv')
+    assert list(rows.method) == ['original', 'baseline', 'pixel_shuffle'] and (rows.status == 'done').all()
+    assert 'Pixel Shuffle' in table and '\x1b' not in table + err and '\r' not in err
+    assert err.startswith(f'Results go to {out}') and err.rstrip().endswith(str(out))
+    assert (out/'report.html').stat().st_size > 10_000
+
+def test_second_command_trains_nothing(undisturbed, home):
+    out, table, _ = undisturbed
+    began = {p: p.stat().st_mtime_ns for p in out.glob('*/model.safetensors')}
+    code, again, _ = aebench(*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', out, home=home)
+    assert code == 0 and again == table
+    assert began == {p: p.stat().st_mtime_ns for p in out.glob('*/model.safetensors')} and len(began) == 2
+
+def test_killed_and_started_again(undisturbed, home, tmp_path):
+    "kill -9 in the middle; the same command ends with the undisturbed results."
+    words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', tmp_path]
+    p = start(*words, home=home, start_new_session=True)
+    for line in p.stderr:
+        if 'Pixel Shuffle' in line: break  # the baseline is done, an epoch of the second method as well
+    os.killpg(p.pid, signal.SIGKILL)
+    p.wait()
+    assert len(list(tmp_path.glob('*-seed*/row.json'))) == 1
+    code, _, err = aebench(*words, home=home)
+    assert code == 0, err
+    pd.testing.assert_frame_equal(steady(tmp_path), steady(undisturbed[0]))
+
+def test_same_seed_same_numbers(undisturbed, home, tmp_path):
+    for seed, equal in ((3333, True), (7, False)):
+        code, _, err = aebench(*QUICK, '--methods', 'baseline', '--seed', seed, '--out', tmp_path/str(seed), home=home)
+        assert code == 0, err
+        mse = [pd.read_csv(o/'results.csv').set_index('method').mse['baseline'] for o in (undisturbed[0], tmp_path/str(seed))]
+        assert (mse[0] == mse[1]) == equal
+
+def test_own_images_without_classes(home, tmp_path):
+    folder = make_folder(tmp_path/'my photos', classes='')
+    code, table, err = aebench('run', '--data', folder, '--methods', 'progressive_resizing', '--epochs', 1, 0, '--size', 16, '--out', tmp_path/'out', home=home)
+    assert code == 0, err
+    row = pd.read_csv(tmp_path/'out'/'results.csv').set_index('method').loc['progressive_resizing']
+    assert row.n_train + row.n_test == 24 and np.isnan(row.accuracy)
+
+def test_sigterm_stops_with_a_sentence(home, tmp_path):
+    p = start(*QUICK, '--epochs', 40, 40, '--methods', 'baseline', '--out', tmp_path, home=home)
+    for line in p.stderr:
+        if 'epoch 1/' in line: break
+    began = time.monotonic()
+    p.terminate()
+    err = p.communicate(timeout=30)[1]
+    assert p.returncode == 130 and 'the same command goes on' in err and 'Traceback' not in err and time.monotonic() - began < 5
+
+@pytest.mark.parametrize('words, code, sentence', [
+    (['run', '--data', 'NOWHERE'], 2, 'no folder'),
+    (['run', '--data', 'EMPTY'], 2, 'holds no images'),
+    (['run', '--data', 'BROKEN'], 2, 'broken.png'),
+    (['run', '--methods', 'pixelshuffle'], 2, 'Did you mean pixel_shuffle?'),
+    (['run', '--latent', '0'], 2, 'at least 1'),
+    (['run', '--size', '18'], 2, 'give --size 16 or 20'),
+    (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
+    (['run', '--device', 'mps'], 2, 'no mps device'),
+    (['run', '--weights', 'NOWHERE', '--methods', 'pretraining'], 2, 'source of weights'),
+    (['run', '--data', 'FLAT', '--weights', 'in-domain', '--methods', 'pretraining'], 2, 'has no classes'),
+    (['run', '--out', 'FILE'], 1, 'could not be written'),
+    (['report', 'EMPTY'], 2, 'holds no finished run'),
+    (['check', 'EMPTY'], 2, 'Layouts understood'),
+    (['check', 'BROKEN', '--steps', '0'], 1, 'broken.png'),
+])
+def test_bad_input(words, code, sentence, home, tmp_path):
+    "One clear sentence, the right exit code, never a traceback."
+    (tmp_path/'EMPTY').mkdir()
+    (tmp_path/'FILE').write_text('')
+    make_folder(tmp_path/'FLAT', classes='')
+    (make_folder(tmp_path/'BROKEN')/'a'/'broken.png').write_bytes(b'no image')
+    words = [str(tmp_path/w) if w.isupper() else w for w in words]
+    if words[0] == 'run' and '--out' not in words: words += ['--out', str(tmp_path/'out')]
+    got, out, err = aebench(*words, home=home)
+    assert got == code, err
+    assert sentence in out + err and 'Traceback' not in err
+
+def test_skip_unreadable(home, tmp_path):
+    folder = make_folder(tmp_path/'some')
+    (folder/'a'/'broken.png').write_bytes(b'no image')
+    code, _, err = aebench('data', folder, '--size', 16, '--skip-unreadable', home=home)
+    assert code == 0, err
+
+def test_non_finite_loss_fails_alone(home, tmp_path):
+    "A run that fails is marked with its reason; the others go on, and the command exits with 1."
+    code = ("import sys, torch, aebench.bench as b, aebench.cli as c\n"
+            "make = b.make_loss\n"
+            "b.make_loss = lambda run, *a: (lambda p, y: (p - y).mean()*float('nan')) if run.method == 'baseline' else make(run, *a)\n"
+            "sys.exit(c.main(sys.argv[1:]))")
+    words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', str(tmp_path)]
+    done = subprocess.run([sys.executable, '-c', code, *words], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
+    rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
+    assert done.returncode == 1 and 'The loss became nan' in done.stdout + done.stderr and 'Traceback' not in done.stderr
+    assert rows.status['baseline'] == 'failed' and 'The loss became nan' in rows.reason['baseline'] and rows.status['pixel_shuffle'] == 'done'

@@ -1,0 +1,59 @@
+"What stands in several places says the same, and the generated files are up to date."
+import configparser
+import json
+import re
+import subprocess
+import sys
+
+from pathlib import Path
+
+import pytest
+
+try: import tomllib
+except ModuleNotFoundError: import tomli as tomllib  # Python 3.10; nbdev brings it
+
+import aebench
+
+ROOT = Path(__file__).resolve().parent.parent
+
+@pytest.fixture
+def settings():
+    parser = configparser.ConfigParser(delimiters=['='], comment_prefixes=['#'])
+    parser.read(ROOT/'settings.ini', encoding='utf-8')
+    return parser['DEFAULT']
+
+def test_version_and_names_agree(settings):
+    project = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
+    assert aebench.__version__ == settings['version']
+    assert project['name'] == settings['name'] == settings['lib_name'] == 'aebench'
+    assert project['urls']['Repository'].endswith(f'{settings["user"]}/{settings["repo"]}')
+    assert f'## [{settings["version"]}]' in (ROOT/'CHANGELOG.md').read_text()
+
+def test_dependencies_have_a_reason(settings):
+    contributing = (ROOT/'CONTRIBUTING.md').read_text()
+    names = [re.split(r'[<>=]', line)[0].strip() for key in ('requirements', 'dev_requirements') for line in settings[key].split('\n') if line.strip()]
+    assert len(names) > 10
+    assert not [n for n in names if n not in contributing]
+
+def test_readme_is_what_index_makes():
+    done = subprocess.run([sys.executable, ROOT/'tools'/'readme.py', '--check'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+def test_modules_import_only_lower_numbered_ones():
+    "Arrows point one way."
+    order = {re.sub(r'^\d+_', '', p.stem): p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb')}
+    for module in order:
+        source = (ROOT/'aebench'/f'{module}.py').read_text()
+        imported = set(re.findall(r'from aebench\.(\w+) import', source)) | {o for line in re.findall(r'from aebench import ([\w, ]+)', source) for o in line.split(', ')}
+        assert not [o for o in imported & set(order) if order[o] >= order[module]], module
+
+def test_no_star_imports_and_no_stored_errors():
+    for path in (ROOT/'aebench').glob('*.py'): assert 'import *' not in path.read_text(), path
+    for path in [*(ROOT/'nbs').rglob('*.ipynb'), ROOT/'index.ipynb']:
+        outputs = [o for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', [])]
+        assert not [o for o in outputs if o['output_type'] == 'error'], path
+
+@pytest.mark.parametrize('module', ['files', 'registry', 'tables', 'report', 'cli'])
+def test_needs_no_torch(module):
+    code = f'import sys, aebench.{module}; assert not {{"torch", "fastai"}} & set(sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,0 +1,30 @@
+"""Run every notebook from top to bottom and keep its outputs. Usage: python tools/notebooks.py [NOTEBOOK …]"""
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+from execnb.shell import CaptureShell, read_nb, write_nb
+
+ROOT = Path(__file__).resolve().parent.parent
+
+def main(paths:list[Path]):
+    "Execute `paths` in place."
+    for path in paths:
+        print(path.relative_to(ROOT), flush=True)
+        nb = read_nb(path)
+        off = [c for c in nb.cells if c.cell_type == 'code' and 'eval: false' in c.source]
+        keep = {id(c): c.source for c in off}
+        for c in off: c.source = ''
+        shell = CaptureShell(path.parent)
+        shell.run('%matplotlib inline\nimport warnings; warnings.filterwarnings("ignore")')
+        shell.run_all(nb, exc_stop=True)
+        if shell.exc: raise shell.exc
+        for c in off: c.source = keep[id(c)]
+        write_nb(nb, path)
+    subprocess.run([Path(sys.executable).with_name('nbdev-clean')], cwd=ROOT, check=True)
+
+if __name__ == '__main__':
+    warnings.filterwarnings('ignore')
+    chosen = [Path(p).resolve() for p in sys.argv[1:]]
+    main(chosen or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb')), ROOT/'index.ipynb'])
