@@ -28,9 +28,9 @@ from .registry import METHODS, PROTOCOLS, PUBLISHED
 
 # %% ../nbs/11_tables.ipynb #99fd5afb
 SCHEMA_VERSION = 1 # Raised when a column changes its meaning
-MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds images_per_second peak_memory_mb'.split()) # Read as floats
+MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb'.split()) # Read as floats
 COLUMNS = tuple('''schema_version run method label data data_label status reason seed
-    mae mse psnr ssim r2 explained_variance accuracy agreement seconds images_per_second peak_memory_mb parameters
+    mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb parameters
     latent size epochs batch_size protocol lr weights classifier device device_name threads precision
     n_train n_test data_fingerprint aebench torch fastai python git_revision command'''.split()) # Of results.csv, in this order
 

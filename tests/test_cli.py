@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256']
-TIMES = ['seconds', 'images_per_second', 'peak_memory_mb', 'command', 'git_revision']
+TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'command', 'git_revision']
 
 def start(*words, home, **kwargs):
     env = {**os.environ, 'AEBENCH_HOME': str(home), 'COLUMNS': '100'}
