@@ -132,16 +132,16 @@ class Report(Callback):
         self.progress.epoch(self.what, self.count, self.epochs, losses, time.perf_counter() - self.start)
 
 # %% ../nbs/10_bench.ipynb #b50094b1
-def make_model(run:Run, data:ImageSet, device='cpu', watch:Callable|None=None) -> AutoEncoder:
+def make_model(run:Run, data:ImageSet, watch:Callable|None=None) -> AutoEncoder:
     "The autoencoder of `run`, its encoder with trained weights where the method asks for that."
     method = METHODS[run.method]
-    encoder = resnet_body(trained_network(method.encoder, run.weights, data, device, watch)) if method.pretrained else method.encoder
+    encoder = resnet_body(trained_network(method.encoder, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
     return autoencoder(encoder, method.upsample, run.latent, run.size)
 
-def make_loss(run:Run, data:ImageSet, device='cpu', watch:Callable|None=None) -> Callable:
+def make_loss(run:Run, data:ImageSet, watch:Callable|None=None) -> Callable:
     "The loss of `run`."
     if METHODS[run.method].loss == 'mse': return F.mse_loss
-    return FeatureLoss(trained_network('vgg16_bn', run.weights, data, device, watch))
+    return FeatureLoss(trained_network('vgg16_bn', run.weights, data, run.device, watch))
 
 def seed_everything(seed:int):
     "Seed Python, NumPy and torch."
@@ -152,7 +152,7 @@ def train_run(run:Run, data:ImageSet, progress:Progress=Progress(), watch:Callab
     "Train the autoencoder of `run` by its method's recipe."
     method = METHODS[run.method]
     seed_everything(run.seed)
-    model, loss_func = make_model(run, data, run.device, watch), make_loss(run, data, run.device, watch)
+    model, loss_func = make_model(run, data, watch), make_loss(run, data, watch)
     dls = data.dls(run.batch_size, run.device, seed=run.seed, valid_limit=2000)
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, Report(progress, f'{method.label}, seed {run.seed}', sum(run.epochs), cost_of(run))])

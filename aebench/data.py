@@ -6,13 +6,13 @@ Docs: https://aebench.github.io/aebench/data.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LAYOUTS', 'to_rgb', 'decode_image', 'resize_images', 'image_files',
-           'Layout', 'recognise', 'decode_files', 'ImageDL', 'dihedral', 'lighting', 'Augment', 'shift', 'ImageSet',
-           'load_images', 'FolderReport', 'inspect_folder']
+           'Layout', 'recognise', 'decode_files', 'as_images', 'ImageDL', 'dihedral', 'lighting', 'Augment', 'shift',
+           'ImageSet', 'load_images', 'FolderReport', 'inspect_folder']
 
 # %% ../nbs/02_data.ipynb #62f40db2
 import hashlib, json, os, random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +200,21 @@ def _known_arrays(name:str, size:int):
     rgb = lambda o: resize_images(o, size).expand(-1, 3, -1, -1).contiguous()
     return dict(train_x=rgb(x), train_y=y.to(torch.int16), test_x=rgb(test_x), test_y=test_y.to(torch.int16)), classes
 
+# %% ../nbs/02_data.ipynb #08d2fc0b
+def as_images(
+    items:Iterable, # Paths, Pillow images, arrays or tensors: uint8, or floats in [0, 1]; (C, H, W), or (H, W, C) as arrays are
+    size:int # Pixels a side
+) -> Tensor: # uint8, (N, 3, size, size)
+    "A few images from wherever they come, for `learn.predict` and `dls.test_dl`."
+    def one(item):
+        if isinstance(item, (str, os.PathLike)): return torch.from_numpy(decode_image(item, size).copy())
+        if not isinstance(item, Tensor): item = torch.from_numpy(np.asarray(to_rgb(item) if isinstance(item, Image.Image) else item).copy())
+        if item.ndim == 2: item = item[None]
+        if item.shape[0] not in (1, 3) and item.shape[-1] in (1, 3): item = item.permute(2, 0, 1)
+        if item.is_floating_point(): item = item.mul(255).round().clamp(0, 255).to(torch.uint8)
+        return resize_images(item[None].cpu().as_subclass(Tensor), size)[0].expand(3, -1, -1)
+    return torch.stack([one(o) for o in items])
+
 # %% ../nbs/02_data.ipynb #bfc0478c
 class ImageDL(TfmdDL):
     "Batches of (images, images), or (images, labels), from a uint8 tensor on the device; float32 in [0, 1], (bs, C, H, W)."
@@ -222,20 +237,26 @@ class ImageDL(TfmdDL):
 
     def new(self, dataset=None, cls=None, **kwargs):
         own = dict(augment=self.augment, seed=self.seed, labels=self.labels if dataset is None else None)
+        if dataset is not None and not isinstance(dataset, Tensor): dataset = as_images(dataset, self.dataset.shape[-1])
         return TfmdDL.new(self, dataset, cls, **{**own, **kwargs})
 
     def _one_pass(self): self._n_inp, self._types = 1, {tuple: [TensorImage, TensorImage]}
 
-    def get_idxs(self): return []  # drawn in `create_batches`, on the device
+    def _generator(self, stream:int) -> torch.Generator:
+        "Random numbers of this epoch: stream 0 orders the images, stream 1 augments them."
+        return torch.Generator(self.dataset.device).manual_seed(2*(self.seed*1_000_003 + self.epoch) + stream)
+
+    def get_idxs(self) -> Tensor:
+        "The order of the coming epoch, on the device."
+        self._move()
+        n, device = len(self.dataset), self.dataset.device
+        return torch.randperm(n, generator=self._generator(0), device=device) if self.shuffle else torch.arange(n, device=device)
 
     def create_batches(self, samps) -> Iterator[tuple]:
-        "Yield the batches of one epoch."
-        self._move()
-        gen = torch.Generator(self.dataset.device).manual_seed(self.seed*1_000_003 + self.epoch)
-        n, epoch_size = len(self.dataset), len(self)*self.bs
-        idxs = torch.randperm(n, generator=gen, device=gen.device) if self.shuffle else torch.arange(n, device=gen.device)
+        "Yield the batches of one epoch; `samps`, fastai's generator of single indices, is not looked at."
+        idxs, gen = self.get_idxs(), self._generator(1)
         if self.shuffle: self.epoch += 1
-        for i in idxs[:epoch_size].split(self.bs):
+        for i in idxs[:len(self)*self.bs].split(self.bs):
             x = self.dataset[i]
             x = (self.augment(x, gen) if self.augment else x.float().div_(255)).contiguous(memory_format=torch.channels_last)
             if self.after_batch.fs: x = TensorImage(x)  # fastai's transforms choose by type

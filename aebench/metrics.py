@@ -59,17 +59,19 @@ def evaluate(
     model:nn.Module, # Takes and gives images in [0, 1]
     data:ImageSet,
     judge:Classifier|None=None, # On the same device
-    device='cpu',
+    device=None, # None: where `model` is
     n_samples:int=12 # Pairs kept as pictures
 ) -> Evaluation:
     "Measure `model` on all test images of `data`, without augmentation."
     training = model.training
     model.eval()
-    measures, right, same, outputs = PixelMeasures(data.size, device), 0, 0, []
+    device = torch.device(device or next((p.device for p in model.parameters()), 'cpu'))
+    exact = 'cpu' if device.type == 'mps' else device  # no float64 there
+    measures, right, same, outputs = PixelMeasures(data.size, exact), 0, 0, []
     for x, y in zip(data.test_x.split(500), data.test_y.split(500)):
         x = x.to(device).float().div_(255)
         pred = model(x.contiguous(memory_format=torch.channels_last))
-        measures.update(pred, x)
+        measures.update(pred.to(exact), x.to(exact))
         if len(outputs)*500 < n_samples: outputs.append(pred.mul(255).round().to(torch.uint8).cpu())
         if judge:
             labels = judge.labels(pred)

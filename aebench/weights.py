@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Recorder
-from fastai.torch_core import params
+from fastai.torch_core import default_device, params
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save as save_safetensors
 from torch import Tensor, nn
@@ -112,7 +112,7 @@ def _learner(data:ImageSet, net:nn.Module, device, seed:int, cbs:Sequence=(), **
 def train_classifier(
     data:ImageSet, # With classes
     arch:str='resnet34', # A name in `HEADS`
-    device='cpu',
+    device=None, # To train on; None: fastai's default device
     seed:int=3333,
     epochs:int|None=None, # None: `classifier_epochs`
     watch:Callable|None=None # Takes what is trained and the number of epochs, gives callbacks
@@ -154,10 +154,11 @@ def kept_classifier(
     arch:str,
     recipe:str, # All that decides the weights beside data and architecture
     make:Callable, # Trains it where it isn't there yet: () → network
-    device='cpu'
+    device=None # To train and to judge on; None: fastai's default device
 ) -> Classifier:
     "The classifier that `make` trains, from the cache where it is there. Raises `UsageError` for data without classes."
     if not data.classes: raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights imagenet, random or the path of a file.')
+    device = torch.device(device) if device else default_device()
     key = fingerprint([data.fingerprint, arch, recipe], 12)
     path = cache_home()/'classifiers'/f'{data.label.lower().replace(" ", "-")}-{data.size}-{arch}-{key}.safetensors'
     net = classifier_network(arch, len(data.classes))
@@ -172,7 +173,7 @@ def kept_classifier(
     return Classifier(net, arch, about['accuracy'], f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/08_weights.ipynb #b9b2d7a9
-def in_domain_classifier(data:ImageSet, arch:str='resnet34', device='cpu', watch:Callable|None=None) -> Classifier:
+def in_domain_classifier(data:ImageSet, arch:str='resnet34', device=None, watch:Callable|None=None) -> Classifier:
     "`train_classifier`'s network for `data`, trained once and kept."
     epochs = classifier_epochs(arch, max(1, len(data.train_x)//(64 if len(data.train_x) < 10_000 else 128)))
     return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', lambda: train_classifier(data, arch, device, epochs=epochs, watch=watch), device)
@@ -181,7 +182,7 @@ def trained_network(
     arch:str, # 'resnet34' or 'vgg16_bn'
     weights:str, # One of `WEIGHTS`, or a path
     data:ImageSet, # For in-domain training
-    device='cpu',
+    device=None, # Likewise; None: fastai's default device
     watch:Callable|None=None # As in `train_classifier`
 ) -> nn.Module: # On the CPU, its weights free to be trained further
     "`arch` with weights from the source asked for, never from another."
@@ -200,7 +201,7 @@ JUDGE_EPOCHS = (1, 10, 10) # The report's
 def finetune_classifier(
     data:ImageSet,
     weights:str, # 'imagenet', or a path
-    device='cpu',
+    device=None, # None: fastai's default device
     seed:int=3333,
     epochs:Sequence[int]=JUDGE_EPOCHS, # Head; head at the rate found; everything
     watch:Callable|None=None
@@ -220,7 +221,7 @@ def finetune_classifier(
             learn.fit_one_cycle(epochs[2], slice(1e-6, 1e-3))
     return net.eval()
 
-def judge_for(data:ImageSet, weights:str='in-domain', device='cpu', watch:Callable|None=None) -> Classifier|None: # None for data without classes
+def judge_for(data:ImageSet, weights:str='in-domain', device=None, watch:Callable|None=None) -> Classifier|None: # None for data without classes
     "The classifier that judges reconstructions of `data`, trained once and kept."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, 'resnet34', device, watch)
