@@ -20,7 +20,7 @@ from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, UsageError
-from .registry import DATA, METHODS, PROTOCOLS, WEIGHTS, get_data, get_methods, plan_runs
+from .registry import DATA, METHODS, PRECISIONS, PROTOCOLS, WEIGHTS, get_data, get_methods, plan_runs
 
 # %% ../nbs/13_cli.ipynb #580e50b3
 def _quiet_imports():
@@ -31,15 +31,16 @@ def _quiet_imports():
 def run(args:argparse.Namespace) -> int: # The exit code
     "Train and compare; print the table."
     epochs = args.epochs and tuple(args.epochs)
-    plan = lambda device: plan_runs(args.methods, args.data, args.seeds, args.seed, size=args.size, latent=args.latent, epochs=epochs, batch_size=args.batch_size,
-                                    protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device)
-    plan('cpu')  # a wrong setting is told before torch's import is waited for
+    plan = lambda device, precision: plan_runs(args.methods, args.data, args.seeds, args.seed, size=args.size, latent=args.latent, epochs=epochs, batch_size=args.batch_size,
+                                    protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision)
+    plan('cpu', 'fp32' if args.precision == 'auto' else args.precision)  # a wrong setting is told before torch's import is waited for
     out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
     talk = (lambda text: None) if args.quiet else lambda text: print(text, file=sys.stderr)
     talk(f'Results go to {out}')
     _quiet_imports()
-    from aebench.bench import Progress, do_runs, resolve_device
-    rows = do_runs(plan(resolve_device(args.device)), out, Progress() if args.quiet else None)
+    from aebench.bench import Progress, do_runs, resolve_device, resolve_precision
+    device = resolve_device(args.device)
+    rows = do_runs(plan(device, resolve_precision(args.precision, device)), out, Progress() if args.quiet else None)
     _results(out, args.json, rows)
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {out}')
     failed = [row for row in rows if row['status'] != 'done']
@@ -92,8 +93,9 @@ def check(args) -> int: # 1 where something is unreadable
     if args.json: print(json.dumps(found.as_dict()))
     else: print(found.describe())
     if args.steps and not args.json:
-        from aebench.bench import foresee, resolve_device
-        runs = plan_runs('all', args.folder, size=args.size, device=resolve_device(args.device), skip_unreadable=True)
+        from aebench.bench import foresee, resolve_device, resolve_precision
+        device = resolve_device(args.device)
+        runs = plan_runs('all', args.folder, size=args.size, device=device, precision=resolve_precision('auto', device), skip_unreadable=True)
         print(foresee(runs, steps=args.steps))
     return 1 if found.unreadable else 0
 
@@ -111,6 +113,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--protocol', default='tuned', metavar='|'.join(PROTOCOLS), help='; '.join(f'{k}: {v}' for k, v in PROTOCOLS.items()) + ' (default: tuned)')
     p.add_argument('--weights', metavar='SOURCE', help=f'{", ".join(WEIGHTS)}, or the path of a file or folder (default: imagenet; digits: {DATA["digits"].weights})')
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
+    p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
     p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read, in place of stopping')
 
 def make_parser() -> argparse.ArgumentParser:

@@ -32,16 +32,17 @@ def _rows(x:Tensor) -> Tensor: # (N, H·W, C): a view where `x` is channels_last
     "A row of channels for each place."
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
-# %% ../nbs/05_losses.ipynb #3ddd2d2f
+# %% ../nbs/05_losses.ipynb #f7f4bd56
 class _FeatureDistance(torch.autograd.Function):
     "MSE of features and MSE of their Gram matrices, with the gradient with respect to the first."
     @staticmethod
     def forward(ctx, x, wanted):
-        rows, wanted_rows = _rows(x), _rows(wanted)
+        dtype = torch.promote_types(x.dtype, torch.float32)  # small differences of large sums: half precision would lose them
+        rows, wanted_rows = _rows(x).to(dtype), _rows(wanted).to(dtype)
         apart = rows - wanted_rows
-        grams_apart = (rows.mT @ rows - wanted_rows.mT @ wanted_rows)/x[0].numel()
+        with torch.autocast(x.device.type, enabled=False): grams_apart = (rows.mT @ rows - wanted_rows.mT @ wanted_rows)/x[0].numel()
         ctx.save_for_backward(rows, apart, grams_apart)
-        ctx.shape = x.shape
+        ctx.shape, ctx.dtype = x.shape, x.dtype
         return apart.norm().square()/x.numel(), grams_apart.square().mean()
 
     @staticmethod
@@ -50,7 +51,7 @@ class _FeatureDistance(torch.autograd.Function):
         rows, apart, grams_apart = ctx.saved_tensors
         n, c, h, w = ctx.shape
         grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w)))
-        return grad.unflatten(1, (h, w)).permute(0, 3, 1, 2), None
+        return grad.to(ctx.dtype).unflatten(1, (h, w)).permute(0, 3, 1, 2), None
 
 def feature_distance(
     x:Tensor, # Features of the prediction, (N, C, H, W)
