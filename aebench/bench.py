@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['SCHEMA', 'resolve_device', 'environment', 'resolve_precision', 'keep_freed_memory', 'Progress', 'LineProgress',
-           'BarProgress', 'default_progress', 'Report', 'make_model', 'make_loss', 'seed_everything', 'train_run',
-           'cost_of', 'command_for', 'base_row', 'sample_strip', 'save_model', 'load_model', 'do_run', 'is_done',
-           'do_original', 'why_failed', 'do_runs', 'foresee']
+           'BarProgress', 'default_progress', 'Report', 'in_precision', 'make_model', 'make_loss', 'seed_everything',
+           'train_run', 'cost_of', 'command_for', 'base_row', 'sample_strip', 'save_model', 'load_model', 'do_run',
+           'is_done', 'do_original', 'why_failed', 'do_runs', 'foresee']
 
 # %% ../nbs/10_bench.ipynb #bf267a7f
 import ctypes
@@ -45,7 +45,7 @@ from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .registry import METHODS, PRECISIONS, Run, choose, plan_runs
-from .training import Autocast, History, autoencoder_learner, native_precision
+from .training import History, autoencoder_learner, native_precision, use_bf16
 from .weights import Classifier, judge_for, trained_network
 
 # %% ../nbs/10_bench.ipynb #26a919a3
@@ -143,16 +143,20 @@ class Report(Callback):
         self.progress.epoch(self.what, self.count, self.epochs, losses, time.perf_counter() - self.start)
 
 # %% ../nbs/10_bench.ipynb #b50094b1
+def in_precision(run:Run, module:nn.Module) -> nn.Module: # `module`
+    "Make `module` compute in the precision of `run`."
+    return use_bf16(module) if run.precision == 'bf16' else module
+
 def make_model(run:Run, data:ImageSet, watch:Callable|None=None) -> AutoEncoder:
     "The autoencoder of `run`, its encoder with trained weights where the method asks for that."
     method = METHODS[run.method]
     encoder = resnet_body(trained_network(method.encoder, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
-    return autoencoder(encoder, method.upsample, run.latent, run.size)
+    return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
 def make_loss(run:Run, data:ImageSet, watch:Callable|None=None) -> Callable:
     "The loss of `run`."
     if METHODS[run.method].loss == 'mse': return F.mse_loss
-    return FeatureLoss(trained_network('vgg16_bn', run.weights, data, run.device, watch))
+    return in_precision(run, FeatureLoss(trained_network('vgg16_bn', run.weights, data, run.device, watch)))
 
 def seed_everything(seed:int):
     "Seed Python, NumPy and torch."
@@ -166,7 +170,7 @@ def train_run(run:Run, data:ImageSet, progress:Progress=Progress(), watch:Callab
     model, loss_func = make_model(run, data, watch), make_loss(run, data, watch)
     dls = data.dls(run.batch_size, run.device, seed=run.seed, valid_limit=2000)
     history = History()
-    learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *[Autocast()]*(run.precision == 'bf16'), Report(progress, f'{method.label}, seed {run.seed}', sum(run.epochs), cost_of(run))])
+    learn = autoencoder_learner(dls, model, loss_func, cbs=[history, Report(progress, f'{method.label}, seed {run.seed}', sum(run.epochs), cost_of(run))])
     start, cpu_start = time.perf_counter(), time.process_time()
     with learn.no_bar(), learn.no_logging():
         phases = learn.fit_phases(run.epochs, (run.first_size, run.size), freeze_first=method.pretrained,
@@ -310,7 +314,7 @@ def foresee(runs:Iterable[Run], steps:int=20, most_seconds:float=10.) -> str:
         plain = replace(run, weights='random')
         learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
         learn.create_opt()
-        seconds = _step_seconds(learn, run.precision, steps, most_seconds)
+        seconds = _step_seconds(learn, steps, most_seconds)
         if isinstance(loss_func, FeatureLoss): loss_func.close()
         expected = seconds*len(learn.dls.train)*sum(run.epochs)
         total += expected
@@ -319,14 +323,13 @@ def foresee(runs:Iterable[Run], steps:int=20, most_seconds:float=10.) -> str:
     return '\n'.join([f'Foreseen for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training alone, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
                       f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
 
-def _step_seconds(learn, precision:str, steps:int, most_seconds:float) -> float:
+def _step_seconds(learn, steps:int, most_seconds:float) -> float:
     "Median seconds of a training step, the first left out."
     taken, x = [], learn.dls.one_batch()[0]
     start = time.perf_counter()
     while len(taken) <= steps and (len(taken) < 4 or time.perf_counter() - start < most_seconds):
         began = time.perf_counter()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == 'bf16'): loss = learn.loss_func(learn.model(x).float(), x)
-        loss.backward()
+        learn.loss_func(learn.model(x), x).backward()
         learn.opt.step()
         learn.opt.zero_grad()
         if x.is_cuda: torch.cuda.synchronize()

@@ -29,7 +29,7 @@ from .data import Augment, ImageSet
 from .files import AebenchError, UsageError, cache_home, fingerprint, write_bytes
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
-from .training import Autocast, FusedAdam, StopOnNonFinite, find_lr, native_precision, same_randomness
+from .training import FusedAdam, StopOnNonFinite, find_lr, native_precision, same_randomness, use_bf16
 
 # %% ../nbs/08_weights.ipynb #116e4a6c
 HEADS = {'resnet34': 'fc.', 'vgg16_bn': 'classifier.'} # Beginnings of the head's parameter names; the networks that aebench needs trained
@@ -105,8 +105,8 @@ def _learner(data:ImageSet, net:nn.Module, device, seed:int, cbs:Sequence=(), **
     "A `Learner` that trains `net` to classify `data`; the images are shifted and their light changed, never mirrored: a digit would become another."
     dls = data.dls(bs=64 if len(data.train_x) < 10_000 else 128, device=device, augment=Augment(positions=False, max_shift=max(1, data.size//12)), seed=seed, labelled=True, valid_limit=2000)
     model = nn.Sequential(Normalize(), net).to(dls.device, memory_format=torch.channels_last)
-    half = [Autocast()]*(native_precision(dls.device) == 'bf16')
-    learn = Learner(dls, model, loss_func=F.cross_entropy, opt_func=FusedAdam, cbs=[StopOnNonFinite(), *half, *cbs], **kwargs)
+    if native_precision(dls.device) == 'bf16': use_bf16(model)
+    learn = Learner(dls, model, loss_func=F.cross_entropy, opt_func=FusedAdam, cbs=[StopOnNonFinite(), *cbs], **kwargs)
     if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())
     return learn
 
