@@ -14,13 +14,15 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, UsageError
-from .registry import DATA, METHODS, PRECISIONS, PROTOCOLS, WEIGHTS, get_data, get_methods, plan_runs
+from .registry import DATA, FEATURE_INPUTS, METHODS, PRECISIONS, PROTOCOLS, WEIGHTS, get_data, get_methods, plan_runs
 
 # %% ../nbs/13_cli.ipynb #580e50b3
 def _quiet_imports():
@@ -32,7 +34,8 @@ def run(args:argparse.Namespace) -> int: # The exit code
     "Train and compare; print the table."
     epochs = args.epochs and tuple(args.epochs)
     plan = lambda device, precision: plan_runs(args.methods, args.data, args.seeds, args.seed, size=args.size, latent=args.latent, epochs=epochs, batch_size=args.batch_size,
-                                    protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision)
+                                    protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision,
+                                    feature_input=args.feature_input)
     plan('cpu', 'fp32' if args.precision == 'auto' else args.precision)  # a wrong setting is told before torch's import is waited for
     out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
     talk = (lambda text: None) if args.quiet else lambda text: print(text, file=sys.stderr)
@@ -40,7 +43,8 @@ def run(args:argparse.Namespace) -> int: # The exit code
     _quiet_imports()
     from aebench.bench import Progress, do_runs, resolve_device, resolve_precision
     device = resolve_device(args.device)
-    rows = do_runs(plan(device, resolve_precision(args.precision, device)), out, Progress() if args.quiet else None)
+    from aebench.tables import gather
+    rows = do_runs(plan(device, resolve_precision(args.precision, device)), out, Progress() if args.quiet else None, after_each=lambda: gather(out))
     _results(out, args.json, rows)
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {out}')
     failed = [row for row in rows if row['status'] != 'done']
@@ -114,6 +118,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--weights', metavar='SOURCE', help=f'{", ".join(WEIGHTS)}, or the path of a file or folder (default: imagenet; digits: {DATA["digits"].weights})')
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
     p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
+    p.add_argument('--feature-input', default='report', metavar='|'.join(FEATURE_INPUTS), help='what the feature loss looks at; ' + '; '.join(f'{k}: {v}' for k, v in FEATURE_INPUTS.items()) + ' (default: report)')
     p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read, in place of stopping')
 
 def make_parser() -> argparse.ArgumentParser:
@@ -161,11 +166,15 @@ def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job 
         print(f'aebench: {e}', file=sys.stderr)
         return e.exit_code
     except KeyboardInterrupt:
-        print('aebench: stopped; finished runs are kept, and the same command goes on from there.', file=sys.stderr)
+        print('aebench: stopped; finished runs are kept (aebench report shows them), and the same command goes on from there.', file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it
         return 0
+    except Exception as e:  # a fault of ours: the user gets a sentence, whoever mends it the whole story
+        with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8') as f: f.write(traceback.format_exc())
+        print(f'aebench: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"}. This is a fault of aebench; please report it with the file {f.name}.', file=sys.stderr)
+        return 1
 
 # %% ../nbs/13_cli.ipynb #d311cfac
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/data.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LAYOUTS', 'to_rgb', 'decode_image', 'resize_images', 'image_files',
-           'Layout', 'recognise', 'decode_files', 'as_images', 'ImageDL', 'dihedral', 'lighting', 'Augment', 'shift',
-           'ImageSet', 'load_images', 'FolderReport', 'inspect_folder']
+           'Layout', 'recognise', 'decode_files', 'listing', 'as_images', 'ImageDL', 'dihedral', 'lighting', 'Augment',
+           'shift', 'ImageSet', 'load_images', 'FolderReport', 'inspect_folder']
 
 # %% ../nbs/02_data.ipynb #62f40db2
 import hashlib, json, os, random
@@ -70,7 +70,8 @@ def resize_images(
     return torch.cat([resize(o) for o in x.split(4096)])
 
 # %% ../nbs/02_data.ipynb #784ce8c1
-IMAGE_SUFFIXES = frozenset(Image.registered_extensions())
+_NO_PICTURES = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # Pillow registers them, but reads them with outside programs or not at all
+IMAGE_SUFFIXES = frozenset(o for o, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NO_PICTURES)
 TEST_NAMES = ('test', 'testing', 'valid', 'validation', 'val')
 
 def image_files(folder:str|Path) -> list[str]: # Relative to `folder`; sorted, so that every machine sees the same order
@@ -101,9 +102,12 @@ class Layout:
 
     def paths(self, names:list) -> list[str]: return [os.path.join(self.folder, o) for o in names]
 
-def _draw_test(files:list, share:float=.2) -> tuple[list, list]:
-    "Split `files` into train and test, the same way each time."
-    drawn = set(random.Random(3333).sample(range(len(files)), max(1, round(len(files)*share))))
+def _draw_test(files:list, labels:list|None=None, share:float=.2) -> tuple[list, list]:
+    "Split `files` into train and test, the same way each time and, where there are `labels`, within each class."
+    gen, drawn = random.Random(3333), set()
+    for label in sorted(set(labels)) if labels else [None]:
+        members = [i for i in range(len(files)) if label is None or labels[i] == label]
+        drawn.update(gen.sample(members, min(max(1, round(len(members)*share)), len(members)-1)))
     return [p for i, p in enumerate(files) if i not in drawn], [p for i, p in enumerate(files) if i in drawn]
 
 def _tree(folder:Path, most:int=8) -> str:
@@ -127,14 +131,17 @@ def recognise(folder:str|Path) -> Layout:
     n, depth = len(train) + len(test), int(bool(train_dir))
     if n < 10: raise UsageError(f'{folder} holds {n or "no"} images and at least 10 are needed; it contains {_tree(folder)}. Layouts understood: {LAYOUTS}.')
     if not train: raise UsageError(f'{folder/train_dir} holds no images: put the training images there. Layouts understood: {LAYOUTS}.')
-    in_classes = min(o.count(os.sep) for o in train + test) > depth
+    strays = [o for o in train + test if o.count(os.sep) <= depth]
+    if strays and len(strays) <= n//10:
+        raise UsageError(f'{len(strays)} of the {n} images of {folder} lie outside the class folders ({", ".join(strays[:3])}{" …" if len(strays) > 3 else ""}): move them into one or away.')
+    in_classes = not strays
     classes = tuple(sorted({o.split(os.sep)[depth] for o in train + test})) if in_classes else ()
     if len(classes) < 2: classes = ()
     split = f'{train_dir} and {test_dir}' if test else 'no split: one image in five drawn for testing'
-    if not test: train, test = _draw_test(train)
+    if not test: train, test = _draw_test(train, [o.split(os.sep)[depth] for o in train] if classes else None)
     layout = Layout(folder, f'{split}; {f"{len(classes)} classes" if classes else "no classes"}', train, test, classes, depth)
     if strange := set(layout.labels(test)) - set(layout.labels(train)):
-        raise UsageError(f'The class {classes[min(strange)]!r} is in the test images of {folder} only: add training images of it or take it away.')
+        raise UsageError(f'The class {classes[min(strange)]!r} is in the test images of {folder} only: add training images of it, or remove it.')
     return layout
 
 # %% ../nbs/02_data.ipynb #21399f7d
@@ -156,10 +163,13 @@ def decode_files(
     return torch.from_numpy(x), dict(sorted(bad.items()))
 
 # %% ../nbs/02_data.ipynb #eb9f156e
+def listing(heading:str, found:dict, most:int=20) -> str: # {path: reason}
+    "`heading` and a line for each of `found`, at most `most` of them."
+    more = [f'  and {len(found)-most} more: aebench check lists them all']*(len(found) > most)
+    return '\n'.join([heading, *(f'  {path}: {why}' for path, why in list(found.items())[:most]), *more])
+
 def _refuse_unreadable(bad:dict, folder:Path):
-    listed = '\n'.join(f'  {path}: {why}' for path, why in list(bad.items())[:20])
-    more = f'\n  and {len(bad)-20} more: aebench check {folder} lists them all' if len(bad) > 20 else ''
-    raise UsageError(f'{len(bad)} image{"s" if len(bad) > 1 else ""} of {folder} can not be read; mend or remove, or leave out by --skip-unreadable:\n{listed}{more}')
+    raise UsageError(listing(f'{len(bad)} image{"s" if len(bad) > 1 else ""} of {folder} can not be read; mend or remove, or leave out by --skip-unreadable:', bad))
 
 def _folder_arrays(layout:Layout, size:int, skip_unreadable:bool):
     "Decode `layout`: arrays by name, and the unreadable files."
@@ -402,7 +412,8 @@ def load_images(
 ) -> ImageSet:
     "The images of `data`, decoded once and kept in `cache_home()`. Raises `UsageError` for a folder that won't do, `AebenchError` for a download that fails."
     source = get_data(data)
-    size = size or source.size
+    size = source.size if size is None else size
+    if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     layout = None if source.name in DATA else recognise(source.name)
     key = _content_key(source.name, layout, size, skip_unreadable)
     path = cache_home()/'images'/f'{source.label.lower().replace(" ", "-")}-{size}-{key}.safetensors'

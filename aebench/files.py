@@ -105,9 +105,12 @@ def one_writer(folder:str|Path):
     folder = Path(folder)
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e: raise _explain(e, folder/'x') from e
-    lock, who = FileLock(folder/'.lock'), folder/'.lock-holder'
+    lock, who = FileLock(folder/'.lock', preserve_lock_file=True), folder/'.lock-holder'
     try: lock.acquire(timeout=0)
-    except Timeout: raise UsageError(f'Process {who.read_text() if who.exists() else "unknown"} is already writing to {folder}: wait for it, or choose another --out.') from None
+    except Timeout:
+        try: holder = f'Process {who.read_text()}'
+        except OSError: holder = 'Another process'  # it has just begun or just ended
+        raise UsageError(f'{holder} is already writing to {folder}: wait for it, or choose another --out.') from None
     except OSError as e: raise _explain(e, folder/'.lock') from e
     try:
         write_text(who, str(os.getpid()))
@@ -122,5 +125,5 @@ def git_revision(folder:str|Path) -> str: # '' where `folder` is in no git check
     def git(*args): return subprocess.run(['git', '-C', str(folder), *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     try:
         git('ls-files', '--error-unmatch', '.')  # a package installed inside somebody's checkout is no part of it
-        return git('rev-parse', '--short=12', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+        return git('rev-parse', '--short=12', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no', '.') else '')
     except (OSError, subprocess.SubprocessError): return ''

@@ -8,6 +8,7 @@ Docs: https://aebench.github.io/aebench/losses.html.md"""
 __all__ = ['gram_matrix', 'feature_distance', 'before_pools', 'fold_batchnorm', 'feature_extractor', 'FeatureLoss', 'LossPart']
 
 # %% ../nbs/05_losses.ipynb #b4e7fd7f
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -82,7 +83,7 @@ def feature_extractor(
 ) -> tuple[nn.Sequential, list[int]]: # The frozen extractor, and the indices of the layers to hook
     "The part of `vgg` that a feature loss needs: cut behind its last tap, batch norms folded, frozen, in eval mode."
     features = getattr(vgg, 'features', vgg)
-    features = fold_batchnorm(features[:before_pools(features, n_taps)[-1]+1])
+    features = fold_batchnorm(copy.deepcopy(features[:before_pools(features, n_taps)[-1]+1]))
     for i, m in enumerate(features):
         if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # a pool or a convolution follows each, which leaves a hooked output alone
     last = len(features) - 1

@@ -33,10 +33,10 @@ def set_image_size(self:Learner,
     size:int # Pixels a side of the images from now on; at most what the data was loaded at
 ):
     "Swap the DataLoaders for ones of `size` and have the model give images of that size. The weights carry over."
-    if not hasattr(self, 'full_dls'): self.full_dls = self.dls
+    if self.dls is not getattr(self, 'sized_dls', None): self.full_dls = self.dls  # new ones may have been given meanwhile
     full = self.full_dls.train.dataset.shape[-1]
     if size > full: raise UsageError(f'The images were loaded at {full} pixels and have no more to show at {size}: load them at {size}.')
     for big, now in zip(self.full_dls.loaders, self.dls.loaders): big.epoch = now.epoch
-    self.dls = self.full_dls if size == full else resized(self.full_dls, size)
+    self.dls = self.sized_dls = self.full_dls if size == full else resized(self.full_dls, size)
     self.model.set_size(size)
     return self

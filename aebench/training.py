@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.callback import schedule  # adds `lr_find` and `fit_one_cycle` to Learner
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, TrainEvalCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
@@ -57,8 +57,9 @@ class StopOnNonFinite(Callback):
         if self.training and self.iter % 20 == 0: self.check(self.loss)
     def after_train(self): self.check(self.loss)
     def check(self, loss):
+        if hasattr(self, 'lr_finder'): return  # it goes on until the loss diverges, and restores the weights
         if not torch.isfinite(loss).all():
-            raise NonFiniteLoss(f'The loss became {float(loss)} in epoch {self.epoch+1} at a rate of {self.opt.hypers[-1]["lr"]:.2g}: try a lower rate (--protocol report) or another --seed.')
+            raise NonFiniteLoss(f'The loss became {float(loss)} in epoch {self.epoch+1} at a rate of {self.opt.hypers[-1]["lr"]:.2g}: try a lower rate or another seed.')
 
 def use_bf16(module:nn.Module) -> nn.Module: # `module`; its weights stay in single precision
     "Compute `module` in bfloat16 where torch deems that safe, whenever gradients are recorded; measured and validated, it stays in single precision."
@@ -104,13 +105,16 @@ def autoencoder_learner(
 @contextmanager
 def same_randomness(dls:DataLoaders|None=None):
     "Leave Python's, NumPy's, torch's and the loaders' random states as they were."
-    states, epochs = (random.getstate(), np.random.get_state()), [dl.epoch for dl in dls.loaders] if dls else []
+    loaders = list(dls.loaders) if dls else []
+    own, shared = [(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in loaders], (random.getstate(), np.random.get_state())
     with torch.random.fork_rng():
         try: yield
         finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            for dl, epoch in zip(dls.loaders if dls else (), epochs): dl.epoch = epoch
+            random.setstate(shared[0])
+            np.random.set_state(shared[1])
+            for dl, (epoch, state) in zip(loaders, own):
+                dl.rng.setstate(state)
+                if epoch is not None: dl.epoch = epoch
 
 @dataclass(frozen=True)
 class FoundRate:
@@ -139,8 +143,10 @@ def find_lr(
     with same_randomness(learn.dls), tempfile.TemporaryDirectory() as tmp:
         twin = Learner(learn.dls, copy.deepcopy(learn.model), learn.loss_func, opt_func=learn.opt_func, splitter=learn.splitter,
                        train_bn=learn.train_bn, moms=learn.moms, path=tmp, default_cbs=False)
-        twin.add_cbs([type(cb)() for cb in learn.cbs if cb.name in ('train_eval', 'recorder', 'cast_to_tensor')])
+        twin.add_cbs([TrainEvalCallback(), Recorder(), *(type(cb)() for cb in learn.cbs if cb.name == 'cast_to_tensor')])
         twin.create_opt()
+        if not {id(p) for group in twin.opt.param_lists for p in group} <= {id(p) for p in twin.model.parameters()}:
+            raise ValueError('The splitter must take its groups from the model it is given: these are another model\'s parameters.')
         if learn.opt is not None: twin.opt.freeze_to(learn.opt.frozen_idx)
         with twin.no_bar(): lr = twin.lr_find(start_lr=start_lr, end_lr=end_lr, num_it=num_it, show_plot=False).valley
         return FoundRate(lr, [float(o) for o in twin.recorder.lrs], [float(o) for o in twin.recorder.losses])
@@ -150,7 +156,7 @@ def find_lr(
 class Phase:
     "One cycle of training, as it was run."
     epochs:int
-    size:int # Pixels a side
+    size:int|None # Pixels a side; None: the model doesn't say
     lr:float|tuple # The maximum rate; a pair for a slice
     found:FoundRate|None # The search that gave it, where there was one
 
@@ -177,7 +183,7 @@ def fit_phases(self:Learner,
             found = find_lr(self, num_it or max(40, min(100, 2*len(self.dls.train))))
             rate = (found.lr/SLICE_SPAN, found.lr) if freeze_first else found.lr
         self.fit_one_cycle(n, slice(*rate) if isinstance(rate, tuple) else rate)
-        phases.append(Phase(n, self.model.size, rate, found))
+        phases.append(Phase(n, getattr(self.model, 'size', None), rate, found))
     return phases
 
 # %% ../nbs/07_training.ipynb #be7946f5
@@ -190,6 +196,7 @@ class History(Callback):
     def before_epoch(self): self.start = time.perf_counter()
     def after_train(self): self.train_seconds = time.perf_counter() - self.start
     def after_epoch(self):
+        if hasattr(self, 'lr_finder'): return
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.log[1:]))
         values.pop('time', None)
-        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=self.model.size, **values, train_seconds=self.train_seconds, seconds=time.perf_counter()-self.start))
+        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, train_seconds=self.train_seconds, seconds=time.perf_counter()-self.start))

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/weights.html.md"""
 
 # %% auto #0
 __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name', 'load_body', 'read_weights', 'weights_file',
-           'imagenet_weights', 'classifier_epochs', 'train_classifier', 'Classifier', 'kept_classifier',
+           'weights_key', 'imagenet_weights', 'classifier_epochs', 'train_classifier', 'Classifier', 'kept_classifier',
            'in_domain_classifier', 'trained_network', 'finetune_classifier', 'judge_for']
 
 # %% ../nbs/08_weights.ipynb #b919c4bc
@@ -58,7 +58,7 @@ def load_body(net:nn.Module, state:dict, arch:str, where:str) -> nn.Module: # `n
     body = {k: v for k, v in state.items() if not k.startswith(head)}
     own = {k: v for k, v in net.state_dict().items() if not k.startswith(head)}
     wrong = [k for k, v in own.items() if k not in body or body[k].shape != v.shape]
-    if wrong: raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are).')
+    if wrong: raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are). Where several networks are needed, give a folder that holds a file of each.')
     net.load_state_dict(body, strict=False)
     return net
 
@@ -77,11 +77,19 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
 def weights_file(weights:str, arch:str) -> Path:
     "The file for `arch`: `weights` itself, or the one in that folder whose name begins with `arch`. Raises `UsageError` where there is none."
     path = Path(weights).expanduser()
-    if path.is_file(): return path
+    if path.is_file(): return path  # `load_body` refuses it where it is another network's
     if not path.is_dir(): choose(weights, WEIGHTS, 'source of weights, nor a file')
     found = sorted(p for p in path.iterdir() if p.name.startswith(arch) and p.suffix in ('.safetensors', '.pth', '.pt'))
     if not found: raise UsageError(f'{path} holds no weights of {arch}: put {arch}.safetensors or {arch}.pth there, or choose {", ".join(WEIGHTS)}.')
     return found[0]
+
+# %% ../nbs/08_weights.ipynb #684d8bb4
+def weights_key(
+    weights:str, # One of `WEIGHTS`, or a path
+    archs:Sequence # The networks to be loaded from it
+) -> str: # The source's name, or a fingerprint of the files
+    "What the weights are, whatever their files are called."
+    return weights if weights in WEIGHTS else fingerprint([weights_file(weights, o).read_bytes() for o in archs])
 
 # %% ../nbs/08_weights.ipynb #b82fa259
 def imagenet_weights(arch:str) -> dict[str, Tensor]:
@@ -200,6 +208,11 @@ def trained_network(
 # %% ../nbs/08_weights.ipynb #8eb3e7d8
 JUDGE_EPOCHS = (1, 10, 10) # The report's
 
+def _resnet_stages(model:nn.Module) -> list[list]:
+    "Parameter groups of [normalisation, resnet]: its stem, its four stages, its head."
+    net = model[1]
+    return [params(nn.ModuleList([net.conv1, net.bn1])), *(params(getattr(net, f'layer{i}')) for i in range(1, 5)), params(net.fc)]
+
 def finetune_classifier(
     data:ImageSet,
     weights:str, # 'imagenet', or a path
@@ -210,11 +223,10 @@ def finetune_classifier(
 ) -> nn.Module: # In eval mode; takes normalised images
     "The report's classifier: a resnet34 with trained weights, fine-tuned on the training labels of `data`."
     net = load_body(classifier_network('resnet34', len(data.classes)), trained_network('resnet34', weights, data).state_dict(), 'resnet34', weights)
-    stages = lambda model: [params(nn.ModuleList([net.conv1, net.bn1])), *(params(getattr(net, f'layer{i}')) for i in range(1, 5)), params(net.fc)]
     with same_randomness():
         torch.manual_seed(seed)
         nn.init.kaiming_uniform_(net.fc.weight)
-        learn = _learner(data, net, device, seed, watch('resnet34 classifier', sum(epochs)) if watch else (), splitter=stages)
+        learn = _learner(data, net, device, seed, watch('resnet34 classifier', sum(epochs)) if watch else (), splitter=_resnet_stages)
         with learn.no_bar(), learn.no_logging():
             learn.freeze()
             learn.fit_one_cycle(epochs[0], 1e-3)

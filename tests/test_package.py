@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -57,3 +57,8 @@ def test_no_star_imports_and_no_stored_errors():
 def test_needs_no_torch(module):
     code = f'import sys, aebench.{module}; assert not {{"torch", "fastai"}} & set(sys.modules)'
     subprocess.run([sys.executable, '-c', code], check=True)
+
+def test_description_has_no_relative_link():
+    "They would lead nowhere from a package's page."
+    description = metadata('aebench').get_payload()
+    assert 'make run' in description and not re.findall(r'\]\((?!https?:|#)[^)]+\)', description)

@@ -8,6 +8,11 @@ from execnb.shell import CaptureShell, read_nb, write_nb
 
 ROOT = Path(__file__).resolve().parent.parent
 
+def is_noise(output:dict) -> bool:
+    "Warnings and progress bars: they say nothing of what the cell found."
+    text = ''.join(output.get('text', '')) + ''.join(output.get('data', {}).get('text/html', ''))
+    return output.get('name') == 'stderr' or '\r' in text or '█' in text or '<progress' in text
+
 def main(paths:list[Path]):
     "Execute `paths` in place."
     for path in paths:
@@ -21,6 +26,8 @@ def main(paths:list[Path]):
         shell.run_all(nb, exc_stop=True)
         if shell.exc: raise shell.exc
         for c in off: c.source = keep[id(c)]
+        for c in nb.cells:
+            if c.cell_type == 'code': c.outputs = [o for o in c.outputs if not is_noise(o)]
         write_nb(nb, path)
     subprocess.run([Path(sys.executable).with_name('nbdev-clean')], cwd=ROOT, check=True)
 
