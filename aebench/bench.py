@@ -34,6 +34,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
+from fastai.learner import Learner
 from fastcore.basics import noop
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -47,7 +48,7 @@ from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .registry import METHODS, PRECISIONS, SCHEMA, Run, choose, plan_runs
-from .training import History, autoencoder_learner, native_precision, use_bf16
+from .training import History, Phase, autoencoder_learner, native_precision, use_bf16
 from .weights import Classifier, judge_for, trained_network, weights_key
 
 # %% ../nbs/10_bench.ipynb #26a919a3
@@ -154,14 +155,22 @@ def in_precision(run:Run, module:nn.Module) -> nn.Module: # `module`
     "Make `module` compute in the precision of `run`."
     return use_bf16(module) if run.precision == 'bf16' else module
 
-def make_model(run:Run, data:ImageSet, watch:Callable|None=None) -> AutoEncoder:
-    "The autoencoder of `run`, its encoder with trained weights where the method asks for that."
+def make_model(
+    run:Run,
+    data:ImageSet, # For in-domain weights
+    watch:Callable|None=None # As in `train_classifier`
+) -> AutoEncoder: # On the CPU
+    "The autoencoder of `run`, its encoder with trained weights where the method asks for that. Raises what `trained_network` raises."
     method = METHODS[run.method]
     encoder = resnet_body(trained_network(method.encoder, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
     return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
-def make_loss(run:Run, data:ImageSet, watch:Callable|None=None) -> Callable:
-    "The loss of `run`."
+def make_loss(
+    run:Run,
+    data:ImageSet, # For in-domain weights
+    watch:Callable|None=None # As in `train_classifier`
+) -> Callable: # (prediction, target) → loss
+    "The loss of `run`. Raises what `trained_network` raises."
     if METHODS[run.method].loss == 'mse': return F.mse_loss
     return in_precision(run, FeatureLoss(trained_network('vgg16_bn', run.weights, data, run.device, watch), normalize=run.feature_input == 'imagenet'))
 
@@ -170,7 +179,12 @@ def seed_everything(seed:int):
     random.seed(seed), np.random.seed(seed % 2**32), torch.manual_seed(seed)
 
 # %% ../nbs/10_bench.ipynb #bc9ea130
-def train_run(run:Run, data:ImageSet, progress:Progress=Progress(), watch:Callable|None=None): # The learner, its phases and history, and what time it took
+def train_run(
+    run:Run,
+    data:ImageSet,
+    progress:Progress=Progress(), # Told about each epoch
+    watch:Callable|None=None # As in `train_classifier`
+) -> tuple[Learner, list[Phase], History, dict]: # The last are seconds: of wall time, and of all processors together
     "Train the autoencoder of `run` by its method's recipe."
     method = METHODS[run.method]
     seed_everything(run.seed)
@@ -240,12 +254,21 @@ def load_model(
     return model.eval()
 
 # %% ../nbs/10_bench.ipynb #6b8351a6
-def do_run(run:Run, data:ImageSet, judge:Classifier|None, folder:Path, progress:Progress=Progress(), watch:Callable|None=None) -> dict:
+def do_run(
+    run:Run,
+    data:ImageSet,
+    judge:Classifier|None, # None: no accuracy
+    folder:Path, # To write to
+    progress:Progress=Progress(), # Told about each epoch
+    watch:Callable|None=None # As in `train_classifier`
+) -> dict: # The row
     "Train and measure `run` into `folder`; the row is written last, so that a folder with a row is whole."
     memory, row = PeakMemory(run.device), base_row(run, data)
-    write_json(folder/'run.json', dict(settings=asdict(run), environment=environment(run.device),
-               data=dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable)))
+    about = dict(settings=asdict(run), method=asdict(METHODS[run.method]), environment=environment(run.device),
+                 data=dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable))
+    write_json(folder/'run.json', about)
     learn, phases, history, times = train_run(run, data, progress, watch)
+    write_json(folder/'run.json', about | dict(latent=learn.model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases]))
     found = evaluate(learn.model, data, judge, run.device)
     rows = pd.DataFrame(history.rows)
     images = len(rows)*len(learn.dls.train)*learn.dls.train.bs
@@ -337,8 +360,12 @@ def do_runs(
         return [read_json(out/run_name(run, data)/'row.json') for run in runs]
 
 # %% ../nbs/10_bench.ipynb #13e6e340
-def foresee(runs:Iterable[Run], steps:int=20, most_seconds:float=10.) -> str:
-    "Time and memory of `runs`, one of each method, from at most `steps` timed steps each, cut short after `most_seconds` but not before three."
+def foresee(
+    runs:Iterable[Run], # One of each method
+    steps:int=20, # Timed steps of each
+    most_seconds:float=10. # Of each, but not before three steps
+) -> str: # A line each
+    "What `runs` would take in time and memory, told from a few steps of each on the very images."
     lines, total = [], 0.
     runs = list(runs)
     data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)

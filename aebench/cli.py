@@ -111,7 +111,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--seeds', type=int, default=1, metavar='N', help='train each method with N seeds (default: 1)')
     p.add_argument('--seed', type=int, default=3333, metavar='N', help="the first seed (default: 3333, the report's)")
     p.add_argument('--epochs', type=int, nargs=2, metavar=('A', 'B'), help='epochs of the two phases (default: 5 10; digits: ' + ' '.join(map(str, DATA['digits'].epochs)) + ')')
-    p.add_argument('--latent', type=int, metavar='N', help='numbers in the latent (default: 1000, or 1024 with a resnet; digits: ' + str(DATA['digits'].latent) + ')')
+    p.add_argument('--latent', type=int, metavar='N', help='numbers in the latent (default: ' + ' or '.join(str(o) for o in dict.fromkeys(m.latent for m in METHODS.values())) + ", as the report's network has; digits: " + str(DATA['digits'].latent) + ')')
     p.add_argument('--size', type=int, metavar='S', help='pixels a side, a multiple of 4 (default: 32; digits: ' + str(DATA['digits'].size) + ')')
     p.add_argument('--batch-size', type=int, metavar='N', help='images a batch (default: 128; digits: ' + str(DATA['digits'].batch_size) + ')')
     p.add_argument('--protocol', default='tuned', metavar='|'.join(PROTOCOLS), help='; '.join(f'{k}: {v}' for k, v in PROTOCOLS.items()) + ' (default: tuned)')

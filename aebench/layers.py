@@ -128,5 +128,6 @@ class TinyMapConv2d(nn.Conv2d):
 def use_tiny_map_convs(model:nn.Module) -> nn.Module: # `model`, its weights untouched
     "Make the plain convolutions of `model` fast on tiny maps: resnet34 trains 2.1 times as fast at 32×32 on two AVX2 cores."
     for m in model.modules():
-        if type(m) is nn.Conv2d and m.groups == 1 and m.dilation == (1, 1) and m.padding_mode == 'zeros' and not isinstance(m.padding, str) and all(p < k for p, k in zip(m.padding, m.kernel_size)): m.__class__ = TinyMapConv2d
+        plain = type(m) is nn.Conv2d and m.groups == 1 and m.dilation == (1, 1) and m.padding_mode == 'zeros' and not isinstance(m.padding, str)
+        if plain and all(p < k for p, k in zip(m.padding, m.kernel_size)): m.__class__ = TinyMapConv2d
     return model

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .files import UsageError
 from .layers import UpsampleTo, use_tiny_map_convs
+from .registry import REPORT_LATENT
 
 # %% ../nbs/04_models.ipynb #c4f7a440
 IMAGENET_MEAN, IMAGENET_STD = (.485, .456, .406), (.229, .224, .225)
@@ -137,7 +138,7 @@ def autoencoder(
     if size < 8 or size % 4: raise UsageError(f"The decoder doubles its core twice, so the size must be a multiple of 4 and 8 or more: {size} can't be.")
     if latent is not None and latent < 1: raise UsageError(f'A latent of {latent} numbers holds nothing: give 1 or more.')
     if encoder == 'conv':
-        latent = latent or 1000
+        latent = latent or REPORT_LATENT
         enc = conv_encoder(size, latent, channels)
     else:
         body = resnet_body(new_network(encoder)) if isinstance(encoder, str) else encoder

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .files import UsageError, read_json, write_text
-from .registry import DATA, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED
+from .registry import DATA, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REPORT_LATENT
 
 # %% ../nbs/11_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb'.split()) # Read as floats
@@ -110,7 +110,7 @@ def _settings(rows:pd.DataFrame) -> list[dict]:
     found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in rows.to_dict('records')]
     latents = {s.get('latent') for s, method in zip(found, rows.method) if not _has_resnet(method)}
     for s, method in zip(found, rows.method):
-        if _has_resnet(method) and s.get('latent') == 1024 and 1000 in latents: s['latent'] = 1000
+        if _has_resnet(method) and s.get('latent') == METHODS[method].latent and REPORT_LATENT in latents: s['latent'] = REPORT_LATENT
     return found
 
 def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool: return all(a[k] == b[k] for k in keys if k in a and k in b)
@@ -385,7 +385,7 @@ def _differences(rows:pd.DataFrame, name:str) -> list[str]:
                  protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), precision='{} precision'.format)
     found = [words[c](o) for c, usual in _REPORT.items() for o in others(c, usual) if c != 'weights' or _weight_users(rows)]
     found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if not distinct(rows, c)]
-    found += [f'a latent of {_whole(o)}' for m in distinct(rows, 'method') for o in distinct(rows[rows.method == m], 'latent') if o != (1024 if _has_resnet(m) else 1000)]
+    found += [f'a latent of {_whole(o)}' for m in distinct(rows, 'method') for o in distinct(rows[rows.method == m], 'latent') if m in METHODS and o != METHODS[m].latent]
     found += [f'{_whole(o)} {what} images' for c, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')) for o in others(c, usual)]
     return list(dict.fromkeys(found))
 

@@ -109,9 +109,11 @@ def classifier_epochs(arch:str, steps_per_epoch:int) -> int:
     steps, most = BUDGET.get(arch, BUDGET['resnet34'])
     return max(1, min(most, round(steps/steps_per_epoch)))
 
+def _batch_size(data:ImageSet) -> int: return 64 if len(data.train_x) < 10_000 else 128
+
 def _learner(data:ImageSet, net:nn.Module, device, seed:int, cbs:Sequence=(), **kwargs) -> Learner:
     "A `Learner` that trains `net` to classify `data`; the images are shifted and their light changed, never mirrored: a digit would become another."
-    dls = data.dls(bs=64 if len(data.train_x) < 10_000 else 128, device=device, augment=Augment(positions=False, max_shift=max(1, data.size//12)), seed=seed, labelled=True, valid_limit=2000)
+    dls = data.dls(bs=_batch_size(data), device=device, augment=Augment(positions=False, max_shift=max(1, data.size//12)), seed=seed, labelled=True, valid_limit=2000)
     model = nn.Sequential(Normalize(), net).to(dls.device, memory_format=torch.channels_last)
     if native_precision(dls.device) == 'bf16': use_bf16(model)
     learn = Learner(dls, model, loss_func=F.cross_entropy, opt_func=FusedAdam, cbs=[StopOnNonFinite(), *cbs], **kwargs)
@@ -183,9 +185,14 @@ def kept_classifier(
     return Classifier(net, arch, about['accuracy'], f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/08_weights.ipynb #b9b2d7a9
-def in_domain_classifier(data:ImageSet, arch:str='resnet34', device=None, watch:Callable|None=None) -> Classifier:
+def in_domain_classifier(
+    data:ImageSet,
+    arch:str='resnet34', # A name in `HEADS`
+    device=None, # None: fastai's default device
+    watch:Callable|None=None # As in `train_classifier`
+) -> Classifier:
     "`train_classifier`'s network for `data`, trained once and kept."
-    epochs = classifier_epochs(arch, max(1, len(data.train_x)//(64 if len(data.train_x) < 10_000 else 128)))
+    epochs = classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
     return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', lambda: train_classifier(data, arch, device, epochs=epochs, watch=watch), device)
 
 def trained_network(
@@ -235,7 +242,12 @@ def finetune_classifier(
             learn.fit_one_cycle(epochs[2], slice(1e-6, 1e-3))
     return net.eval()
 
-def judge_for(data:ImageSet, weights:str='in-domain', device=None, watch:Callable|None=None) -> Classifier|None: # None for data without classes
+def judge_for(
+    data:ImageSet,
+    weights:str='in-domain', # One of `WEIGHTS`, or a path: what it is fine-tuned from; in-domain and random: trained from random weights
+    device=None, # None: fastai's default device
+    watch:Callable|None=None # As in `train_classifier`
+) -> Classifier|None: # None for data without classes
     "The classifier that judges reconstructions of `data`, trained once and kept."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, 'resnet34', device, watch)

@@ -67,6 +67,7 @@ def test_killed_and_started_again(undisturbed, home, tmp_path):
     os.killpg(p.pid, signal.SIGKILL)
     p.wait()
     assert len(list(tmp_path.glob('*-seed*/row.json'))) == 1
+    assert list(pd.read_csv(tmp_path/'results.csv').method) == ['original', 'baseline']  # gathered after each run
     code, _, err = aebench(*words, home=home)
     assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path), steady(undisturbed[0]))
@@ -103,6 +104,10 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--size', '18'], 2, 'give --size 16 or 20'),
     (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
     (['run', '--device', 'mps'], 2, 'no mps device'),
+    (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
+    (['run', '--precision', 'fp8'], 2, 'There is no precision called'),
+    (['run', '--feature-input', 'grey'], 2, 'There is no feature input called'),
+    (['data', 'digits', '--size', '-1'], 2, 'give --size 1 or more'),
     (['run', '--weights', 'NOWHERE', '--methods', 'pretraining'], 2, 'source of weights'),
     (['run', '--data', 'FLAT', '--weights', 'in-domain', '--methods', 'pretraining'], 2, 'has no classes'),
     (['run', '--out', 'FILE'], 1, 'could not be written'),
@@ -127,6 +132,23 @@ def test_skip_unreadable(home, tmp_path):
     (folder/'a'/'broken.png').write_bytes(b'no image')
     code, _, err = aebench('data', folder, '--size', 16, '--skip-unreadable', home=home)
     assert code == 0, err
+
+@pytest.mark.skipif(os.name != 'posix', reason='no such limit on this system')
+def test_full_disk_is_named(tmp_path):
+    "A file that can't be written whole is an error with its folder, not a traceback and no damaged file."
+    import resource
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    p = start(*QUICK, '--methods', 'baseline', '--out', tmp_path/'out', home=tmp_path/'home', preexec_fn=limit)
+    err = p.communicate(timeout=300)[1]
+    assert p.returncode == 1 and 'could not be written' in err and 'Traceback' not in err
+    assert not [o for o in tmp_path.rglob('*') if o.is_file() and 0 < o.stat().st_size >= 100_000]
+
+def test_fault_of_ours_is_one_sentence(home, tmp_path):
+    "An error that nobody foresaw: a sentence, and the whole story in a file."
+    code = "import sys, aebench.bench as b, aebench.cli as c\nb.load_images = lambda *a: 1/0\nsys.exit(c.main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, '-c', code, *QUICK, '--out', str(tmp_path)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr and 'Traceback' not in done.stderr
+    assert 'load_images' in next(tmp_path.glob('aebench-*.txt')).read_text()
 
 def test_non_finite_loss_fails_alone(home, tmp_path):
     "A run that fails is marked with its reason; the others go on, and the command exits with 1."
