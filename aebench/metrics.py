@@ -61,7 +61,7 @@ class PixelMeasures:
 class Evaluation:
     "What an evaluation on the test images found."
     measures:dict # Names to floats; `accuracy` and `agreement` are None without a judge
-    inputs:Tensor # uint8, the first test images
+    inputs:Tensor # uint8, some test images, evenly spread over them
     outputs:Tensor # uint8, their reconstructions
 
 @torch.no_grad()
@@ -77,19 +77,22 @@ def evaluate(
     model.eval()
     device = torch.device(device or next((p.device for p in model.parameters()), 'cpu'))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
-    measures, right, same, outputs = PixelMeasures(exact), 0, 0, []
-    for x, y in zip(data.test_x.split(500), data.test_y.split(500)):
+    measures, right, same = PixelMeasures(exact), 0, 0
+    def copied(x): # uint8 → floats, and what the model makes of them
         x = x.to(device).float().div_(255)
-        pred = model(x.contiguous(memory_format=torch.channels_last))
+        return x, model(x.contiguous(memory_format=torch.channels_last))
+    for x, y in zip(data.test_x.split(500), data.test_y.split(500)):
+        x, pred = copied(x)
         measures.update(pred.to(exact), x.to(exact))
-        if len(outputs)*500 < n_samples: outputs.append(pred.mul(255).round().to(torch.uint8).cpu())
         if judge:
             labels = judge.labels(pred)
             right += (labels.cpu() == y).sum().item()
             same += (labels == judge.labels(x)).sum().item()
+    inputs = data.test_x[torch.linspace(0, len(data.test_x)-1, min(n_samples, len(data.test_x))).long()]  # spread out: a folder's files are sorted by class
+    outputs = copied(inputs)[1].mul(255).round().to(torch.uint8).cpu()
     model.train(training)
     share = lambda count: count/len(data.test_x) if judge else None
-    return Evaluation(measures.compute() | dict(accuracy=share(right), agreement=share(same)), data.test_x[:n_samples], torch.cat(outputs)[:n_samples])
+    return Evaluation(measures.compute() | dict(accuracy=share(right), agreement=share(same)), inputs, outputs)
 
 # %% ../nbs/09_metrics.ipynb #82559efe
 def release_memory():

@@ -1,7 +1,6 @@
 """Run every notebook from top to bottom and keep its outputs. Usage: python tools/notebooks.py [NOTEBOOK …]"""
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 from execnb.shell import CaptureShell, read_nb, write_nb
@@ -22,7 +21,7 @@ def main(paths:list[Path]):
         keep = {id(c): c.source for c in off}
         for c in off: c.source = ''
         shell = CaptureShell(path.parent)
-        shell.run('%matplotlib inline\nimport warnings; warnings.filterwarnings("ignore")')
+        shell.run('%matplotlib inline')
         shell.run_all(nb, exc_stop=True)
         if shell.exc: raise shell.exc
         for c in off: c.source = keep[id(c)]
@@ -32,6 +31,5 @@ def main(paths:list[Path]):
     subprocess.run([Path(sys.executable).with_name('nbdev-clean')], cwd=ROOT, check=True)
 
 if __name__ == '__main__':
-    warnings.filterwarnings('ignore')
     chosen = [Path(p).resolve() for p in sys.argv[1:]]
     main(chosen or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb')), ROOT/'index.ipynb'])
