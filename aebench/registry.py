@@ -153,7 +153,7 @@ PUBLISHED = {
 
 # %% ../nbs/01_registry.ipynb #27df47a8
 SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meaning
-PROTOCOLS = {'tuned': "lr_find's suggestion in the second phase", 'report': "the report's own rates"}
+PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'report': "the report's own rates"}
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
 PRECISIONS = {'fp32': 'single precision throughout', 'bf16': 'training steps in bfloat16 by autocast; weights and measures in single precision'}
 

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 
 # %% auto #0
 __all__ = ['SLICE_SPAN', 'FusedAdam', 'NonFiniteLoss', 'StopOnNonFinite', 'use_bf16', 'native_precision', 'stages_splitter',
-           'autoencoder_learner', 'same_randomness', 'FoundRate', 'find_lr', 'Phase', 'History']
+           'autoencoder_learner', 'before_divergence', 'same_randomness', 'FoundRate', 'find_lr', 'Phase', 'History']
 
 # %% ../nbs/07_training.ipynb #f379a907
 import copy
@@ -28,7 +28,7 @@ from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import params
 from fastcore.basics import patch
-from torch import nn
+from torch import Tensor, nn
 
 from . import resizing  # adds `set_image_size` to Learner
 from .files import AebenchError
@@ -102,6 +102,20 @@ def autoencoder_learner(
     return learn
 
 # %% ../nbs/07_training.ipynb #3d9e8e45
+def before_divergence(
+    lrs:list|Tensor, # The rates tried, rising
+    losses:list|Tensor, # The smoothed loss at each
+    num_it:int=0, # fastai passes it; not needed
+    most:float=1e-2 # Beyond it Adam's one cycle seldom holds; batch norm hides that from a search
+) -> tuple[float, tuple]: # The rate, and where to mark it: as fastai's own suggestions
+    "A tenth of the highest rate before the loss has climbed by a fifth of its first plateau; serves trained networks too."
+    lrs, losses = torch.as_tensor(lrs), torch.as_tensor(losses)
+    start = max(1, len(losses)//3)
+    climbed = losses > losses.cummin(0).values + losses[:start].median()/5
+    edge = next((i for i in range(start, len(lrs)) if climbed[i]), len(lrs)) - 1
+    lr = min(float(lrs[edge])/10, most)
+    return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
+
 @contextmanager
 def same_randomness(dls:DataLoaders|None=None):
     "Leave Python's, NumPy's, torch's and the loaders' random states as they were."
@@ -119,7 +133,7 @@ def same_randomness(dls:DataLoaders|None=None):
 @dataclass(frozen=True)
 class FoundRate:
     "What a search of learning rates found."
-    lr:float # fastai's valley suggestion
+    lr:float # What `before_divergence` suggests
     lrs:list # The rates tried
     losses:list # The smoothed loss at each
 
@@ -148,7 +162,7 @@ def find_lr(
         if not {id(p) for group in twin.opt.param_lists for p in group} <= {id(p) for p in twin.model.parameters()}:
             raise ValueError('The splitter must take its groups from the model it is given: these are another model\'s parameters.')
         if learn.opt is not None: twin.opt.freeze_to(learn.opt.frozen_idx)
-        with twin.no_bar(): lr = twin.lr_find(start_lr=start_lr, end_lr=end_lr, num_it=num_it, show_plot=False).valley
+        with twin.no_bar(): lr = twin.lr_find(start_lr=start_lr, end_lr=end_lr, num_it=num_it, show_plot=False, suggest_funcs=before_divergence).before_divergence
         return FoundRate(lr, [float(o) for o in twin.recorder.lrs], [float(o) for o in twin.recorder.losses])
 
 # %% ../nbs/07_training.ipynb #f37765c5
