@@ -81,7 +81,7 @@ def evaluate(
     def copied(x): # uint8 → floats, and what the model makes of them
         x = x.to(device).float().div_(255)
         return x, model(x.contiguous(memory_format=torch.channels_last))
-    for x, y in zip(data.test_x.split(500), data.test_y.split(500)):
+    for x, y in zip(data.test_x.split(250), data.test_y.split(250)):  # more takes memory and no less time
         x, pred = copied(x)
         measures.update(pred.to(exact), x.to(exact))
         if judge:

@@ -13,6 +13,7 @@ __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name',
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -143,10 +144,13 @@ def train_classifier(
 @dataclass(frozen=True)
 class Classifier:
     "A trained classifier and how good it is."
-    net:nn.Module # In eval mode; takes normalised images
+    load:Callable # Gives the network, in eval mode, for normalised images; asked for it when the first image comes
     arch:str
     accuracy:float # Share of the test images that it labels rightly, 0…1
     about:str # How it was made, for tables
+
+    @cached_property
+    def net(self) -> nn.Module: return self.load()
 
     @torch.no_grad()
     def labels(self,
@@ -157,7 +161,7 @@ class Classifier:
         return torch.cat([self.net(normalize(o.contiguous(memory_format=torch.channels_last))).argmax(1) for o in x.split(512)])
 
 def _accuracy(net, data:ImageSet, device) -> float:
-    judge = Classifier(net, '', 0., '')
+    judge = Classifier(lambda: net, '', 0., '')
     right = sum((judge.labels(x.to(device).float()/255).cpu() == y).sum().item() for x, y in zip(data.test_x.split(2000), data.test_y.split(2000)))
     return right/len(data.test_x)
 
@@ -174,16 +178,18 @@ def kept_classifier(
     if native_precision(device) == 'bf16': recipe += ' in bf16'
     key = fingerprint([data.fingerprint, arch, recipe], 12)
     path = cache_home()/'classifiers'/f'{data.label.lower().replace(" ", "-")}-{data.size}-{arch}-{key}.safetensors'
-    net = classifier_network(arch, len(data.classes))
     try:
         with safe_open(path, 'pt') as f: about = json.loads(f.metadata()['about'])
-        net.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):  # missing or damaged: trained (again)
-        net = make().cpu()
-        about = dict(accuracy=_accuracy(net.to(device), data, device), recipe=recipe)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # missing or cut: trained (again)
+        net = make().to(device)
+        about = dict(accuracy=_accuracy(net, data, device), recipe=recipe)
         write_bytes(path, save_safetensors({k: v.contiguous() for k, v in net.cpu().state_dict().items()}, {'about': json.dumps(about)}))
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return Classifier(net, arch, about['accuracy'], f'{arch}, {recipe} ({key})')
+    def load():
+        net = classifier_network(arch, len(data.classes))
+        try: net.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as e: raise AebenchError(f'The classifier {path} is damaged ({type(e).__name__}): remove it, and the same command trains it again.') from e
+        return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return Classifier(load, arch, about['accuracy'], f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/09_weights.ipynb #b9b2d7a9
 def in_domain_classifier(

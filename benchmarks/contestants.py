@@ -1,0 +1,155 @@
+"""One training step four ways, on the same images: plain fastai, the report's way, a bare loop, and aebench.
+
+A contestant is a function of a `Task` that gives `train`: called with a number of batches, it trains on so many and
+returns when each was done.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from fastai.callback.core import Callback, CancelTrainException
+from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
+from fastai.data.block import DataBlock
+from fastai.data.transforms import IndexSplitter, get_image_files
+from fastai.layers import AdaptiveConcatPool2d, PixelShuffle_ICNR
+from fastai.learner import Learner, Recorder
+from fastai.vision.augment import aug_transforms
+from fastai.vision.data import ImageBlock
+from fastai.vision.learner import create_body
+from torch import Tensor, nn
+from torchvision.models import resnet34, vgg16_bn
+
+from aebench.bench import Progress, TellProgress, make_loss, make_model, seed_everything
+from aebench.data import Augment, ImageSet
+from aebench.models import Normalize
+from aebench.registry import METHODS, Method, Run
+from aebench.training import History, autoencoder_learner
+
+@dataclass(frozen=True)
+class Task:
+    "What is trained: a method's first phase, on these images."
+    run:Run
+    images:ImageSet
+    folder:Path # The training images as files, for plain fastai
+
+    @property
+    def method(self) -> Method: return METHODS[self.run.method]
+
+class Stop(Callback):
+    "Note when each batch is done; end the training after `n`."
+    order = 1000
+    def __init__(self, n:int): self.n, self.times = n, []
+    def after_batch(self):
+        if not self.training: return
+        self.times.append(perf_counter())
+        if len(self.times) == self.n: raise CancelTrainException()
+
+def timed(learn:Learner) -> Callable:
+    "`train` for a `Learner`: one epoch, cut short."
+    def train(n:int) -> list[float]:
+        stop = Stop(n)
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=stop)
+        return stop.times
+    return train
+
+# --- plain fastai: what a user would write --------------------------------------------------------------------------
+
+def upsampling(method:Method, ni:int, nf:int) -> nn.Sequential:
+    up = PixelShuffle_ICNR(ni, ni, blur=True) if method.upsample == 'pixel_shuffle' else nn.Upsample(scale_factor=2)
+    return nn.Sequential(up, nn.BatchNorm2d(ni), nn.Conv2d(ni, nf, 3, padding=1), nn.BatchNorm2d(nf), nn.ReLU())
+
+def plain_network(method:Method, size:int) -> nn.Module:
+    "The report's network in PyTorch's and fastai's own layers."
+    def halving(ni, nf, pixels): return [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.AdaptiveMaxPool2d(pixels), nn.BatchNorm2d(nf), nn.ReLU()]
+    core = size//4
+    if method.encoder == 'conv': encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
+    else: encoder, latent = nn.Sequential(create_body(resnet34(), pretrained=False), AdaptiveConcatPool2d(), nn.Flatten()), 1024
+    decoder = nn.Sequential(nn.Linear(latent, 24*core**2), nn.Unflatten(1, (24, core, core)), upsampling(method, 24, 12), upsampling(method, 12, 3))
+    return nn.Sequential(Normalize(), encoder, decoder, nn.Hardtanh(0, 1))
+
+class PlainFeatureLoss(nn.Module):
+    "The report's feature loss: all of VGG16-BN, hooks, gradients by autograd."
+    def __init__(self):
+        super().__init__()
+        self.vgg, self.kept = vgg16_bn().features.eval().requires_grad_(False), []
+        pools = [i for i, m in enumerate(self.vgg) if isinstance(m, nn.MaxPool2d)][:3]
+        for i in pools: self.vgg[i-1].register_forward_hook(lambda m, args, out: self.kept.append(out))
+    def features(self, x:Tensor) -> list[Tensor]:
+        self.kept = []
+        self.vgg(x)
+        return self.kept
+    def forward(self, pred:Tensor, target:Tensor) -> Tensor:
+        def gram(x):
+            rows = x.flatten(2)
+            return rows @ rows.transpose(1, 2)/x[0].numel()
+        wanted, got = [o.clone() for o in self.features(target)], self.features(pred)
+        loss = F.mse_loss(pred, target)
+        for w, a, b in zip((30, 20, 10), got, wanted): loss = loss + w*F.mse_loss(a, b) + w**2*5000*F.mse_loss(gram(a), gram(b))
+        return loss
+
+def plain_loss(method:Method) -> Callable: return PlainFeatureLoss() if method.loss == 'feature' else F.mse_loss
+
+def plain_fastai(task:Task) -> Callable:
+    "DataBlock, batch transforms, Learner, two loader workers."
+    size = task.run.first_size
+    dls = DataBlock(blocks=(ImageBlock, ImageBlock), get_items=get_image_files, splitter=IndexSplitter([0]),
+                    batch_tfms=aug_transforms(flip_vert=True, max_rotate=0., max_zoom=1., max_warp=0., max_lighting=.2, size=size)
+                    ).dataloaders(task.folder, bs=task.run.batch_size, num_workers=2, device=torch.device(task.run.device))
+    learn = Learner(dls, plain_network(task.method, size), plain_loss(task.method))
+    if task.method.pretrained:
+        learn.splitter = lambda model: [list(model[1].parameters()), list(model[2].parameters())]
+        learn.freeze()
+    return timed(learn)
+
+# --- loops over images that are in memory ----------------------------------------------------------------------------
+
+def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format) -> Callable:
+    "Augment, forward, loss, backward, step: nothing else."
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000)
+    augment, gen = Augment(), torch.Generator(images.device).manual_seed(0)
+    def train(n:int) -> list[float]:
+        model.train()
+        times = []
+        for i in torch.randperm(len(images), device=images.device)[:n*bs].split(bs):
+            x = augment(images[i], gen).contiguous(memory_format=layout)
+            loss_func(model(x), x).backward()
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            times.append(perf_counter())
+        return times
+    return train
+
+def reports_way(task:Task) -> Callable:
+    "The report's network and loss in PyTorch's default memory format."
+    return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.run.batch_size, torch.contiguous_format)
+
+def bare_loop(task:Task) -> Callable:
+    "aebench's network and loss, with none of fastai around them: the practical limit."
+    model = make_model(task.run, task.images).set_size(task.run.first_size)
+    if task.method.pretrained:  # as fastai freezes: all but the batch norms
+        for m in model.encoder.modules():
+            if not isinstance(m, nn.BatchNorm2d):
+                for p in m.parameters(recurse=False): p.requires_grad_(False)
+    return loop(model.to(memory_format=torch.channels_last), make_loss(task.run, task.images), small(task), task.run.batch_size, torch.channels_last)
+
+def small(task:Task) -> Tensor:
+    from aebench.data import resize_images
+    return resize_images(task.images.train_x, task.run.first_size).to(task.run.device)
+
+# --- aebench -------------------------------------------------------------------------------------------------------
+
+def aebench_learner(task:Task) -> Learner:
+    "As a run has it, in its first phase."
+    dls = task.images.dls(task.run.batch_size, task.run.device, valid_limit=task.run.batch_size)
+    learn = autoencoder_learner(dls, make_model(task.run, task.images), make_loss(task.run, task.images), cbs=[History(), TellProgress(Progress(), 'benchmark', 1)])
+    if task.method.pretrained: learn.freeze()
+    return learn.set_image_size(task.run.first_size)
+
+def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
+
+CONTESTANTS = {'plain fastai': plain_fastai, "the report's way": reports_way, 'bare loop': bare_loop, 'aebench': aebench}

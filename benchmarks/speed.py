@@ -1,0 +1,185 @@
+"""How fast is a training step, and where does its time go? `make bench`, or: python benchmarks/speed.py --help
+
+Contestants are timed in one process, turn by turn, after a warm-up; a row holds the median over the turns, the lowest and
+the highest, and how many there were. Rows go to a CSV with the environment in each.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from statistics import median
+from time import perf_counter, time
+
+warnings.filterwarnings('ignore')
+import pandas as pd
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from aebench.bench import environment, resolve_device, resolve_precision, seed_everything
+from aebench.data import ImageSet
+from aebench.registry import METHODS, Run
+from aebench.speed import keep_freed_memory
+from contestants import CONTESTANTS, Task, aebench_learner
+from shares import step_shares
+
+HERE = Path(__file__).resolve().parent
+UNITS = {'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
+
+def noise(n:int, size:int) -> ImageSet:
+    "A data set of random images: the speed doesn't look at them."
+    gen = torch.Generator().manual_seed(0)
+    images = lambda n: torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=gen)
+    labels = lambda n: torch.arange(n, dtype=torch.int16) % 10
+    return ImageSet('noise', 'Noise', images(n), labels(n), images(256), labels(256), tuple('abcdefghij'), f'noise {n}')
+
+def save_images(images:ImageSet, folder:Path) -> Path:
+    "The training images as PNG files."
+    for i, x in enumerate(images.train_x): Image.fromarray(x.permute(1, 2, 0).numpy()).save(folder/f'{i:05}.png')
+    return folder
+
+def rate(times:list[float], bs:int, skip:int=2) -> float:
+    "Images a second, from when each batch was done; the first ones, which wait for workers to start, are left out."
+    return bs*(len(times) - skip)/(times[-1] - times[skip-1])
+
+def row(what:str, method:str, contestant:str, size:int, values:list[float], detail:str='') -> dict:
+    "One line of the table."
+    return dict(what=what, method=method, contestant=contestant, size=size, detail=detail, median=median(values), low=min(values), high=max(values), n=len(values), unit=UNITS[what])
+
+def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
+    "Time the contestants turn by turn, each for about `seconds` a turn."
+    trains, batches, found = {}, {}, {name: [] for name in names}
+    for name in names:
+        seed_everything(0)
+        trains[name] = CONTESTANTS[name](task)
+        slow = rate(trains[name](5), task.run.batch_size)  # the warm-up
+        batches[name] = max(5, min(len(task.images.train_x)//task.run.batch_size - 1, round(seconds*slow/task.run.batch_size)))
+    for _ in range(turns):
+        for name in names: found[name].append(rate(trains[name](batches[name]), task.run.batch_size))
+    return [row('speed', task.run.method, name, task.run.first_size, values) for name, values in found.items()]
+
+def machine_rates(device:str) -> tuple[float, float]: # Operations a second, bytes a second
+    "What this machine reaches in a large matrix product and in a large copy: the best of many tries."
+    a, b = torch.rand(2048, 2048, device=device), torch.rand(2**25, device=device)
+    def best(f): return min(_seconds(f, device) for _ in range(12))
+    return 2*2048**3/best(lambda: a @ a), 2*b.nbytes/best(lambda: b.clone())
+
+def _seconds(f, device:str) -> float:
+    start = perf_counter()
+    f()
+    if device != 'cpu': torch.cuda.synchronize()
+    return perf_counter() - start
+
+def counted_floor(task:Task, rates:tuple[float, float]) -> dict:
+    "The speed if a step were nothing but its products at the rate of a large one and the optimiser's traffic at the rate of a copy."
+    learn = aebench_learner(task)
+    x, y = learn.dls.one_batch()
+    learn.model.train()
+    with FlopCounterMode(display=False) as counter: learn.loss_func(learn.model(x), y).backward()
+    trained = sum(p.numel() for p in learn.model.parameters() if p.grad is not None)
+    seconds = counter.get_total_flops()/rates[0] + 7*4*trained/rates[1]  # gradient, weight and two moments are read, all but the first written
+    detail = f'{counter.get_total_flops()/len(x)/1e6:.0f} million operations an image, {trained/1e6:.1f} million weights'
+    return row('floor', task.run.method, 'counted floor', task.run.first_size, [len(x)/seconds], detail)
+
+def in_child(code:str, env:dict|None=None, **kwargs) -> str:
+    "What a fresh Python prints."
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, cwd=HERE, env={**os.environ, **(env or {})}, **kwargs)
+    if done.returncode: sys.exit(f'A measurement failed: {done.stderr[-2000:]}')
+    return done.stdout
+
+def peak_memory(run:Run) -> dict:
+    "Training, validation and evaluation in a process of their own, with as many images as CIFAR-10 has: the peak above what `import torch` takes."
+    return row('memory', run.method, 'aebench', run.size, [float(in_child(f'from memory import peak; from aebench.registry import Run; print(peak({run!r}))').split()[-1])], 'above a Python that has imported torch')
+
+def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
+    "From `aebench run` to its first training batch, less what `import torch` takes: without any cache, and with one."
+    code = (f'import sys; from fastai.learner import Learner\nclass Begun(BaseException): pass\ndef begun(*_): raise Begun\n'
+            f'Learner.one_batch = begun\nfrom aebench.cli import main\n'
+            f'try: main(["run", "-q", "--data", {data!r}, "--methods", "baseline", "--weights", "in-domain", "--out", OUT])\nexcept Begun: print("begun")')
+    def once(home:str) -> float:
+        with tempfile.TemporaryDirectory() as out:
+            start = time()
+            assert 'begun' in in_child(code.replace('OUT', repr(out)), dict(AEBENCH_HOME=home)), 'aebench run never came to a batch'
+            return time() - start
+    def bare() -> float:
+        start = time()
+        in_child('import torch')
+        return time() - start
+    with tempfile.TemporaryDirectory() as tmp:
+        cold, home = once(tmp), home or tmp
+        with tempfile.TemporaryDirectory() as out:  # fills the cache
+            in_child(f'from aebench.cli import main; main(["run", "-q", "--data", {data!r}, "--methods", "baseline", "--weights", "in-domain", "--epochs", "1", "0", "--out", {out!r}])', dict(AEBENCH_HOME=home))
+        torches, warm = zip(*[(bare(), once(home)) for _ in range(turns)])
+    least = median(torches)
+    return [row('start', 'baseline', 'import torch', 0, torches), row('start', 'baseline', 'aebench', 0, [cold-least], f'{data}, no cache'),
+            row('start', 'baseline', 'aebench', 0, [o-least for o in warm], f'{data}, second start')]
+
+def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dict]:
+    "Cost of an image at several sizes."
+    found = []
+    for size in sizes:
+        run = Run(method, 'noise', size=size, weights='random', **settings)
+        speeds = race(Task(run, noise(128*12, size), HERE), ['aebench'], turns, 1.)[0]
+        found.append(row('cost', method, 'aebench', size, [1e6/speeds[k] for k in ('median', 'low', 'high')]) | dict(n=turns))
+    return found
+
+def show(rows:pd.DataFrame, console:Console):
+    "A table for each kind of measurement."
+    for what, part in rows.groupby('what', sort=False):
+        table = Table('method', 'contestant', 'size', 'median', 'lowest to highest', 'n', '', title=f'{what}, {part.unit.iloc[0]}', title_justify='left')
+        for o in part.itertuples():
+            digits = 0 if o.median >= 100 else 1 if o.median >= 10 else 2
+            number = lambda x: f'{x:,.{digits}f}'
+            table.add_row(o.method, o.contestant, str(o.size or ''), number(o.median), f'{number(o.low)} to {number(o.high)}' if o.n > 1 else '', str(o.n), o.detail)
+        console.print(table)
+
+def slug(text:str) -> str: return re.sub(r'\W+', '-', text.lower()).strip('-')
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--full', action='store_true', help='every method against every contestant, more turns, more sizes')
+    p.add_argument('--methods', default=','.join(METHODS), help='comma-separated (default: all)')
+    p.add_argument('--parts', default='speed,share,floor,memory,start,cost', help='what to measure, comma-separated (default: all)')
+    p.add_argument('--data', default='digits', help='for the seconds to the first batch: a data set or a folder (default: digits)')
+    p.add_argument('--home', help='a cache that holds --data and its classifier already, for the second start')
+    p.add_argument('--device', default='auto')
+    p.add_argument('--precision', default='auto')
+    p.add_argument('--out', type=Path, help='CSV to write (default: benchmarks/results/, named for the machine)')
+    args = p.parse_args()
+    device = resolve_device(args.device)
+    settings = dict(device=device, precision=resolve_precision(args.precision, device))
+    turns, parts, methods = 7 if args.full else 3, args.parts.split(','), args.methods.split(',')
+    console, rows, begun = Console(stderr=True, width=120), [], perf_counter()
+    keep_freed_memory()
+    def add(found:list[dict]):
+        rows.extend(found)
+        for o in found: console.print(f'{perf_counter()-begun:6.0f} s  {o["what"]:7}{o["method"]:22}{o["contestant"]:18}{o["median"]:12,.1f} {o["unit"]}', highlight=False)
+    if 'start' in parts: add(start_seconds(args.data, args.home, turns))
+    if 'memory' in parts: add([peak_memory(Run(m, 'noise', weights='random', **settings)) for m in methods])
+    rates = machine_rates(device)
+    with tempfile.TemporaryDirectory() as tmp:
+        images = noise(128*60, 32)
+        folder = save_images(images, Path(tmp))
+        for method in methods:
+            task = Task(Run(method, 'noise', epochs=(1, 1), weights='random', **settings), images, folder)
+            names = [c for c in CONTESTANTS if args.full or c in ('bare loop', 'aebench') or method == 'baseline' and c == 'plain fastai' or method == 'feature_loss' and c == "the report's way"]
+            if 'speed' in parts: add(race(task, names, turns, 3. if args.full else 1.5))
+            if 'share' in parts: add([row('share', method, 'aebench', task.run.first_size, values, part) for part, values in step_shares(aebench_learner(task), turns).items()])
+            if 'floor' in parts: add([counted_floor(task, rates)])
+    if 'cost' in parts:
+        for method in methods if args.full else ['baseline']: add(cost_by_size(method, [16, 32, 64, 128], turns, **settings))
+    where = environment(device) | dict(precision=settings['precision'], product_gflops=round(rates[0]/1e9), copy_gbytes=round(rates[1]/1e9, 1), form='full' if args.full else 'short')
+    frame = pd.DataFrame(rows).assign(**where)
+    out = args.out or HERE/'results'/f'speed-{slug(where["device_name"])}-{where["threads"]}-threads-{where["precision"]}.csv'
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(out, index=False)
+    show(frame, Console(width=120))
+    print(f'{perf_counter()-begun:.0f} s in all; rows in {out}')
+
+if __name__ == '__main__': main()
