@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .models import Normalize
-from .speed import fold_batchnorm
+from .speed import fold_batchnorm, make_frozen
 
 # %% ../nbs/06_losses.ipynb #d27be49f
 def gram_matrix(
@@ -41,17 +41,17 @@ class _FeatureDistance(torch.autograd.Function):
         dtype = torch.promote_types(x.dtype, torch.float32)  # small differences of large sums: half precision would lose them
         rows, wanted_rows = _rows(x).to(dtype), _rows(wanted).to(dtype)
         apart = rows - wanted_rows
-        with torch.autocast(x.device.type, enabled=False): grams_apart = (rows.mT @ rows - wanted_rows.mT @ wanted_rows)/x[0].numel()
+        with torch.autocast(x.device.type, enabled=False): grams_apart = torch.baddbmm(wanted_rows.mT @ wanted_rows, rows.mT, rows, beta=-1)  # divided by C·H·W where it is one number
         ctx.save_for_backward(rows, apart, grams_apart)
         ctx.shape, ctx.dtype = x.shape, x.dtype
-        return apart.norm().square()/x.numel(), grams_apart.square().mean()
+        return apart.norm().square()/x.numel(), grams_apart.norm().square()/(grams_apart.numel()*x[0].numel()**2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_feature, grad_gram):
         rows, apart, grams_apart = ctx.saved_tensors
         n, c, h, w = ctx.shape
-        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w)))
+        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*(c*h*w)**2)))
         return grad.to(ctx.dtype).unflatten(1, (h, w)).permute(0, 3, 1, 2), None
 
 def feature_distance(
@@ -79,7 +79,7 @@ def feature_extractor(
     for i, m in enumerate(features):
         if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # a pool or a convolution follows each, which leaves a hooked output alone
     last = len(features) - 1
-    return features.requires_grad_(False).eval().to(memory_format=torch.channels_last), [*before_pools(features, n_taps), last][:n_taps]
+    return make_frozen(features.requires_grad_(False).eval().to(memory_format=torch.channels_last)), [*before_pools(features, n_taps), last][:n_taps]
 
 # %% ../nbs/06_losses.ipynb #d5ae02aa
 class FeatureLoss(nn.Module):
