@@ -41,17 +41,17 @@ class _FeatureDistance(torch.autograd.Function):
         dtype = torch.promote_types(x.dtype, torch.float32)  # small differences of large sums: half precision would lose them
         rows, wanted_rows = _rows(x).to(dtype), _rows(wanted).to(dtype)
         apart = rows - wanted_rows
-        with torch.autocast(x.device.type, enabled=False): grams_apart = torch.baddbmm(wanted_rows.mT @ wanted_rows, rows.mT, rows, beta=-1)  # divided by C·H·W where it is one number
+        with torch.autocast(x.device.type, enabled=False): grams_apart = (rows.mT @ rows - wanted_rows.mT @ wanted_rows)/x[0].numel()
         ctx.save_for_backward(rows, apart, grams_apart)
         ctx.shape, ctx.dtype = x.shape, x.dtype
-        return apart.norm().square()/x.numel(), grams_apart.norm().square()/(grams_apart.numel()*x[0].numel()**2)
+        return apart.norm().square()/x.numel(), grams_apart.square().mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_feature, grad_gram):
         rows, apart, grams_apart = ctx.saved_tensors
         n, c, h, w = ctx.shape
-        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*(c*h*w)**2)))
+        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w)))
         return grad.to(ctx.dtype).unflatten(1, (h, w)).permute(0, 3, 1, 2), None
 
 def feature_distance(
