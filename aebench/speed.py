@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/speed.html.md"""
 __all__ = ['keep_freed_memory', 'RowBatchNorm2d', 'TinyMapConv2d', 'make_fast', 'fold_batchnorm', 'winograd', 'FrozenConv2d',
            'make_frozen', 'FusedAdam', 'use_bf16', 'native_precision']
 
-# %% ../nbs/03_speed.ipynb #8ceccdf9
+# %% ../nbs/03_speed.ipynb #3e70c298
 import ctypes
 import os
 
@@ -28,7 +28,7 @@ def keep_freed_memory():
     m_trim_threshold, m_mmap_max = -1, -4  # their numbers in malloc.h
     mallopt(m_mmap_max, 0), mallopt(m_trim_threshold, 2**31 - 1)
 
-# %% ../nbs/03_speed.ipynb #4ab2909c
+# %% ../nbs/03_speed.ipynb #2b3ae001
 def _with_rows(like:Tensor, shape) -> tuple[Tensor, Tensor]: # (N, C, H, W) channels-last, and its view (N, H, W, C)
     "Room for an output. An own function must give a whole tensor: in-place layers behind it, such as ReLU, can't change a view."
     y = torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
@@ -82,7 +82,7 @@ class RowBatchNorm2d(nn.BatchNorm2d):
         "Can `m` be made one of these?"
         return type(m) is nn.BatchNorm2d and m.affine and m.track_running_stats and m.momentum is not None
 
-# %% ../nbs/03_speed.ipynb #ded03da2
+# %% ../nbs/03_speed.ipynb #2d420805
 def _meetings(
     size:int, # Of the input along one axis
     out:int, # Of the output
@@ -142,7 +142,7 @@ class TinyMapConv2d(nn.Conv2d):
         return (type(m) is nn.Conv2d and m.groups == 1 and m.dilation == (1, 1) and m.padding_mode == 'zeros' and not isinstance(m.padding, str)
                 and all(p < k for p, k in zip(m.padding, m.kernel_size)))
 
-# %% ../nbs/03_speed.ipynb #afc929e1
+# %% ../nbs/03_speed.ipynb #bd6c4c64
 def make_fast(model:nn.Module) -> nn.Module: # `model`; weights and state_dict untouched
     "Let `model` compute batch norms over few channels and convolutions over tiny maps the fast way on CPUs; nothing changes elsewhere."
     # gains 1.7 times for the baseline at 32×32, 1.6 times for a resnet34
@@ -151,7 +151,7 @@ def make_fast(model:nn.Module) -> nn.Module: # `model`; weights and state_dict u
             if fast.suits(m): m.__class__ = fast
     return model
 
-# %% ../nbs/03_speed.ipynb #3b01887b
+# %% ../nbs/03_speed.ipynb #08e04f89
 def fold_batchnorm(features:nn.Sequential) -> nn.Sequential:
     "Each [conv, batch norm] pair as one convolution, in eval mode: 1.2 times as fast, equal to about 1e-6."
     folded, layers = [], list(features.eval())
@@ -160,7 +160,7 @@ def fold_batchnorm(features:nn.Sequential) -> nn.Sequential:
         else: folded.append(layer)
     return nn.Sequential(*folded)
 
-# %% ../nbs/03_speed.ipynb #1c19e076
+# %% ../nbs/03_speed.ipynb #9e68ac24
 def _spread(d:list[Tensor], out:Tensor):
     "Six slices of a tile to the six that are multiplied: Bᵀd, with B from Lavin and Gray."
     a, b = torch.sub(d[4], d[2], alpha=4), torch.sub(d[3], d[1], alpha=4)
@@ -244,6 +244,10 @@ def make_frozen(model:nn.Module) -> nn.Module: # `model`; weights and state_dict
     return model
 
 # %% ../nbs/03_speed.ipynb #b5b6aeb4
+def _plain(x:Tensor, p:Tensor) -> Tensor:
+    "`x` with the axes of a channels-last `p` in the order of memory: the kernel copies what lies otherwise."
+    return x.permute(0, 2, 3, 1) if p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) else x
+
 class FusedAdam(Optimizer):
     "fastai's `Adam`, all parameters of a group in one fused kernel: about 4 times as fast a step for a resnet34."
     def __init__(self, params, lr, mom=.9, sqr_mom=.99, eps=1e-5, wd=.01):
@@ -257,12 +261,17 @@ class FusedAdam(Optimizer):
                 for p in ps:
                     if 'step' not in self.state[p]: self.state[p].update(step=torch.zeros((), device=p.device), grad_avg=torch.zeros_like(p), sqr_avg=torch.zeros_like(p))
                 if not ps: continue
+                grads = [p.grad for p in ps]
                 steps, avgs, sqr_avgs = ([self.state[p][k] for p in ps] for k in ('step', 'grad_avg', 'sqr_avg'))
                 torch._foreach_add_(steps, 1)
-                torch._fused_adamw_(ps, [p.grad for p in ps], avgs, sqr_avgs, [], steps, lr=hyper['lr'], beta1=hyper['mom'], beta2=hyper['sqr_mom'],
+                torch._fused_adamw_(*([_plain(o, p) for o, p in zip(os, ps)] for os in (ps, grads, avgs, sqr_avgs)), [], steps, lr=hyper['lr'], beta1=hyper['mom'], beta2=hyper['sqr_mom'],
                                     weight_decay=hyper['wd']*decays, eps=hyper['eps'], amsgrad=False, maximize=False)
 
-# %% ../nbs/03_speed.ipynb #d27e951e
+    def zero_grad(self):
+        "Drop the gradients: zeros would be written, read and added to."
+        for p, *_ in self.all_params(with_grad=True): p.grad = None
+
+# %% ../nbs/03_speed.ipynb #61fbba8b
 def use_bf16(module:nn.Module) -> nn.Module: # `module`; its weights stay in single precision
     "Compute `module` in bfloat16 where torch deems that safe, whenever gradients are recorded; measured and validated, it stays in single precision."
     # gains 2.1 times in the feature loss on cores with AVX-512 bf16
