@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: run test notebooks readme clean
+.PHONY: run test bench notebooks readme clean
 
 run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
 	$(BIN)/aebench run --out $(OUT)
 
 test: $(VENV)/installed-dev  ## Every test
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
+	$(BIN)/python benchmarks/speed.py
 
 notebooks: $(VENV)/installed-dev  ## Run the notebooks and keep their outputs
 	$(BIN)/python tools/notebooks.py

@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/speed.html.md"""
 
 # %% auto #0
 __all__ = ['keep_freed_memory', 'RowBatchNorm2d', 'TinyMapConv2d', 'make_fast', 'fold_batchnorm', 'winograd', 'FrozenConv2d',
-           'make_frozen', 'FusedAdam', 'use_bf16', 'native_precision']
+           'make_frozen', 'make_usual', 'FusedAdam', 'use_bf16', 'native_precision']
 
-# %% ../nbs/03_speed.ipynb #3e70c298
+# %% ../nbs/03_speed.ipynb #be0cba36
 import ctypes
 import os
 
@@ -28,7 +28,7 @@ def keep_freed_memory():
     m_trim_threshold, m_mmap_max = -1, -4  # their numbers in malloc.h
     mallopt(m_mmap_max, 0), mallopt(m_trim_threshold, 2**31 - 1)
 
-# %% ../nbs/03_speed.ipynb #2b3ae001
+# %% ../nbs/03_speed.ipynb #d2311a00
 def _with_rows(like:Tensor, shape) -> tuple[Tensor, Tensor]: # (N, C, H, W) channels-last, and its view (N, H, W, C)
     "Room for an output. An own function must give a whole tensor: in-place layers behind it, such as ReLU, can't change a view."
     y = torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
@@ -82,7 +82,7 @@ class RowBatchNorm2d(nn.BatchNorm2d):
         "Can `m` be made one of these?"
         return type(m) is nn.BatchNorm2d and m.affine and m.track_running_stats and m.momentum is not None
 
-# %% ../nbs/03_speed.ipynb #2d420805
+# %% ../nbs/03_speed.ipynb #34c7f2af
 def _meetings(
     size:int, # Of the input along one axis
     out:int, # Of the output
@@ -142,7 +142,7 @@ class TinyMapConv2d(nn.Conv2d):
         return (type(m) is nn.Conv2d and m.groups == 1 and m.dilation == (1, 1) and m.padding_mode == 'zeros' and not isinstance(m.padding, str)
                 and all(p < k for p, k in zip(m.padding, m.kernel_size)))
 
-# %% ../nbs/03_speed.ipynb #bd6c4c64
+# %% ../nbs/03_speed.ipynb #31bee356
 def make_fast(model:nn.Module) -> nn.Module: # `model`; weights and state_dict untouched
     "Let `model` compute batch norms over few channels and convolutions over tiny maps the fast way on CPUs; nothing changes elsewhere."
     # gains 1.7 times for the baseline at 32×32, 1.6 times for a resnet34
@@ -151,7 +151,7 @@ def make_fast(model:nn.Module) -> nn.Module: # `model`; weights and state_dict u
             if fast.suits(m): m.__class__ = fast
     return model
 
-# %% ../nbs/03_speed.ipynb #08e04f89
+# %% ../nbs/03_speed.ipynb #8311d84e
 def fold_batchnorm(features:nn.Sequential) -> nn.Sequential:
     "Each [conv, batch norm] pair as one convolution, in eval mode: 1.2 times as fast, equal to about 1e-6."
     folded, layers = [], list(features.eval())
@@ -160,7 +160,7 @@ def fold_batchnorm(features:nn.Sequential) -> nn.Sequential:
         else: folded.append(layer)
     return nn.Sequential(*folded)
 
-# %% ../nbs/03_speed.ipynb #9e68ac24
+# %% ../nbs/03_speed.ipynb #4ffcb87d
 def _spread(d:list[Tensor], out:Tensor):
     "Six slices of a tile to the six that are multiplied: Bᵀd, with B from Lavin and Gray."
     a, b = torch.sub(d[4], d[2], alpha=4), torch.sub(d[3], d[1], alpha=4)
@@ -243,6 +243,12 @@ def make_frozen(model:nn.Module) -> nn.Module: # `model`; weights and state_dict
         if FrozenConv2d.suits(m): m.__class__ = FrozenConv2d
     return model
 
+def make_usual(model:nn.Module) -> nn.Module: # `model`
+    "Undo `make_fast` and `make_frozen`: PyTorch's own layers again, to compare with."
+    for m in model.modules():
+        if type(m) in (RowBatchNorm2d, TinyMapConv2d, FrozenConv2d): m.__class__ = type(m).__base__
+    return model
+
 # %% ../nbs/03_speed.ipynb #b5b6aeb4
 def _plain(x:Tensor, p:Tensor) -> Tensor:
     "`x` with the axes of a channels-last `p` in the order of memory: the kernel copies what lies otherwise."
@@ -271,7 +277,7 @@ class FusedAdam(Optimizer):
         "Drop the gradients: zeros would be written, read and added to."
         for p, *_ in self.all_params(with_grad=True): p.grad = None
 
-# %% ../nbs/03_speed.ipynb #61fbba8b
+# %% ../nbs/03_speed.ipynb #5922b2e5
 def use_bf16(module:nn.Module) -> nn.Module: # `module`; its weights stay in single precision
     "Compute `module` in bfloat16 where torch deems that safe, whenever gradients are recorded; measured and validated, it stays in single precision."
     # gains 2.1 times in the feature loss on cores with AVX-512 bf16

@@ -1,4 +1,4 @@
-"""One training step four ways, on the same images: plain fastai, the report's way, a bare loop, and aebench.
+"""One training step in several ways, on the same images: plain fastai, the report's way, bare loops, and aebench.
 
 A contestant is a function of a `Task` that gives `train`: called with a number of batches, it trains on so many and
 returns when each was done.
@@ -22,10 +22,11 @@ from fastai.vision.learner import create_body
 from torch import Tensor, nn
 from torchvision.models import resnet34, vgg16_bn
 
-from aebench.bench import Progress, TellProgress, make_loss, make_model, seed_everything
-from aebench.data import Augment, ImageSet
+from aebench.bench import Progress, TellProgress, make_loss, make_model
+from aebench.data import Augment, ImageSet, resize_images
 from aebench.models import Normalize
 from aebench.registry import METHODS, Method, Run
+from aebench.speed import make_usual
 from aebench.training import History, autoencoder_learner
 
 @dataclass(frozen=True)
@@ -128,17 +129,24 @@ def reports_way(task:Task) -> Callable:
     "The report's network and loss in PyTorch's default memory format."
     return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.run.batch_size, torch.contiguous_format)
 
-def bare_loop(task:Task) -> Callable:
+def bare_loop(task:Task, fast:bool=True) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
-    model = make_model(task.run, task.images).set_size(task.run.first_size)
+    model, loss_func = make_model(task.run, task.images).set_size(task.run.first_size), make_loss(task.run, task.images)
     if task.method.pretrained:  # as fastai freezes: all but the batch norms
         for m in model.encoder.modules():
             if not isinstance(m, nn.BatchNorm2d):
                 for p in m.parameters(recurse=False): p.requires_grad_(False)
-    return loop(model.to(memory_format=torch.channels_last), make_loss(task.run, task.images), small(task), task.run.batch_size, torch.channels_last)
+    if not fast:
+        make_usual(model)
+        if isinstance(loss_func, nn.Module): make_usual(loss_func)
+    return loop(model.to(memory_format=torch.channels_last), loss_func, small(task), task.run.batch_size, torch.channels_last)
+
+def usual_layers(task:Task) -> Callable:
+    "The bare loop with PyTorch's layers in place of those of `aebench.speed`: what they gain."
+    return bare_loop(task, fast=False)
 
 def small(task:Task) -> Tensor:
-    from aebench.data import resize_images
+    "The training images at the size of the first phase, on the device."
     return resize_images(task.images.train_x, task.run.first_size).to(task.run.device)
 
 # --- aebench -------------------------------------------------------------------------------------------------------
@@ -152,4 +160,4 @@ def aebench_learner(task:Task) -> Learner:
 
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 
-CONTESTANTS = {'plain fastai': plain_fastai, "the report's way": reports_way, 'bare loop': bare_loop, 'aebench': aebench}
+CONTESTANTS = {'plain fastai': plain_fastai, "the report's way": reports_way, 'usual layers': usual_layers, 'bare loop': bare_loop, 'aebench': aebench}

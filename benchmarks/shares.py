@@ -25,7 +25,7 @@ class _TimedAugment:
         self.seconds.append(perf_counter() - start)
         return x
 
-def step_shares(learn:Learner, turns:int, n:int=12) -> dict[str, list[float]]: # Percent, a value a turn
+def step_shares(learn:Learner, turns:int, n:int=8) -> dict[str, list[float]]: # Percent, a value a turn
     "What share of a step each of `PARTS` takes, over `n` steps a turn."
     found = {part: [] for part in PARTS}
     for _ in range(turns + 1):

@@ -29,6 +29,7 @@ from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, Task, aebench_learner
 from shares import step_shares
 
+SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the report's way", 'usual layers')) # Beside the bare loop and aebench
 HERE = Path(__file__).resolve().parent
 UNITS = {'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
 
@@ -148,13 +149,14 @@ def main():
     p.add_argument('--parts', default='speed,share,floor,memory,start,cost', help='what to measure, comma-separated (default: all)')
     p.add_argument('--data', default='digits', help='for the seconds to the first batch: a data set or a folder (default: digits)')
     p.add_argument('--home', help='a cache that holds --data and its classifier already, for the second start')
+    p.add_argument('--turns', type=int, help='turns of each contestant (default: 3, or 7 in the full form)')
     p.add_argument('--device', default='auto')
     p.add_argument('--precision', default='auto')
     p.add_argument('--out', type=Path, help='CSV to write (default: benchmarks/results/, named for the machine)')
     args = p.parse_args()
     device = resolve_device(args.device)
     settings = dict(device=device, precision=resolve_precision(args.precision, device))
-    turns, parts, methods = 7 if args.full else 3, args.parts.split(','), args.methods.split(',')
+    turns, parts, methods = args.turns or (7 if args.full else 3), args.parts.split(','), args.methods.split(',')
     console, rows, begun = Console(stderr=True, width=120), [], perf_counter()
     keep_freed_memory()
     def add(found:list[dict]):
@@ -168,7 +170,7 @@ def main():
         folder = save_images(images, Path(tmp))
         for method in methods:
             task = Task(Run(method, 'noise', epochs=(1, 1), weights='random', **settings), images, folder)
-            names = [c for c in CONTESTANTS if args.full or c in ('bare loop', 'aebench') or method == 'baseline' and c == 'plain fastai' or method == 'feature_loss' and c == "the report's way"]
+            names = [c for c in CONTESTANTS if args.full or c in SHORT.get(method, ()) or c in ('bare loop', 'aebench')]
             if 'speed' in parts: add(race(task, names, turns, 3. if args.full else 1.5))
             if 'share' in parts: add([row('share', method, 'aebench', task.run.first_size, values, part) for part, values in step_shares(aebench_learner(task), turns).items()])
             if 'floor' in parts: add([counted_floor(task, rates)])

@@ -1,11 +1,17 @@
-"Every registered method trains, at several sizes."
+"Every registered method trains, at several sizes, and the fast ways to compute change no number."
+import copy
+
 import pytest
 import torch
+from fastai.learner import Learner
+from fastai.optimizer import Adam
+from torch import nn
 
 from aebench.bench import make_loss, make_model, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
-from aebench.training import autoencoder_learner
+from aebench.speed import make_usual
+from aebench.training import autoencoder_learner, stages_splitter
 
 def noise(size:int, n:int=8) -> ImageSet:
     "A data set of random images."
@@ -31,3 +37,35 @@ def test_two_batches(method, size):
     assert y.shape == (3, 3, size, size) and 0 <= y.min() and y.max() <= 1
     z = model.encode(data.test_x[:3].float()/255)
     assert z.shape == (3, model.latent) and model.latent == (1024 if METHODS[method].encoder != 'conv' else 1000)
+
+def usual(module):
+    "A copy that computes as PyTorch does, and how many of its layers that concerns."
+    copied = make_usual(copy.deepcopy(module).to(memory_format=torch.contiguous_format))
+    return copied, sum(type(a) is not type(b) for a, b in zip(module.modules(), copied.modules()))
+
+@pytest.mark.parametrize('method', [m for m in METHODS if m not in ('progressive_resizing', 'pretraining')])  # these two train networks of the others
+def test_fast_is_the_same(method):
+    "The loss before and after one step from the same weights, to 1e-4 relative, beside plain layers, fastai's Adam and the default memory format."
+    data = noise(32, n=64)
+    run = Run(method, 'noise', size=32, batch_size=64, weights='random')
+    seed_everything(run.seed)
+    model, loss_func = make_model(run, data), make_loss(run, data)
+    plain_model, n = usual(model)
+    plain_loss, n_loss = usual(loss_func) if isinstance(loss_func, nn.Module) else (loss_func, 0)
+    assert n > 5 and n_loss == (0 if loss_func is plain_loss else 3)
+    x, found = data.train_x.float()/255, []
+    for network, loss, learner, layout in ((model, loss_func, autoencoder_learner, torch.channels_last),
+                                           (plain_model, plain_loss, lambda *args: Learner(*args, opt_func=Adam, splitter=stages_splitter), torch.contiguous_format)):
+        learn, batch = learner(data.dls(64, 'cpu'), network, loss), x.contiguous(memory_format=layout)
+        learn.create_opt()
+        learn.opt.set_hypers(lr=1e-3)
+        network.train()
+        losses = []
+        for _ in range(2):
+            losses.append(loss(network(batch), batch))
+            losses[-1].backward()
+            learn.opt.step()
+            learn.opt.zero_grad()
+        found.append(torch.stack(losses).detach())
+    assert ((found[0] - found[1]).abs() < 1e-4*found[1]).all(), found
+    assert found[0][1] != found[0][0]

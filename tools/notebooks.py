@@ -32,4 +32,4 @@ def main(paths:list[Path]):
 
 if __name__ == '__main__':
     chosen = [Path(p).resolve() for p in sys.argv[1:]]
-    main(chosen or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb')), ROOT/'index.ipynb'])
+    main(chosen or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ROOT/'index.ipynb'])

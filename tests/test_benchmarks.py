@@ -1,0 +1,17 @@
+"The benchmark runs, in its smallest form."
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+
+def test_speed(tmp_path):
+    command = [sys.executable, ROOT/'benchmarks'/'speed.py', '--methods', 'baseline', '--parts', 'speed,share,floor', '--turns', '1', '--out', tmp_path/'speed.csv']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path/'speed.csv').set_index(['what', 'contestant'])
+    assert set(rows.loc['speed'].index) == {'plain fastai', 'usual layers', 'bare loop', 'aebench'} and (rows.loc['speed'].low > 0).all()
+    assert rows['median'].loc['floor', 'counted floor'] > rows['median'].loc['speed', 'aebench'] and 95 < rows.loc['share', 'median'].sum() < 105
+    assert rows.device_name.nunique() == 1 and rows.threads.min() > 0
