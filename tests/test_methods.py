@@ -3,15 +3,13 @@ import copy
 
 import pytest
 import torch
-from fastai.learner import Learner
-from fastai.optimizer import Adam
 from torch import nn
 
 from aebench.bench import make_loss, make_model, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
 from aebench.speed import make_usual
-from aebench.training import autoencoder_learner, stages_splitter
+from aebench.training import autoencoder_learner
 
 def noise(size:int, n:int=8) -> ImageSet:
     "A data set of random images."
@@ -45,27 +43,24 @@ def usual(module):
 
 @pytest.mark.parametrize('method', [m for m in METHODS if m not in ('progressive_resizing', 'pretraining')])  # these two train networks of the others
 def test_fast_is_the_same(method):
-    "The loss before and after one step from the same weights, to 1e-4 relative, beside plain layers, fastai's Adam and the default memory format."
+    "The loss before and after one step from the same weights, to 1e-4 relative, beside plain layers and the default memory format."
+    # one of SGD: Adam's first step is the gradient's sign, and where that is zero but for rounding, plain layers in two layouts differ by 2e-4 as well
     data = noise(32, n=64)
     run = Run(method, 'noise', size=32, batch_size=64, weights='random')
     seed_everything(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)
     plain_model, n = usual(model)
     plain_loss, n_loss = usual(loss_func) if isinstance(loss_func, nn.Module) else (loss_func, 0)
-    assert n > 5 and n_loss == (0 if loss_func is plain_loss else 3)
+    assert n > 5 and n_loss == (7 if isinstance(loss_func, nn.Module) else 0)
     x, found = data.train_x.float()/255, []
-    for network, loss, learner, layout in ((model, loss_func, autoencoder_learner, torch.channels_last),
-                                           (plain_model, plain_loss, lambda *args: Learner(*args, opt_func=Adam, splitter=stages_splitter), torch.contiguous_format)):
-        learn, batch = learner(data.dls(64, 'cpu'), network, loss), x.contiguous(memory_format=layout)
-        learn.create_opt()
-        learn.opt.set_hypers(lr=1e-3)
-        network.train()
+    for network, loss, layout in (model, loss_func, torch.channels_last), (plain_model, plain_loss, torch.contiguous_format):
+        batch, step = x.contiguous(memory_format=layout), torch.optim.SGD(network.to(memory_format=layout).train().parameters(), lr=1e-2)
         losses = []
         for _ in range(2):
             losses.append(loss(network(batch), batch))
             losses[-1].backward()
-            learn.opt.step()
-            learn.opt.zero_grad()
+            step.step()
+            step.zero_grad()
         found.append(torch.stack(losses).detach())
     assert ((found[0] - found[1]).abs() < 1e-4*found[1]).all(), found
     assert found[0][1] != found[0][0]
