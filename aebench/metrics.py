@@ -13,6 +13,7 @@ import gc
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,17 @@ class Evaluation:
     measures:dict # Names to floats; `accuracy` and `agreement` are None without a judge
     inputs:Tensor # uint8, some test images, evenly spread over them
     outputs:Tensor # uint8, their reconstructions
+    per_image:dict # Names to tensors, a value for each test image: `mse` and, by each judge, `right`
+
+def _columns(judges:Sequence[Classifier], name:str) -> list[str]:
+    "The first judge's column is called `name`, each other's after its architecture as well."
+    return [name if not i else f'{name}_{judge.arch}' for i, judge in enumerate(judges)]
 
 @torch.no_grad()
 def evaluate(
     model:nn.Module, # Takes and gives images in [0, 1]
     data:ImageSet,
-    judge:Classifier|None=None, # On the same device
+    judges:Sequence[Classifier]=(), # On the same device
     device=None, # None: where `model` is
     n_samples:int=12 # Pairs kept as pictures
 ) -> Evaluation:
@@ -77,22 +83,24 @@ def evaluate(
     model.eval()
     device = torch.device(device or next((p.device for p in model.parameters()), 'cpu'))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
-    measures, right, same = PixelMeasures(exact), 0, 0
+    measures, errors, given = PixelMeasures(exact), [], [[] for _ in judges]
     def copied(x): # uint8 → floats, and what the model makes of them
         x = x.to(device).float().div_(255)
         return x, model(x.contiguous(memory_format=torch.channels_last))
-    for x, y in zip(data.test_x.split(250), data.test_y.split(250)):  # more takes memory and no less time
+    for x in data.test_x.split(250):  # more takes memory and no less time
         x, pred = copied(x)
         measures.update(pred.to(exact), x.to(exact))
-        if judge:
-            labels = judge.labels(pred)
-            right += (labels.cpu() == y).sum().item()
-            same += (labels == judge.labels(x)).sum().item()
+        errors.append((pred - x).square().mean((1, 2, 3)).cpu())
+        for judge, labels in zip(judges, given): labels.append(judge.labels(pred).cpu())
     inputs = data.test_x[torch.linspace(0, len(data.test_x)-1, min(n_samples, len(data.test_x))).long()]  # spread out: a folder's files are sorted by class
     outputs = copied(inputs)[1].mul(255).round().to(torch.uint8).cpu()
     model.train(training)
-    share = lambda count: count/len(data.test_x) if judge else None
-    return Evaluation(measures.compute() | dict(accuracy=share(right), agreement=share(same)), inputs, outputs)
+    found, per_image = measures.compute() | dict(accuracy=None, agreement=None), dict(mse=torch.cat(errors))
+    given = [torch.cat(labels) for labels in given]
+    for column, right, agreement, judge, labels in zip(_columns(judges, 'accuracy'), _columns(judges, 'right'), _columns(judges, 'agreement'), judges, given):
+        per_image[right] = labels == data.test_y
+        found |= {column: per_image[right].double().mean().item(), agreement: (labels == judge.test_labels(data, device)).double().mean().item()}
+    return Evaluation(found, inputs, outputs, per_image)
 
 # %% ../nbs/10_metrics.ipynb #82559efe
 def release_memory():

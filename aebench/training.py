@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 
 # %% auto #0
 __all__ = ['SLICE_SPAN', 'NonFiniteLoss', 'StopOnNonFinite', 'stages_splitter', 'autoencoder_learner', 'before_divergence',
-           'same_randomness', 'FoundRate', 'find_lr', 'Phase', 'History']
+           'same_randomness', 'FoundRate', 'find_lr', 'Phase', 'Clock', 'ClockStop', 'History']
 
 # %% ../nbs/08_training.ipynb #f379a907
 import copy
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.callback import schedule  # adds `lr_find` and `fit_one_cycle` to Learner
-from fastai.callback.core import Callback, TrainEvalCallback
+from fastai.callback.core import Callback, CancelFitException, CancelTrainException, TrainEvalCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner, Recorder
 from fastai.torch_core import params
@@ -142,6 +142,34 @@ class Phase:
 
 SLICE_SPAN = 1e4 # The report's slice(1e-6, 1e-2)
 
+class Clock(Callback):
+    "End a cycle after so many seconds of training; the schedule follows the clock in place of the count of batches. Validation is not counted."
+    order = TrainEvalCallback.order + 1 # before the scheduler
+    def __init__(self, seconds:float): self.seconds, self.spent = seconds, 0.
+    def before_train(self): self.start = time.perf_counter() - self.spent
+    def before_batch(self):
+        if self.training: self.learn.pct_train = min(self.spent/self.seconds, 1.)
+    def after_batch(self):
+        if not self.training: return
+        self.spent = time.perf_counter() - self.start
+        if self.spent >= self.seconds: raise CancelTrainException()
+
+class ClockStop(Callback):
+    "Begin no further epoch once `clock` has run out."
+    order = 90 # after whatever notes the epoch
+    def __init__(self, clock:Clock): self.clock = clock
+    def after_epoch(self):
+        if self.clock.spent >= self.clock.seconds: raise CancelFitException()
+
+@patch
+def fit_seconds(self:Learner,
+    seconds:float, # Of training, validation not counted
+    lr:float|slice=1e-3 # The maximum rate
+):
+    "One cycle that lasts `seconds` in place of a number of epochs: what a budget buys depends on the machine."
+    clock = Clock(seconds)
+    self.fit_one_cycle(10**6, lr, cbs=[clock, ClockStop(clock)])
+
 @patch
 def fit_phases(self:Learner,
     epochs:Sequence[int]=(5, 10), # One cycle for each; the report's
@@ -149,7 +177,8 @@ def fit_phases(self:Learner,
     freeze_first:bool=False, # Train the decoder alone in the first phase, then all at discriminative rates
     lr:float=1e-3, # Maximum rate of the first phase
     next_lr:float|tuple|None=None, # Of the later ones; a pair is a slice; None: `find_lr` suggests it
-    num_it:int|None=None # Batches of the search; None: 100, on small data two epochs but at least 40
+    num_it:int|None=None, # Batches of the search; None: 100, on small data two epochs but at least 40
+    seconds:float|None=None # Of training, in place of epochs, which then only say how the phases divide it
 ) -> list[Phase]: # What was run
     "One cycle for each of `epochs`, with the rate looked for in between."
     phases, sizes = [], sizes or [None]*len(epochs)
@@ -162,21 +191,22 @@ def fit_phases(self:Learner,
         if rate is None:
             found = find_lr(self, num_it or max(40, min(100, 2*len(self.dls.train))))
             rate = (found.lr/SLICE_SPAN, found.lr) if freeze_first else found.lr
-        self.fit_one_cycle(n, slice(*rate) if isinstance(rate, tuple) else rate)
+        rates = slice(*rate) if isinstance(rate, tuple) else rate
+        self.fit_seconds(seconds*n/sum(epochs), rates) if seconds else self.fit_one_cycle(n, rates)
         phases.append(Phase(n, getattr(self.model, 'size', None), rate, found))
     return phases
 
 # %% ../nbs/08_training.ipynb #be7946f5
 class History(Callback):
-    "Keeps a row for each epoch over several fits: losses, metrics, image size, seconds of training and in all."
+    "Keeps a row for each epoch over several fits: losses, metrics, image size, batches, seconds of training and in all."
     order = 60 # after the recorder
     def __init__(self): self.rows, self.phase = [], 0
     def before_fit(self):
         if not hasattr(self, 'lr_finder'): self.phase += 1
     def before_epoch(self): self.start = time.perf_counter()
-    def after_train(self): self.train_seconds = time.perf_counter() - self.start
+    def after_train(self): self.batches, self.train_seconds = self.iter + 1, time.perf_counter() - self.start
     def after_epoch(self):
         if hasattr(self, 'lr_finder'): return
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.log[1:]))
         values.pop('time', None)
-        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, train_seconds=self.train_seconds, seconds=time.perf_counter()-self.start))
+        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, batches=self.batches, train_seconds=self.train_seconds, seconds=time.perf_counter()-self.start))

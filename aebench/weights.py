@@ -12,7 +12,7 @@ __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name',
 # %% ../nbs/09_weights.ipynb #b919c4bc
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -148,6 +148,7 @@ class Classifier:
     arch:str
     accuracy:float # Share of the test images that it labels rightly, 0…1
     about:str # How it was made, for tables
+    known:dict = field(default_factory=dict, compare=False, repr=False) # What it said about data sets' test images
 
     @cached_property
     def net(self) -> nn.Module: return self.load()
@@ -160,10 +161,14 @@ class Classifier:
         normalize = Normalize().to(x.device)
         return torch.cat([self.net(normalize(o.contiguous(memory_format=torch.channels_last))).argmax(1) for o in x.split(512)])
 
+    def test_labels(self, data:ImageSet, device='cpu') -> Tensor: # (N,) class indices, on the CPU
+        "The class that it gives to each test image, worked out once."
+        if data.fingerprint not in self.known:
+            self.known[data.fingerprint] = torch.cat([self.labels(x.to(device).float()/255).cpu() for x in data.test_x.split(2000)])
+        return self.known[data.fingerprint]
+
 def _accuracy(net, data:ImageSet, device) -> float:
-    judge = Classifier(lambda: net, '', 0., '')
-    right = sum((judge.labels(x.to(device).float()/255).cpu() == y).sum().item() for x, y in zip(data.test_x.split(2000), data.test_y.split(2000)))
-    return right/len(data.test_x)
+    return (Classifier(lambda: net, '', 0., '').test_labels(data, device) == data.test_y).double().mean().item()
 
 def kept_classifier(
     data:ImageSet,
@@ -222,25 +227,28 @@ def trained_network(
 # %% ../nbs/09_weights.ipynb #8eb3e7d8
 JUDGE_EPOCHS = (1, 10, 10) # The report's
 
-def _resnet_stages(model:nn.Module) -> list[list]:
-    "Parameter groups of [normalisation, resnet]: its stem, its four stages, its head."
+def _stages(model:nn.Module) -> list[list]:
+    "Parameter groups of [normalisation, network]: a resnet's stem and four stages, or VGG's blocks between its pools; then the head."
     net = model[1]
-    return [params(nn.ModuleList([net.conv1, net.bn1])), *(params(getattr(net, f'layer{i}')) for i in range(1, 5)), params(net.fc)]
+    if hasattr(net, 'fc'): return [params(nn.ModuleList([net.conv1, net.bn1])), *(params(getattr(net, f'layer{i}')) for i in range(1, 5)), params(net.fc)]
+    ends = [0, *(i+1 for i, m in enumerate(net.features) if isinstance(m, nn.MaxPool2d))]
+    return [*(params(net.features[a:b]) for a, b in zip(ends, ends[1:])), params(net.classifier)]
 
 def finetune_classifier(
     data:ImageSet,
     weights:str, # 'imagenet', or a path
+    arch:str='resnet34', # A name in `HEADS`
     device=None, # None: fastai's default device
     seed:int=3333,
     epochs:Sequence[int]=JUDGE_EPOCHS, # Head; head at the rate found; everything
     watch:Callable|None=None
 ) -> nn.Module: # In eval mode; takes normalised images
-    "The report's classifier: a resnet34 with trained weights, fine-tuned on the training labels of `data`."
-    net = load_body(classifier_network('resnet34', len(data.classes)), trained_network('resnet34', weights, data).state_dict(), 'resnet34', weights)
+    "The report's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
+    net = load_body(classifier_network(arch, len(data.classes)), trained_network(arch, weights, data).state_dict(), arch, weights)
     with same_randomness():
         torch.manual_seed(seed)
-        nn.init.kaiming_uniform_(net.fc.weight)
-        learn = _learner(data, net, device, seed, watch('resnet34 classifier', sum(epochs)) if watch else (), splitter=_resnet_stages)
+        nn.init.kaiming_uniform_(net.get_parameter(f'{head_name(arch)}weight'))
+        learn = _learner(data, net, device, seed, watch(f'{arch} classifier', sum(epochs)) if watch else (), splitter=_stages)
         with learn.no_bar(), learn.no_logging():
             learn.freeze()
             learn.fit_one_cycle(epochs[0], 1e-3)
@@ -253,11 +261,12 @@ def judge_for(
     data:ImageSet,
     weights:str='in-domain', # One of `WEIGHTS`, or a path: what it is fine-tuned from; in-domain and random: trained from random weights
     device=None, # None: fastai's default device
-    watch:Callable|None=None # As in `train_classifier`
+    watch:Callable|None=None, # As in `train_classifier`
+    arch:str='resnet34' # A name in `HEADS`
 ) -> Classifier|None: # None for data without classes
     "The classifier that judges reconstructions of `data`, trained once and kept."
     if not data.classes: return None
-    if weights in ('in-domain', 'random'): return in_domain_classifier(data, 'resnet34', device, watch)
-    source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([weights_file(weights, "resnet34").read_bytes()], 12)})'
-    return kept_classifier(data, 'resnet34', f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
-                           lambda: finetune_classifier(data, weights, device, watch=watch), device)
+    if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
+    source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([weights_file(weights, arch).read_bytes()], 12)})'
+    return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
+                           lambda: finetune_classifier(data, weights, arch, device, watch=watch), device)

@@ -22,7 +22,8 @@ from fastai.vision.learner import create_body
 from torch import Tensor, nn
 from torchvision.models import resnet34, vgg16_bn
 
-from aebench.bench import Progress, TellProgress, make_loss, make_model
+from aebench.bench import Progress, TellProgress
+from aebench.runs import make_loss, make_model
 from aebench.data import Augment, ImageSet, resize_images
 from aebench.models import Normalize
 from aebench.registry import METHODS, Method, Run

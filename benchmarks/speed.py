@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from aebench.bench import environment, resolve_device, resolve_precision, seed_everything
+from aebench.runs import environment, resolve_device, resolve_precision, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
 from aebench.speed import keep_freed_memory

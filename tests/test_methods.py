@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from aebench.bench import make_loss, make_model, seed_everything
+from aebench.runs import make_loss, make_model, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
 from aebench.speed import make_usual
