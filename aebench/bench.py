@@ -118,7 +118,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path):
     about = '; '.join(judge.about for judge in judges)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     original = replace(run, method='original')
-    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
+    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=principal_components(data, run.device).enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
     write_json(out/name/'row.json', row)
 
