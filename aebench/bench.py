@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastcore.basics import noop
@@ -115,11 +116,12 @@ def is_done(run:Run, data:ImageSet, out:Path) -> bool:
 
 def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path):
     "The row of the untouched images."
-    about = '; '.join(judge.about for judge in judges)
+    about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     original = replace(run, method='original')
-    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=principal_components(data, run.device).enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
+    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
+    write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
     write_json(out/name/'row.json', row)
 
 def is_short_of_memory(e:Exception) -> bool:

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/report.html.md"""
 
 # %% auto #0
 __all__ = ['DOCS', 'colour', 'marker', 'sheet', 'read_curve', 'curve_panel', 'curve_panels', 'rates', 'lr_panel', 'lr_panels',
-           'quality_panel', 'quality_panels', 'parameter_panel', 'read_samples', 'samples_sheet', 'policy',
-           'make_report']
+           'latent_panel', 'latent_panels', 'quality_panel', 'quality_panels', 'parameter_panel', 'read_samples',
+           'samples_sheet', 'style', 'policy', 'make_report']
 
 # %% ../nbs/18_report.ipynb #f2f1e7c9
 import base64, hashlib, io, re
@@ -22,15 +22,21 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 from .files import read_json, write_bytes, write_text
-from .registry import METHODS
+from .registry import METHODS, find_method, is_reference
 from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, is_failed,
-                            method_label, missing, summarise)
+                            method_label, missing, network, summarise, sweeps, trained)
 
 # %% ../nbs/18_report.ipynb #2d088457
 _COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')))
 _MARKERS = dict(zip(METHODS, 'os^DvP'))
 
-def colour(method:str) -> str: return _COLOURS.get(method, '#000000')
+def colour(method:str) -> str:
+    "A method's colour, as #rrggbb; black for one that this version doesn't know."
+    if is_reference(method): return '#777777'
+    parts = [_COLOURS[o] for o in method.split('+') if o in _COLOURS]
+    if not parts: return '#000000'
+    return '#' + ''.join(f'{round(sum(int(o[i:i+2], 16) for o in parts)/len(parts)):02x}' for i in (1, 3, 5)).upper()
+
 def marker(method:str) -> str: return _MARKERS.get(method, 'X')
 
 # %% ../nbs/18_report.ipynb #914f85b7
@@ -91,12 +97,10 @@ def read_curve(
     frame = frame[np.isfinite(frame[list(columns)].astype(float)).all(axis=1)].reset_index(drop=True)
     return frame if len(frame) else None
 
-def _done(rows:pd.DataFrame) -> pd.DataFrame: return rows[(rows.method != 'original') & ~is_failed(rows)]
-
 def _curves(out:Path, rows:pd.DataFrame, name:str, *columns) -> dict[str, list]:
     "Each method's curves, one a seed."
     found = {}
-    for method, run in zip(_done(rows).method, _done(rows).run):
+    for method, run in zip(trained(rows).method, trained(rows).run):
         curve = read_curve(out/run/name, *columns)
         if curve is not None: found.setdefault(method, []).append(curve)
     return found
@@ -145,7 +149,7 @@ def curve_panel(
     ax.legend(fontsize=7.5, frameon=False, loc='upper right')
     return _png(fig)
 
-def _loss(method:str) -> str: return METHODS[method].loss if method in METHODS else method # an unknown method has a scale of its own
+def _loss(method:str) -> str: return network(method).loss if network(method) else method # an unknown method has a scale of its own
 
 # %% ../nbs/18_report.ipynb #937a3ae8
 def curve_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
@@ -180,7 +184,34 @@ def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[str])
 def lr_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
     "A panel for each method that left a curve of its learning-rate finder."
     found = _curves(out, rows, 'lr_find.csv', 'lr', 'loss')
-    return {m: lr_panel(m, method_label(rows, m), curves, distinct(_done(rows[rows.method == m]), 'lr')) for m, curves in found.items()}
+    return {m: lr_panel(m, method_label(rows, m), curves, distinct(trained(rows[rows.method == m]), 'lr')) for m, curves in found.items()}
+
+# %% ../nbs/18_report.ipynb #fe1861d2
+def _components(out:Path, rows:pd.DataFrame) -> pd.DataFrame|None:
+    "PCA's error by number of components, where the original images' folder holds it."
+    runs = rows[rows.method == 'original'].run
+    return next((o for run in runs if (o := read_curve(out/run/'components.csv', 'k', 'mse')) is not None), None)
+
+def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None) -> bytes: # PNG
+    "A measure against the numbers in the latent, a line a method."
+    m, networks = MEASURES[name], trained(rows)
+    fig, ax = _panel(f'{m.title} and latent size', bottom=.31)
+    for method in distinct(networks, 'method'):
+        of = networks[networks.method == method].astype({'latent': float, name: float}).groupby('latent')[name].agg(['mean', 'std'])
+        ax.errorbar(of.index, of['mean'], yerr=of['std'].fillna(0), color=colour(method), marker=marker(method), markersize=5, linewidth=1.2, label=method_label(rows, method).replace('$', r'\$'))
+    sizes = networks.latent.astype(float)
+    if components is not None and name in ('mse', 'psnr'):
+        near = components[components.k.between(sizes.min()/1.2, sizes.max()*1.2) & (components.mse > 0)]
+        ax.plot(near.k, near.mse if name == 'mse' else -10*np.log10(near.mse), color='#222222', linestyle=':', linewidth=1.2, label='PCA')
+    _log(ax.xaxis, (1, 2, 5))
+    if name == 'mse': _log(ax.yaxis, (1, 2, 5))
+    _labels(ax, 'numbers in the latent', f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)')
+    fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    return _png(fig)
+
+def latent_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]:
+    "MSE, PSNR and classifier accuracy against latent size, where they were measured."
+    return {name: latent_panel(rows, name, _components(out, rows)) for name in ('mse', 'psnr', 'accuracy') if trained(rows)[name].notna().any()}
 
 # %% ../nbs/18_report.ipynb #be8a13fd
 def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when nothing was measured
@@ -203,13 +234,13 @@ def _bar(spread:float, unit:float=1): return None if missing(spread) else spread
 
 def quality_panels(rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE and classifier accuracy against training time, where they were measured."
-    table = summarise(_done(rows)) if len(_done(rows)) else None
-    panels = {} if table is None else {name: quality_panel(table, name) for name in ('mse', 'accuracy')}
+    table = summarise(trained(rows))
+    panels = {name: quality_panel(table, name) for name in ('mse', 'accuracy')}
     return {k: v for k, v in panels.items() if v}
 
 def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     "Number of parameters, a bar a method."
-    table = summarise(_done(rows)).dropna(subset=['parameters']) if len(_done(rows)) else pd.DataFrame()
+    table = summarise(trained(rows)).dropna(subset=['parameters'])
     if table.empty: return None
     fig, ax = _panel('Parameters', left=.33)
     bars = ax.barh([o.replace('$', r'\$') for o in table.label], table.parameters/1e6, color=[colour(m) for m in table.index])
@@ -235,7 +266,8 @@ def read_samples(path:Path) -> list[tuple]: # (input, output) pairs of PIL image
 def _samples(out:Path, rows:pd.DataFrame) -> dict[str, list]:
     "Each method's pairs, from its first run that left some."
     found = {}
-    for method, run in zip(_done(rows).method, _done(rows).run):
+    done = rows[~is_failed(rows)]
+    for method, run in zip(done.method, done.run):
         if method not in found and (pairs := read_samples(out/run/'samples.png')): found[method] = pairs
     return found
 
@@ -286,7 +318,13 @@ html{font-size:9.5pt}body{max-width:none;padding:0}h2,h3,h4,h3+.soft,details .so
 .scroll{overflow:visible;border:0;background:none}table{font-size:6.2pt}th,td{padding:.15rem .12rem}thead th{white-space:normal}small{font-size:5pt}th:first-child{position:static;min-width:0}
 .panels{grid-template-columns:1fr 1fr 1fr}details .soft{margin:0}.panels img,.pairs img,tr,figure{break-inside:avoid}.pairs{gap:.3rem}.pairs img{max-width:15.5%}pre{white-space:pre-wrap;font-size:7pt}
 details::details-content{content-visibility:visible;height:auto}a{text-decoration:none}.dot{print-color-adjust:exact;-webkit-print-color-adjust:exact}td.failed,.failures{color:#000}}
-''' + ''.join(f'.dot.{m}{{background:{colour(m)}}}' for m in METHODS)
+'''
+
+def _css_class(method:str) -> str: return 'c' + colour(method)[1:]
+
+def style(methods) -> str:
+    "The page's style, with a colour for each method."
+    return _CSS + ''.join(f'.dot.{c}{{background:#{c[1:]}}}' for c in dict.fromkeys(map(_css_class, methods)))
 
 def policy(css:str) -> str:
     "A content-security policy that allows this style and embedded pictures: no script, no network, no forms."
@@ -306,11 +344,18 @@ _TEMPLATE = '''<!doctype html>
 <body>
 {%- macro name(o) %}<span class="name"><span class="dot {{ o.css }}"></span>{% if o.href %}<a href="{{ o.href }}">{{ o.label }}</a>{% else %}<span>{{ o.label }}</span>{% endif %}</span>{% endmacro %}
 {%- macro panels(title, note, images) %}{% if images %}
-<h3>{{ title }}</h3>
-<p class="soft">{{ note }}</p>
+{% if title %}<h3>{{ title }}</h3>
+<p class="soft">{{ note }}</p>{% endif %}
 <div class="panels">{% for o in images %}<img src="{{ o.src }}" alt="{{ o.alt }}" width="{{ o.width }}" height="{{ o.height }}">{% endfor %}</div>{% endif %}{% endmacro %}
 <main>
 <h1>{{ title }}</h1>
+{%- for s in sweeps %}
+<section>
+<h2>Latent size{{ ': ' + s.title if s.title }}</h2>
+<p class="lead">What fewer numbers cost. The dotted line is PCA with as many components: a network above it in error is worth fewer numbers than it has.</p>
+{{- panels('', '', s.panels) }}
+</section>
+{%- endfor %}
 {%- for g in groups %}
 <section>
 {%- if g.title %}
@@ -375,8 +420,8 @@ def _image(png:bytes, alt:str, scale:float=1) -> dict:
     return dict(src=f'data:image/png;base64,{base64.b64encode(png).decode()}', alt=alt, width=round(width*scale), height=round(height*scale))
 
 def _named(rows:pd.DataFrame, method:str) -> dict:
-    known = METHODS.get(method)
-    return dict(label=method_label(rows, method), css=method if known else '', href=DOCS+known.card if known and known.card else '')
+    known = find_method(method)
+    return dict(label=method_label(rows, method), css=_css_class(method), href=DOCS+known.card if known and known.card else '')
 
 def _table(rows:pd.DataFrame) -> dict:
     "The comparison with its best cells marked."
@@ -434,9 +479,9 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}
 
-def _page(sections:list[dict], labels:list[str]) -> str:
+def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> str:
     page = Environment(autoescape=True).from_string(_TEMPLATE).render(
-        groups=sections, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}', css=Markup(_CSS), policy=policy(_CSS))
+        groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}', css=Markup(css), policy=policy(css))
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
 # %% ../nbs/18_report.ipynb #5e2e5b5f
@@ -445,12 +490,13 @@ def make_report(
 ) -> Path: # Of the page
     "Write OUT/results.csv, OUT/report.html and its pictures in OUT/report/. Raises `UsageError` when there are no runs."
     out = Path(out)
-    sections, labels, written = [], [], set()
-    for i, (title, rows) in enumerate(groups(gather(out)), 1):
+    rows_of_all, sections, labels, written = gather(out), [], [], set()
+    for i, (title, rows) in enumerate(groups(rows_of_all), 1):
         values, files = _section(out, title, rows)
         sections.append(values)
         labels.append(data_label(rows))
         written |= {write_bytes(out/'report'/(f'{name}.png' if i == 1 else f'{name}-{i}.png'), png) for name, png in files.items()}
     for path in out.glob('report/*.png'):  # an older report's picture would show runs that are gone
         if path not in written and re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters)(-\d+)?', path.stem): path.unlink()
-    return write_text(out/'report.html', _page(sections, labels))
+    swept = [dict(title=title, panels=[_image(png, f'{MEASURES[k].title} against latent size, a line a method', .5) for k, png in latent_panels(out, rows).items()]) for title, rows in sweeps(rows_of_all)]
+    return write_text(out/'report.html', _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))

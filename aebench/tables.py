@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 
 # %% auto #0
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
-           'references', 'network', 'groups', 'distinct', 'data_label', 'duration', 'Measure', 'is_failed',
-           'method_label', 'summarise', 'best', 'published_as', 'comparison', 'trained', 'numbers_in_image',
+           'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'duration',
+           'Measure', 'method_label', 'summarise', 'best', 'published_as', 'comparison', 'numbers_in_image',
            'seed_fact', 'facts', 'failures', 'comparable', 'headline', 'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
@@ -106,7 +106,13 @@ SETTINGS = (*JUDGED, 'latent', 'epochs', 'batch_size', 'protocol', 'weights', 'f
 _TITLES = dict(data='{}', size='{0}×{0} pixels', latent='latent {}', epochs='epochs {}', batch_size='batches of {}', protocol='protocol {}',
                weights='weights {}', device='on {}', precision='{}', feature_input='feature loss on {} images', data_fingerprint='images {}', classifier='judged by {}')
 
+def is_failed(rows:pd.DataFrame) -> pd.Series: return rows.status == 'failed'
+
 def references(rows:pd.DataFrame) -> pd.Series: return rows.method.map(is_reference).astype(bool)
+
+def trained(rows:pd.DataFrame) -> pd.DataFrame:
+    "The networks' rows that did not fail."
+    return rows[~references(rows) & ~is_failed(rows)]
 
 def network(method:str) -> Method|None: # None for a reference, and for what this version doesn't know
     "The network called `method`."
@@ -126,9 +132,9 @@ def _settings(rows:pd.DataFrame) -> list[dict]:
 def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool: return all(a[k] == b[k] for k in keys if k in a and k in b)
 
 # %% ../nbs/17_tables.ipynb #34f682ca
-def _grouped(rows:pd.DataFrame) -> list[tuple[dict, list[int]]]:
+def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
     "Settings and row numbers of each group."
-    settings, found = _settings(rows), []
+    settings, found = [{k: v for k, v in s.items() if k in keys} for s in _settings(rows)], []
     shared = references(rows).tolist()
     for i in sorted(range(len(rows)), key=lambda i: -len(settings[i])):
         if shared[i]: continue
@@ -155,14 +161,22 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     return titles
 
 def groups(
-    rows:pd.DataFrame # As `read_rows` gives it
+    rows:pd.DataFrame, # As `read_rows` gives it
+    keys:tuple=SETTINGS # In these all rows of a group agree
 ) -> list[tuple[str, pd.DataFrame]]: # Title ('' when there is only one) and rows of each
     "`rows` parted into what may be compared and averaged."
     rows = _complete(rows)
-    found = _grouped(rows)
+    found = _grouped(rows, keys)
     parts = [rows.iloc[sorted(members)] for _, members in found]
     titles = _titles([s for s, _ in found], [data_label(part) for part in parts]) if len(found) > 1 else ['']
     return list(zip(titles, parts))
+
+def sweeps(
+    rows:pd.DataFrame # As `read_rows` gives it
+) -> list[tuple[str, pd.DataFrame]]: # Title and rows of each
+    "The parts of `rows` that agree in all but the latent size, of those in which a method has several."
+    parts = groups(rows, tuple(k for k in SETTINGS if k != 'latent'))
+    return [(title, part) for title, part in parts if trained(part).groupby('method').latent.nunique().max() > 1]
 
 # %% ../nbs/17_tables.ipynb #5094a6b5
 def distinct(rows:pd.DataFrame, column:str) -> list:
@@ -218,8 +232,6 @@ MEASURES = {m.name: m for m in (
 NONE = 'n/a' # Printed where there is no figure
 
 # %% ../nbs/17_tables.ipynb #7e7cc9a6
-def is_failed(rows:pd.DataFrame) -> pd.Series: return rows.status == 'failed'
-
 def method_label(rows:pd.DataFrame, method:str) -> str:
     "What a method is called; one that this version doesn't know keeps the name in its rows."
     known = find_method(method)
@@ -311,10 +323,6 @@ def _epochs(text) -> str:
     return f'{" + ".join(parts)} = {sum(map(int, parts))} epochs' if len(parts) > 1 and all(o.isdigit() for o in parts) else f'{text} epochs'
 
 def _whole(value) -> str: return (f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}') if isinstance(value, (int, float)) else str(value)
-
-def trained(rows:pd.DataFrame) -> pd.DataFrame:
-    "The networks' rows that did not fail."
-    return rows[~references(rows) & ~is_failed(rows)]
 
 def numbers_in_image(
     data, # A row's `data`
