@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of', 'units_of', 'tell',
-           'is_done', 'do_original', 'is_short_of_memory', 'why_failed', 'do_runs', 'foresee']
+           'is_done', 'do_original', 'is_short_of_memory', 'why_failed', 'do_runs', 'expected_seconds', 'foresee']
 
 # %% ../nbs/15_bench.ipynb #bf267a7f
 import os
@@ -26,7 +26,7 @@ from fastai.callback.core import Callback
 from fastcore.basics import noop
 
 from .data import ImageSet, listing, load_images
-from .files import AebenchError, fingerprint, one_writer, read_json, write_json, write_text
+from .files import AebenchError, UsageError, duration, fingerprint, one_writer, read_json, write_json, write_text
 from .losses import FeatureLoss
 from .metrics import PeakMemory
 from .references import principal_components
@@ -163,11 +163,21 @@ def _prepare(todo:list[Run], data:ImageSet, watch:Callable) -> list[Classifier]:
     principal_components(data, device)
     return judges
 
+def _refuse_long(todo:list[Run], data:ImageSet, most:float, progress:Progress):
+    "Say how long `todo` will take; `UsageError` where that is more than `most` seconds."
+    networks = [run for run in todo if not is_reference(run.method)]
+    if not networks: return
+    each = {run.method: expected_seconds(run, data, steps=3, most_seconds=1.) for run in {run.method: run for run in networks}.values()}
+    seconds = sum(each[run.method] for run in networks)
+    progress.say(f'{len(networks)} networks to train, about {duration(seconds)}')
+    if seconds > most: raise UsageError(f'{len(networks)} networks would take about {duration(seconds)} on {networks[0].device}: add --yes to train them all the same, or ask for fewer.')
+
 def do_runs(
     runs:Iterable[Run], # As `plan_runs` makes them: one data set, one size, the same judges
     out:str|Path='runs', # Folder of the results
     progress:Progress|None=None, # None: `default_progress`
-    after_each:Callable=noop # Called after each run, failed ones too
+    after_each:Callable=noop, # Called after each run, failed ones too
+    most_seconds:float|None=None # Refuse to begin what is expected to take longer
 ) -> list[dict]: # The rows of `runs`, in their order
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
@@ -183,6 +193,7 @@ def do_runs(
                 if data.unreadable: progress.say(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
                 judges = _prepare(todo, data, watch)
                 do_original(todo[0], data, judges, out)
+                if most_seconds: _refuse_long(todo, data, most_seconds, progress)
                 for run in todo:
                     _attempt(run, data, judges, out/run_name(run, data), progress, watch)
                     after_each()
@@ -190,6 +201,22 @@ def do_runs(
         return [read_json(out/run_name(run, data)/'row.json') for run in runs]
 
 # %% ../nbs/15_bench.ipynb #13e6e340
+def expected_seconds(
+    run:Run,
+    data:ImageSet,
+    steps:int=20, # Timed
+    most_seconds:float=10. # But not before three steps
+) -> float:
+    "How long the training of `run` would take, told from a few steps."
+    if run.seconds: return run.seconds
+    seed_everything(run.seed)
+    plain = replace(run, weights='random')
+    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
+    learn.create_opt()
+    expected = _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
+    if isinstance(loss_func, FeatureLoss): loss_func.close()
+    return expected
+
 def foresee(
     runs:Iterable[Run], # One of each method
     steps:int=20, # Timed steps of each
@@ -201,15 +228,8 @@ def foresee(
     data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
     for run in runs:
         memory = PeakMemory(run.device)
-        seed_everything(run.seed)
-        plain = replace(run, weights='random')
-        learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
-        learn.create_opt()
-        expected = _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
-        total += expected
+        total += (expected := expected_seconds(run, data, steps, most_seconds))
         lines.append(f'  {get_method(run.method).label:22}{expected/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
-        if isinstance(loss_func, FeatureLoss): loss_func.close()
-        del learn, loss_func  # its memory is not the next one's
     epochs = '+'.join(map(str, runs[0].epochs))
     return '\n'.join([f'Foreseen for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training alone, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
                       f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])

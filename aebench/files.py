@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 
 # %% auto #0
 __all__ = ['AebenchError', 'UsageError', 'cache_home', 'write_parts', 'write_bytes', 'write_text', 'write_json', 'read_json',
-           'fingerprint', 'one_writer', 'git_revision']
+           'fingerprint', 'one_writer', 'git_revision', 'duration']
 
 # %% ../nbs/00_files.ipynb #db4c2036
 import errno, hashlib, json, os, subprocess, tempfile
@@ -132,3 +132,12 @@ def git_revision(folder:str|Path) -> str: # '' where `folder` is in no git check
         git('ls-files', '--error-unmatch', '.')  # a package installed inside somebody's checkout is no part of it
         return git('rev-parse', '--short=12', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no', '.') else '')
     except (OSError, subprocess.SubprocessError): return ''
+
+# %% ../nbs/00_files.ipynb #998f26c6
+def duration(
+    seconds:float # Time taken
+) -> str:
+    "Time as the report prints it: 24m 43s."
+    if seconds < 10: return f'{seconds:.1f}s'
+    minutes, seconds = divmod(round(seconds), 60)
+    return f'{minutes}m {seconds}s' if minutes else f'{seconds}s'

@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 
 # %% auto #0
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
-           'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'duration',
-           'Measure', 'method_label', 'summarise', 'best', 'published_as', 'comparison', 'numbers_in_image',
-           'seed_fact', 'facts', 'failures', 'comparable', 'headline', 'print_table']
+           'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'Measure',
+           'method_label', 'summarise', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
+           'comparable', 'headline', 'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
 import csv, io, json, re, shlex, warnings
@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .files import UsageError, read_json, write_text
-from .registry import DATA, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference
+from .files import UsageError, duration, read_json, write_text
+from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
 
 # %% ../nbs/17_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image'.split()) # Read as floats
@@ -193,14 +193,6 @@ def data_label(rows:pd.DataFrame) -> str:
     return str(next(iter(distinct(rows, 'data_label') + distinct(rows, 'data')), 'unnamed data'))
 
 # %% ../nbs/17_tables.ipynb #affbfdad
-def duration(
-    seconds:float # Time taken
-) -> str:
-    "Time as the report prints it: 24m 43s."
-    if seconds < 10: return f'{seconds:.1f}s'
-    minutes, seconds = divmod(round(seconds), 60)
-    return f'{minutes}m {seconds}s' if minutes else f'{seconds}s'
-
 def _error(x:float) -> str: return f'{x:.2e}' if 0 < x < 1e-5 else f'{x:.6f}'
 def _rate(x:float) -> str: return f'{x:,.1f}' if x < 10 else f'{x:,.0f}'
 
@@ -323,14 +315,6 @@ def _epochs(text) -> str:
     return f'{" + ".join(parts)} = {sum(map(int, parts))} epochs' if len(parts) > 1 and all(o.isdigit() for o in parts) else f'{text} epochs'
 
 def _whole(value) -> str: return (f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}') if isinstance(value, (int, float)) else str(value)
-
-def numbers_in_image(
-    data, # A row's `data`
-    size:int # Pixels a side
-) -> int:
-    "How many numbers an image can hold: the two grey data sets hold no more than their own pixels, enlarged and repeated to three channels or not."
-    native = DATA[data].native if data in DATA else None
-    return min(size, native)**2 if native else 3*size*size
 
 # %% ../nbs/17_tables.ipynb #3336bc0a
 def _data_fact(rows:pd.DataFrame) -> str:
