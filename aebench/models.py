@@ -6,7 +6,8 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'body_encoder',
-           'upsample_step', 'conv_decoder', 'AutoEncoder', 'autoencoder', 'new_network', 'parameter_count']
+           'upsample_step', 'conv_decoder', 'AutoEncoder', 'map_encoder', 'MapAutoEncoder', 'check_size', 'autoencoder',
+           'new_network', 'parameter_count']
 
 # %% ../nbs/05_models.ipynb #472bcbea
 from collections.abc import Sequence
@@ -127,17 +128,57 @@ class AutoEncoder(nn.Module):
 
     def extra_repr(self): return f'size={self.size}, latent={self.latent}, channels={self.channels}'
 
+# %% ../nbs/05_models.ipynb #62e6e841
+def map_encoder(
+    depth:int, # Numbers at each place of the latent map
+    channels:int=3, # Of the image
+    widths:Sequence=(12, 24) # Channels after each halving
+) -> nn.Sequential: # (N, channels, S, S) → (N, depth*(S/4)²)
+    "The baseline's convolutions and pools, then a 1×1 convolution."
+    layers, ni = [], channels
+    for nf in widths:
+        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(nf), nn.ReLU()]
+        ni = nf
+    return nn.Sequential(*layers, nn.Conv2d(ni, depth, 1), nn.Flatten())
+
+class MapAutoEncoder(AutoEncoder):
+    "An `AutoEncoder` whose latent is a map: it takes and gives images of any size that is a multiple of 4."
+    def __init__(self, encoder:nn.Module, decoder:nn.Module, size:int, depth:int, channels:int=3):
+        super().__init__(encoder, decoder, size, depth*(size//4)**2, channels)
+        self.depth = depth
+
+    def decode(self, z:Tensor) -> Tensor:
+        "Latents (N, depth*(S/4)²) → images (N, channels, S, S) in [0, 1]."
+        side = round((z.shape[1]/self.depth)**.5)
+        return super().decode(z.view(-1, self.depth, side, side))
+
+    def set_size(self, size:int):
+        "Nothing has to change: what comes out is as large as what went in."
+        self.size = size
+        return self
+
+def _map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
+    "As near to `latent` numbers as whole numbers a place allow."
+    depth, inwards = max(1, round(latent/(size//4)**2)), [channels, *widths]
+    steps = [upsample_step(upsample, ni, nf) for ni, nf in zip(inwards[:0:-1], inwards[-2::-1])]
+    return MapAutoEncoder(map_encoder(depth, channels, widths), nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *steps), size, depth, channels)
+
 # %% ../nbs/05_models.ipynb #c728ade8
+def check_size(size:int): # Pixels a side
+    "Raise `UsageError` for a size that the networks can't take."
+    if size < 8 or size % 4: raise UsageError(f"The decoder doubles its core twice, so the size must be a multiple of 4 and 8 or more: {size} can't be.")
+
 def autoencoder(
-    encoder:str|nn.Module='conv', # 'conv', a torchvision resnet's name ('resnet34'), or a module that gives feature maps
+    encoder:str|nn.Module='conv', # 'conv', 'conv_map', a torchvision resnet's name ('resnet34'), or a module that gives feature maps
     upsample:str='nearest', # 'nearest', 'bilinear', 'transposed' or 'pixel_shuffle'
     latent:int|None=None, # Numbers in the latent; None: 1000 for 'conv', what a body's pooling gives otherwise
     size:int=32, # Pixels a side; a multiple of 4
     channels:int=3 # Of the image
 ) -> AutoEncoder:
     "The report's autoencoder, with the techniques as arguments. Raises `UsageError` for a size or a latent that can't be."
-    if size < 8 or size % 4: raise UsageError(f"The decoder doubles its core twice, so the size must be a multiple of 4 and 8 or more: {size} can't be.")
+    check_size(size)
     if latent is not None and latent < 1: raise UsageError(f'A latent of {latent} numbers holds nothing: give 1 or more.')
+    if encoder == 'conv_map': return make_fast(_map_autoencoder(upsample, latent or REPORT_LATENT, size, channels))
     if encoder == 'conv':
         latent = latent or REPORT_LATENT
         enc = conv_encoder(size, latent, channels)

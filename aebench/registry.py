@@ -41,13 +41,14 @@ class Method:
     name:str # As typed on the command line and as in results.csv
     label:str # As the report prints it
     summary:str # What it changes, in one sentence
-    encoder:str='conv' # 'conv' or a torchvision resnet's name
+    encoder:str='conv' # 'conv', 'conv_map' or a torchvision resnet's name
     upsample:str='nearest' # One of `aebench.layers.UPSAMPLERS`
     loss:str='mse' # 'mse' or 'feature'
     pretrained:bool=False # Does the encoder start from trained weights, frozen in the first phase?
     first_size:float=1. # Size of the first phase's images, as a fraction of the full size
     report_rates:tuple=() # The report's maximum rates of the second phase, (data set, rate) pairs; a pair of numbers is a slice
     card:str='' # Documentation page and anchor of its technique
+    in_report:bool=True # Is it one of the report's six?
 
     @property
     def latent(self) -> int: # Numbers in the report's latent; a resnet34 gives 512 pooled features, twice
@@ -76,6 +77,8 @@ METHODS = {m.name: m for m in (
            encoder='resnet34', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), card='models.html'),
     Method('feature_loss', 'Feature Loss', "Pixels, VGG16-BN's early features and their Gram matrices compared in place of pixels alone.",
            loss='feature', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), card='losses.html'),
+    Method('fully_convolutional', 'Fully Convolutional', 'A small map of numbers as the latent, in place of a list: images of any size go through.',
+           encoder='conv_map', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), card='models.html', in_report=False),
 )}
 
 # %% ../nbs/01_registry.ipynb #38dd79a5
@@ -223,7 +226,7 @@ def get_methods(names:Iterable[str]|str='all') -> list[Method|Reference]:
     names = names.split(',') if isinstance(names, str) else list(names)
     names = [o.strip() for o in names if o.strip()]
     if not names: raise UsageError(f'No method was named: choose from {", ".join(METHODS)}, or all.')
-    found = {m.name: m for o in names for m in (METHODS.values() if o == 'all' else [get_method(o)])}
+    found = {m.name: m for o in names for m in ([m for m in METHODS.values() if m.in_report] if o == 'all' else [get_method(o)])}
     return [*(m for m in METHODS.values() if m.name in found), *(m for m in found.values() if m.name not in METHODS)]
 
 # %% ../nbs/01_registry.ipynb #2c948fbe

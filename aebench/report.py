@@ -27,8 +27,8 @@ from .tables import (MEASURES, best, comparable, comparison, data_label, distinc
                             method_label, missing, network, summarise, sweeps, trained)
 
 # %% ../nbs/18_report.ipynb #2d088457
-_COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')))
-_MARKERS = dict(zip(METHODS, 'os^DvP'))
+_COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
+_MARKERS = dict(zip(METHODS, 'os^DvP*'))
 
 def colour(method:str) -> str:
     "A method's colour, as #rrggbb; black for one that this version doesn't know."
