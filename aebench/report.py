@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/report.html.md"""
 
 # %% auto #0
 __all__ = ['DOCS', 'colour', 'marker', 'sheet', 'read_curve', 'curve_panel', 'curve_panels', 'rates', 'lr_panel', 'lr_panels',
-           'latent_panel', 'latent_panels', 'quality_panel', 'quality_panels', 'parameter_panel', 'read_samples',
-           'samples_sheet', 'style', 'policy', 'make_report']
+           'latent_panel', 'latent_panels', 'size_panel', 'quality_panel', 'quality_panels', 'parameter_panel',
+           'read_samples', 'samples_sheet', 'style', 'policy', 'make_report']
 
 # %% ../nbs/18_report.ipynb #f2f1e7c9
 import base64, hashlib, io, re
@@ -212,6 +212,24 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
 def latent_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE, PSNR and classifier accuracy against latent size, where they were measured."
     return {name: latent_panel(rows, name, _components(out, rows)) for name in ('mse', 'psnr', 'accuracy') if trained(rows)[name].notna().any()}
+
+# %% ../nbs/18_report.ipynb #4837bb92
+_DASHES = {'as it is': '-', 'resized': '--', 'pooled': ':'}
+
+def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was measured
+    "MSE against image size, a line a method and way; the mean where there are several seeds."
+    found = _curves(out, rows, 'sizes.csv', 'size', 'mse')
+    if not found: return None
+    fig, ax = _panel('MSE at other sizes', bottom=.31)
+    for method, curves in found.items():
+        for i, (way, of) in enumerate(pd.concat(curves).groupby('way')):
+            mean = of.groupby('size').mse.mean()
+            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_DASHES.get(way, '-.'),
+                    label=None if i else method_label(rows, method).replace('$', r'\$'))
+    _log(ax.yaxis, (1, 2, 5))
+    _labels(ax, 'pixels a side', 'MSE (lower is better)')
+    fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    return _png(fig)
 
 # %% ../nbs/18_report.ipynb #be8a13fd
 def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when nothing was measured
@@ -468,14 +486,15 @@ def _pictures(panels:dict[str, bytes], rows:pd.DataFrame, what:str) -> list[dict
 def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, bytes]]:
     "The template's values for one group, and its sheets by file name."
     samples, curves, lrs = _samples(out, rows), curve_panels(out, rows), lr_panels(out, rows)
-    quality, parameters = quality_panels(rows), parameter_panel(rows)
-    files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters,
+    quality, parameters, other_sizes = quality_panels(rows), parameter_panel(rows), size_panel(out, rows)
+    files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
     values = dict(title=title, headline=headline(rows), failures=failures(rows), comparable=comparable(rows), facts=facts(rows), **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +
-                       ([_image(parameters, 'Number of parameters, a bar a method; the figures are in the table', .5)] if parameters else []),
+                       ([_image(parameters, 'Number of parameters, a bar a method; the figures are in the table', .5)] if parameters else []) +
+                       ([_image(other_sizes, 'MSE against image size, a line a method', .5)] if other_sizes else []),
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}
 
@@ -497,6 +516,6 @@ def make_report(
         labels.append(data_label(rows))
         written |= {write_bytes(out/'report'/(f'{name}.png' if i == 1 else f'{name}-{i}.png'), png) for name, png in files.items()}
     for path in out.glob('report/*.png'):  # an older report's picture would show runs that are gone
-        if path not in written and re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters)(-\d+)?', path.stem): path.unlink()
+        if path not in written and re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes)(-\d+)?', path.stem): path.unlink()
     swept = [dict(title=title, panels=[_image(png, f'{MEASURES[k].title} against latent size, a line a method', .5) for k, png in latent_panels(out, rows).items()]) for title, rows in sweeps(rows_of_all)]
     return write_text(out/'report.html', _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))
