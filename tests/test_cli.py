@@ -152,7 +152,7 @@ def test_fault_of_ours_is_one_sentence(home, tmp_path):
 
 def test_non_finite_loss_fails_alone(home, tmp_path):
     "A run that fails is marked with its reason; the others go on, and the command exits with 1."
-    code = ("import sys, torch, aebench.bench as b, aebench.cli as c\n"
+    code = ("import sys, torch, aebench.runs as b, aebench.cli as c\n"
             "make = b.make_loss\n"
             "b.make_loss = lambda run, *a: (lambda p, y: (p - y).mean()*float('nan')) if run.method == 'baseline' else make(run, *a)\n"
             "sys.exit(c.main(sys.argv[1:]))")
