@@ -24,7 +24,7 @@ from PIL import Image
 from .files import read_json, write_bytes, write_text
 from .registry import METHODS, find_method, is_reference
 from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, is_failed,
-                            method_label, missing, network, summarise, sweeps, trained)
+                            method_label, missing, network, summarise, sweeps, trained, verdicts)
 
 # %% ../nbs/18_report.ipynb #2d088457
 _COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
@@ -385,14 +385,17 @@ _TEMPLATE = '''<!doctype html>
 <thead><tr>{% for c in g.columns %}<th scope="col"{% if c.published %} class="published"{% endif %}>{{ c.text }}</th>{% endfor %}</tr></thead>
 <tbody>
 {%- for line in g.lines %}
-<tr><th scope="row">{{ name(line) }}</th>{% for c in line.cells %}<td{% if c.css %} class="{{ c.css }}"{% endif %}>{% if c.best %}<strong>{{ c.text }}</strong>{% else %}{{ c.text }}{% endif %}{% if c.spread %}<br><small>± {{ c.spread }}</small>{% endif %}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ name(line) }}</th>{% for c in line.cells %}<td{% if c.css %} class="{{ c.css }}"{% endif %}>{% if c.best %}<strong>{{ c.text }}</strong>{% else %}{{ c.text }}{% endif %}{% if c.spread %}<br><small>± {{ c.spread }}</small>{% endif %}{% if c.bounds %}<br><small>{{ c.bounds }}</small>{% endif %}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody>
 </table>
 </div>
-<p class="soft">The best of each column is bold.{% if g.comparable %} «(report)» marks the published figures.{% endif %} Each method's name leads to the page on its technique.</p>
+<p class="soft">Bold: no other method is shown to be better.{% if g.comparable %} «(report)» marks the published figures.{% endif %} Each method's name leads to the page on its technique.</p>
 {%- if g.failures %}
 <ul class="facts failures">{% for o in g.failures %}<li>{{ o }}</li>{% endfor %}</ul>
+{%- endif %}
+{%- if g.verdicts %}
+<ul class="facts">{% for o in g.verdicts %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- endif %}
 {%- if g.comparable %}
 <p><strong>Compared with the report.</strong> {{ g.comparable }}</p>
@@ -449,7 +452,8 @@ def _table(rows:pd.DataFrame) -> dict:
     def cell(method, c, text):
         css = 'none' if text == 'n/a' else 'failed' if text == 'failed' else 'published' if c.endswith('(report)') else ''
         text, _, spread = text.partition(' ± ')
-        return dict(text=text, spread=spread, css=css, best=method in winners.get(measures.get(c), ()))
+        spread, _, bounds = spread.partition(' (')
+        return dict(text=text, spread=spread, bounds=bounds.rstrip(')'), css=css, best=method in winners.get(measures.get(c), ()))
     lines = [dict(_named(rows, method), cells=[cell(method, c, line[c]) for c in table.columns[1:]]) for method, line in table.iterrows()]
     return dict(columns=columns, lines=lines)
 
@@ -489,7 +493,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     quality, parameters, other_sizes = quality_panels(rows), parameter_panel(rows), size_panel(out, rows)
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), comparable=comparable(rows), facts=facts(rows), **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=facts(rows), **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +

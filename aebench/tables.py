@@ -7,11 +7,11 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 # %% auto #0
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
            'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'Measure',
-           'method_label', 'summarise', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
-           'comparable', 'headline', 'print_table']
+           'method_label', 'summarise', 'first', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
+           'comparable', 'headline', 'more_seeds', 'verdicts', 'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
-import csv, io, json, re, shlex, warnings
+import csv, io, json, math, re, shlex, warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from rich.text import Text
 
 from .files import UsageError, duration, read_json, write_text
 from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
+from .statistics import Interval, differences, interval, leaders, verdict
 
 # %% ../nbs/17_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image'.split()) # Read as floats
@@ -231,8 +232,8 @@ def method_label(rows:pd.DataFrame, method:str) -> str:
 
 def summarise(
     rows:pd.DataFrame # Of one group
-) -> pd.DataFrame: # Indexed by method: label, runs, failed, and each measure with its `_sd` (NaN below two runs)
-    "Mean and standard deviation over seeds, as numbers."
+) -> pd.DataFrame: # Indexed by method: label, runs, failed, and each measure with its `_sd`, `_low` and `_high` (NaN below two runs)
+    "Mean over seeds, its standard deviation and 95 % interval, as numbers."
     rows, lines = _complete(rows), {}
     for method in distinct(rows, 'method'):
         of = rows[rows.method == method]
@@ -241,15 +242,16 @@ def summarise(
         for name in MEASURES:
             keep = name in ('accuracy', 'bytes_per_image') or method != 'original'  # untouched images have no error
             values = pd.to_numeric(done.get(name, pd.Series(dtype=float)), errors='coerce').dropna().astype(float) if keep else pd.Series(dtype=float)
-            line |= {name: values.mean(), f'{name}_sd': values.std()}
+            found = interval(values) if len(values) > 1 else Interval(len(values), values.mean(), *[math.nan]*3)  # scipy is not waited for where there is nothing to tell
+            line |= {name: found.mean, f'{name}_sd': found.sd, f'{name}_low': found.low, f'{name}_high': found.high}
         lines[method] = line
-    return pd.DataFrame.from_dict(lines, orient='index').reindex(columns=['label', 'runs', 'failed', *(c for o in MEASURES for c in (o, f'{o}_sd'))])
+    return pd.DataFrame.from_dict(lines, orient='index').reindex(columns=['label', 'runs', 'failed', *(o+end for o in MEASURES for end in ('', '_sd', '_low', '_high'))])
 
 # %% ../nbs/17_tables.ipynb #a704b90e
-def best(
+def first(
     rows:pd.DataFrame # Of one group
 ) -> dict[str, list[str]]: # Name of the measure: names of the methods
-    "Which methods are best by which measure: lower MAE, MSE and time, higher everything else."
+    "Which networks have the best figure by which measure: lower MAE, MSE and time, higher everything else."
     table, found = summarise(rows[~references(rows)]), {}
     for m in MEASURES.values():
         values = table[m.name].dropna()
@@ -257,6 +259,15 @@ def best(
         top = values.max() if m.better > 0 else values.min()
         found[m.name] = [method for method, v in values.items() if m.show(v) == m.show(top)]
     return found
+
+def best(
+    rows:pd.DataFrame # Of one group
+) -> dict[str, list[str]]: # Name of the measure: names of the methods
+    "Which networks no other is shown to beat, by measures in which a difference holds: what is bold."
+    networks = trained(_complete(rows))
+    if networks.method.value_counts().max() < 2 or networks.method.nunique() < 2: return {}
+    found = {m.name: leaders(networks, m.name, m.better) for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()}
+    return {k: v for k, v in found.items() if v}
 
 # %% ../nbs/17_tables.ipynb #5b9bad34
 def published_as(
@@ -280,6 +291,11 @@ def _text(line:pd.Series, m:Measure, plus_minus:str=' ± ') -> str:
     spread = f'{plus_minus}{m.show(line[f"{m.name}_sd"])}' if m.better and not missing(line[f'{m.name}_sd']) else ''
     return m.show(line[m.name]) + spread
 
+def _with_interval(line:pd.Series, m:Measure) -> str:
+    "`_text` and, where there are several runs, the interval of the mean."
+    bounded = m.better and not missing(line[f'{m.name}_low'])
+    return _text(line, m) + (f' ({m.show(line[f"{m.name}_low"])} to {m.show(line[f"{m.name}_high"])})' if bounded else '')
+
 _USUAL = ('equals_pca', 'bytes_per_image', *(f'accuracy_{o}' for o in JUDGES[1:])) # Columns that are shown only where there is a figure in them
 
 def _measured(table:pd.DataFrame) -> list[Measure]: return [m for m in MEASURES.values() if m.name not in _USUAL or table[m.name].notna().any()]
@@ -290,7 +306,7 @@ def _comparison(rows:pd.DataFrame) -> pd.DataFrame:
         cells = dict(Method=line.label)
         if table.runs.max() > 1: cells['Runs'] = str(line.runs)
         for m in _measured(table):
-            cells[m.title] = _text(line, m)
+            cells[m.title] = _with_interval(line, m)
             if published and m.published: cells[m.published] = _published_text(m, published.get(method))
         lines[method] = cells
     return pd.DataFrame.from_dict(lines, orient='index')
@@ -379,9 +395,9 @@ def seed_fact(rows:pd.DataFrame) -> str:
     networks = trained(rows)
     seeds, counts = distinct(networks, 'seed'), networks.method.value_counts()
     if networks.empty: return ''
-    if counts.max() == 1: return f'One seed ({_listed(seeds)}): differences this small may be chance.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
+    if counts.max() == 1: return f'One seed ({_listed(seeds)}): differences this small may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
     runs = str(counts.max()) if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return f'{runs} runs a method (seeds {_listed(seeds)}): mean ± standard deviation.'
+    return f'{runs} runs a method (seeds {_listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: no other method is shown to be better (paired t tests over seeds, Holm-corrected).'
 
 # %% ../nbs/17_tables.ipynb #d120e1f7
 def facts(
@@ -438,20 +454,19 @@ def comparable(
 # %% ../nbs/17_tables.ipynb #18695ed1
 _LEADS = dict(mse='the lowest MSE', accuracy='the highest classifier accuracy')
 
-def _lead(table:pd.DataFrame, m:Measure, winners:list[str]) -> str:
+def _lead(table:pd.DataFrame, m:Measure, winners:list[str], holding:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
     value = m.show(table[m.name][winners[0]])
     rest = table[m.name].drop(winners).dropna()
     second = (rest*m.better).idxmax() if len(rest) else None
-    spread = table.loc[[winners[0], second], f'{m.name}_sd'].max() if second else None
-    close = second and not missing(spread) and abs(table[m.name][winners[0]] - rest[second]) < spread
+    close = second and table.runs.max() > 1 and (not holding or second in holding)
     return f'{_LEADS[m.name]} ({value}' + (f', no further from {table.label[second]} than seeds differ)' if close else ')')
 
-def _leads(table:pd.DataFrame, winners:dict) -> str:
+def _leads(table:pd.DataFrame, winners:dict, holding:dict) -> str:
     "Who leads in what; a method that leads twice is named once."
     texts = {}
     for o in _LEADS:
-        if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(table, MEASURES[o], winners[o]))
+        if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(table, MEASURES[o], winners[o], holding.get(o, [])))
     def names(of): return _listed(table.label[o] for o in of) if len(of) < 3 else f'{len(of)} methods'
     return _listed(f'{names(of)} {"has" if len(of) == 1 else "share"} {_listed(o)}' for of, o in texts.items())
 
@@ -460,15 +475,37 @@ def headline(
 ) -> str:
     "What was compared and what came out, in one sentence."
     rows = _complete(rows)
-    table, label, winners = summarise(rows), data_label(rows), best(rows)
+    table, label, winners = summarise(rows), data_label(rows), first(rows)
     table = table.drop(index=[o for o in table.index if is_reference(o)])
     table = table[table.runs > 0]
     if table.empty: return f'Nothing was trained on {label} yet.' if not is_failed(rows).any() else f'No run on {label} succeeded.'
     if len(table) == 1:
         what, found = table.label.iloc[0], ', '.join(f'{MEASURES[o].title} {_text(table.iloc[0], MEASURES[o])}' for o in _LEADS if not missing(table[o].iloc[0]))
-    else: what, found = f'{len(table)} methods compared', _leads(table, winners)
+    else: what, found = f'{len(table)} methods compared', _leads(table, winners, best(rows))
     chance = '; one seed: differences this small may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
+
+# %% ../nbs/17_tables.ipynb #a8997c75
+def more_seeds(command:str, methods:list[str], seeds:int) -> str:
+    "A run's own command, for several methods and seeds."
+    words = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip()
+    return f'{words} --methods {",".join(methods)} --seeds {seeds}'
+
+def verdicts(
+    rows:pd.DataFrame # Of one group
+) -> list[str]: # None below two seeds
+    "What the seeds show about the leaders' distance from the others, a sentence each."
+    networks = trained(_complete(rows))
+    if networks.method.value_counts().max() < 2: return []
+    labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean(), []
+    for name, winners in first(rows).items():
+        if name not in _LEADS: continue
+        pairs = differences(networks, name)
+        for d in pairs:
+            if winners[0] not in (d.a, d.b) or d.n < 1: continue
+            command = next(iter(distinct(networks[networks.method == d.a], 'command')), 'aebench run')
+            found.append(verdict(d, labels, MEASURES[name].title, MEASURES[name].show, seconds[[d.a, d.b]].sum(), len(pairs), more_seeds(command, [d.a, d.b], 0).removesuffix('0') + '{}'))
+    return found
 
 # %% ../nbs/17_tables.ipynb #fb09c596
 _TERMINAL = 'mae mse psnr ssim accuracy equals_pca bytes_per_image seconds images_per_second'.split()
@@ -478,6 +515,7 @@ def _plain(text, **style) -> Text: return Text(''.join(c if c.isprintable() or c
 def _rich_table(rows:pd.DataFrame) -> Table:
     table, winners, published = summarise(rows), best(rows), _published(rows)
     measures = [m for m in _measured(table) if m.name in _TERMINAL]
+    if MEASURES['equals_pca'] in measures: measures = [m for m in measures if m.name not in ('psnr', 'images_per_second')]  # a terminal has 100 characters
     beside = [MEASURES[o] for o in ('mse', 'accuracy')] if published else []
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     shown.add_column('Method')
@@ -501,5 +539,5 @@ def print_table(
     for title, part in groups(rows):
         if title: say(_plain(f'\n{title}', style='bold'))
         say(_rich_table(part))
-        for text in (headline(part), *failures(part), *facts(part), _comparable(part)):
+        for text in (headline(part), *failures(part), *verdicts(part), *facts(part), _comparable(part)):
             if text: say(_plain(text))
