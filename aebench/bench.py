@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['WAYS', 'Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of', 'units_of', 'tell',
-           'is_done', 'do_original', 'is_short_of_memory', 'why_failed', 'do_runs', 'Resized', 'ways_for', 'at_sizes',
-           'measure_sizes', 'expected_seconds', 'foresee']
+           'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed', 'do_runs', 'Resized',
+           'ways_for', 'at_sizes', 'measure_sizes', 'expected_seconds', 'foresee']
 
 # %% ../nbs/15_bench.ipynb #bf267a7f
 import os
@@ -29,8 +29,10 @@ from fastai.callback.core import Callback
 from fastcore.basics import noop
 from torch import nn
 
+from .coding import file_points, mse_at, spread
 from .data import ImageSet, listing, load_images
 from .files import AebenchError, UsageError, duration, fingerprint, one_writer, read_json, write_json, write_text
+from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
@@ -119,15 +121,28 @@ def is_done(run:Run, data:ImageSet, out:Path) -> bool:
     row = read_json(out/run_name(run, data)/'row.json')
     return isinstance(row, dict) and row.get('status') == 'done'
 
-def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path):
-    "The row of the untouched images."
+def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Path: # Its folder
+    "The row of the untouched images, the errors of components and of image files."
     about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
+    if (out/name/'files.csv').exists(): return out/name
     original = replace(run, method='original')
     row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
+    train, test = (spread(x) for x in (data.train_x, data.test_x))
+    row |= vars(measure_latents(*(x.flatten(1).numpy().astype(np.float32)/255 for x in (train, test)), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
     write_json(out/name/'row.json', row)
+    write_text(out/name/'files.csv', file_points(test).to_csv(index=False))  # the last, so that all is there where it is
+    return out/name
+
+def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to say
+    "What a finished network is worth, in a sentence."
+    if row.get('equals_pca') is None: return ''
+    files = pd.read_csv(original/'files.csv')
+    webp = mse_at(files[files.format == 'WebP'], row['coded_bytes'])
+    beside = f', where WebP has {webp:.6f}' if webp == webp else ''
+    return f'{row["label"]}: {row["latent"]} numbers ≈ PCA-{row["equals_pca"]}; coded in {row["coded_bytes"]:.0f} bytes an image with an MSE of {row["coded_mse"]:.6f}{beside}.'
 
 def is_short_of_memory(e:Exception) -> bool:
     return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or 'allocate memory' in str(e)
@@ -142,10 +157,10 @@ def why_failed(e:Exception, run:Run) -> str:
 # %% ../nbs/15_bench.ipynb #35daa286
 def _name(run:Run) -> str: return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
 
-def _attempt(run:Run, data:ImageSet, judges:list[Classifier], folder:Path, progress:Progress, watch:Callable):
+def _attempt(run:Run, data:ImageSet, judges:list[Classifier], folder:Path, progress:Progress, watch:Callable) -> dict|None: # The row; None where it failed
     "`do_run`; a failure is written into its row and goes no further."
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted attempt left
-    try: do_run(run, data, judges, folder, tell(progress, run), watch)
+    try: return do_run(run, data, judges, folder, tell(progress, run), watch)
     except Exception as e:
         reason = why_failed(e, run)
         progress.say(f'{_name(run)}, failed: {reason}')
@@ -197,10 +212,11 @@ def do_runs(
                 progress.say(f'{data!r}' + (f'; {len(runs)-len(todo)} of {len(runs)} runs are there already' if len(todo) < len(runs) else ''))
                 if data.unreadable: progress.say(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
                 judges = _prepare(todo, data, watch)
-                do_original(todo[0], data, judges, out)
+                original = do_original(todo[0], data, judges, out)
                 if most_seconds: _refuse_long(todo, data, most_seconds, progress)
                 for run in todo:
-                    _attempt(run, data, judges, out/run_name(run, data), progress, watch)
+                    row = _attempt(run, data, judges, out/run_name(run, data), progress, watch)
+                    if row and (line := equals_line(row, original)): progress.say(line)
                     after_each()
             finally: progress.end()
         return [read_json(out/run_name(run, data)/'row.json') for run in runs]

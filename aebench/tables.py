@@ -28,10 +28,10 @@ from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES,
 from .statistics import Interval, differences, interval, leaders, verdict
 
 # %% ../nbs/17_tables.ipynb #99fd5afb
-MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image'.split()) # Read as floats
+MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari'.split()) # Read as floats
 COLUMNS = tuple('''schema_version run method label data data_label status reason seed
     mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb parameters
-    equals_pca bytes_per_image pca_enough latent size epochs batch_size protocol lr weights feature_input classifier device device_name threads precision
+    equals_pca bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari pca_enough latent size epochs batch_size protocol lr weights feature_input classifier device device_name threads precision
     n_train n_test data_fingerprint aebench torch fastai python git_revision command'''.split()) # Of results.csv, in this order
 
 # %% ../nbs/17_tables.ipynb #2798a120
@@ -485,7 +485,7 @@ def headline(
     chance = '; one seed: differences this small may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
 
-# %% ../nbs/17_tables.ipynb #a8997c75
+# %% ../nbs/17_tables.ipynb #b4407d58
 def more_seeds(command:str, methods:list[str], seeds:int) -> str:
     "A run's own command, for several methods and seeds."
     words = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip()
