@@ -7,10 +7,11 @@ Docs: https://aebench.github.io/aebench/report.html.md"""
 # %% auto #0
 __all__ = ['DOCS', 'colour', 'marker', 'sheet', 'read_curve', 'curve_panel', 'curve_panels', 'rates', 'lr_panel', 'lr_panels',
            'latent_panel', 'latent_panels', 'size_panel', 'quality_panel', 'quality_panels', 'parameter_panel',
-           'read_samples', 'samples_sheet', 'style', 'policy', 'make_report']
+           'read_samples', 'samples_sheet', 'style', 'policy', 'latent_table', 'rate_panel', 'crossed_effects',
+           'effect_panel', 'compare_runs', 'make_report']
 
 # %% ../nbs/18_report.ipynb #f2f1e7c9
-import base64, hashlib, io, re
+import base64, hashlib, io, math, re
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
-from .files import read_json, write_bytes, write_text
-from .registry import METHODS, find_method, is_reference
+from .files import UsageError, read_json, write_bytes, write_text
+from .registry import FACTORS, METHODS, find_method, is_reference, levels_of, techniques
+from .statistics import effects, gap, unlike
 from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, is_failed,
-                            method_label, missing, network, summarise, sweeps, trained, verdicts)
+                            method_label, missing, network, read_rows, summarise, sweeps, trained, verdicts)
 
 # %% ../nbs/18_report.ipynb #2d088457
 _COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
@@ -412,6 +414,32 @@ _TEMPLATE = '''<!doctype html>
 {{- panels('Cost and quality', 'Each point is a method; bars through it, where there are several seeds, are one standard deviation. Parameters count all of the autoencoder, frozen ones too.', g.cost) }}
 {{- panels('Training curves', 'Loss by epoch through both phases. Methods with the same loss share their scale; values at different image sizes or of different losses are not comparable.', g.curves) }}
 {{- panels('Learning-rate finder', 'Loss against learning rate before the second phase, and the rate that the second phase used.', g.lr) }}
+{{- panels('Bytes and quality', 'Latents rounded to steps and coded without loss, at 2 to 8 bits for the number that varies most; image files with and without their headers. The decoder itself is not counted.', g.rates) }}
+{%- if g.effects %}
+{{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and how much more two do together than each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
+<ul class="facts">{% for o in g.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
+{%- endif %}
+{%- if g.latent %}
+<h3>The latent itself</h3>
+<p class="soft">How many directions it uses, how many test images a linear probe and the five nearest training images get right, how far clusters agree with the classes (0: chance, 1: the very classes), and what it takes when coded at 6 bits.</p>
+<div class="scroll" role="region" aria-label="Measures of the latent" tabindex="0">
+<table>
+<thead><tr><th scope="col">Method</th>{% for c in g.latent.columns %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead>
+<tbody>{% for line in g.latent.lines %}
+<tr><th scope="row">{{ name(line) }}</th>{% for c in line.cells %}<td>{{ c }}</td>{% endfor %}</tr>{% endfor %}
+</tbody>
+</table>
+</div>
+{%- if g.latent_pictures %}
+<details>
+<summary>Neighbours, and what lies between two images</summary>
+{%- for o in g.latent_pictures %}
+<p class="soft">{{ o.label }}: {{ o.note }}</p>
+<div class="pairs"><img src="{{ o.src }}" alt="{{ o.alt }}" width="{{ o.width }}" height="{{ o.height }}"></div>
+{%- endfor %}
+</details>
+{%- endif %}
+{%- endif %}
 <h3>Make it again</h3>
 <details>
 <summary>Commands, one a run</summary>
@@ -486,12 +514,129 @@ def _commands(rows:pd.DataFrame) -> list[dict]:
 def _pictures(panels:dict[str, bytes], rows:pd.DataFrame, what:str) -> list[dict]:
     return [_image(png, f'{what} of {method_label(rows, m)}', .5) for m, png in panels.items()]
 
+# %% ../nbs/18_report.ipynb #2418935f
+_LATENT = dict(effective_rank=('Effective rank', '{:.1f}'), probe=('Linear probe', '{:.4f}'), neighbours=('Neighbours', '{:.4f}'), nmi=('Clusters (NMI)', '{:.3f}'), ari=('Clusters (ARI)', '{:.3f}'),
+               coded_bytes=('Coded bytes', '{:,.0f}'), coded_mse=('MSE when coded', '{:.6f}'))
+
+def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measured
+    "What the latents are good for and cost, means over seeds; the original images' line is that of raw pixels."
+    done = rows[~is_failed(rows)].dropna(subset=['effective_rank'])
+    if done.empty: return None
+    means = done.groupby('method', sort=False)[list(_LATENT)].mean()
+    def name(method): return dict(_named(rows, method), label='Raw pixels') if method == 'original' else _named(rows, method)
+    lines = [dict(name(method), cells=['' if missing(line[k]) else show.format(line[k]) for k, (_, show) in _LATENT.items()]) for method, line in means.iterrows()]
+    return dict(columns=[title for title, _ in _LATENT.values()], lines=lines)
+
+def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was coded
+    "PSNR against bytes an image, beside image files with and without their headers."
+    coded = _rates(out, rows)
+    if not coded: return None
+    fig, ax = _panel('Bytes and quality', bottom=.34)
+    for method, (first, *_) in coded.items():
+        ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if network(method) else '--', marker=marker(method), markersize=4, linewidth=1.2, label=method_label(rows, method).replace('$', r'\$'))
+    files = next((o for run in rows[rows.method == 'original'].run if (o := read_curve(out/run/'files.csv', 'bytes_per_image', 'payload', 'mse')) is not None), None)
+    if files is not None:
+        for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
+            of = files[(files.format == format) & (files.mse > 0)]
+            ax.plot(of.bytes_per_image, of.psnr, color=shade, linewidth=1.2, label=format)
+            ax.plot(of.payload, of.psnr, color=shade, linewidth=1, linestyle=':', label=f'{format} without headers')
+        for x in files[files.format == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
+    _log(ax.xaxis, (1, 2, 5))
+    _labels(ax, 'bytes an image', 'PSNR (higher is better)')
+    fig.legend(fontsize=6.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    return _png(fig)
+
+def _rates(out:Path, rows:pd.DataFrame) -> dict[str, list]:
+    "Each coded method's curve, from its first run."
+    found, done = {}, rows[~is_failed(rows)]
+    for method, run in zip(done.method, done.run):
+        curve = read_curve(out/run/'rates.csv', 'bytes_per_image', 'psnr')
+        if curve is not None: found.setdefault(method, []).append(curve)
+    return found
+
+def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
+    "Neighbours and interpolations of each method, small pictures enlarged."
+    found, done = [], rows[~is_failed(rows)]
+    for method in distinct(done, 'method'):
+        for name, what in (('neighbours.png', 'a test image on the left of each row, then its nearest neighbours in the latent'), ('between.png', 'from one image to another in the latent, and below it by mixing pixels')):
+            path = next((p for run in done[done.method == method].run if (p := out/run/name).is_file()), None)
+            if path: found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', 2)))
+    return found
+
+# %% ../nbs/18_report.ipynb #0b9aa8c6
+def crossed_effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|None: # As `effects` gives it; None where nothing was crossed
+    "The effects on a measure of the techniques that the networks' names combine."
+    networks = trained(rows)
+    combined = [o for o in distinct(networks, 'method') if '+' in o and network(o)]
+    names = [o for o in FACTORS if any(o in techniques(m) for m in combined)]
+    if len(names) < 2 or networks[name].isna().all(): return None
+    cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
+    cells = cells[cells.levels.astype(bool)]
+    frame = pd.DataFrame(list(cells.levels)).assign(seed=cells.seed.tolist(), **{name: cells[name].astype(float).tolist()})
+    try: return effects(frame, {FACTORS[o].name: (FACTORS[o].low, FACTORS[o].high) for o in names}, name)
+    except UsageError: return None  # not enough cells yet
+
+def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
+    "Effects with their intervals: main effects above, interactions below, the largest first."
+    m, table = MEASURES[name], table.reindex(table.effect.abs().sort_values(ascending=False).index).sort_values('order', kind='stable')
+    fig, ax = _panel(f'Effects on {m.title}', left=.42)
+    for i, (term, o) in enumerate(table.iterrows()):
+        ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < .05 else '#999999', marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
+    ax.axvline(0, color='#444444', linewidth=.8)
+    ax.set_yticks(range(len(table)), table.index)
+    ax.invert_yaxis()
+    _labels(ax, f'change of {m.short} ({"higher" if m.better > 0 else "lower"} is better)', '')
+    return _png(fig)
+
+def _effect_words(table:pd.DataFrame, name:str) -> list[str]:
+    "The effects that hold, in words."
+    m, words = MEASURES[name], []
+    for term, o in table[table.p < .05].iterrows():
+        sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design can not tell them apart' if o.aliases else ''
+        words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
+    return words or [f'{m.title}: no effect holds.']
+
+# %% ../nbs/18_report.ipynb #9ff4badb
+def _per_image(folder:Path) -> dict:
+    from safetensors.numpy import load_file
+    try: return load_file(folder/'per_image.safetensors')
+    except (OSError, ValueError): return {}
+
+def compare_runs(
+    a:str|Path, # Folder of a finished run
+    b:str|Path # Of another
+) -> str:
+    "What differs between two runs, and whether their gaps are more than noise, a line each. Raises `UsageError` where one is not finished."
+    a, b = Path(a), Path(b)
+    rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
+    for folder, row in zip((a, b), rows):
+        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f"{folder} holds no finished run: give the folder of one, as they stand in aebench run's --out.")
+    lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
+    same_images = rows[0]['data_fingerprint'] == rows[1]['data_fingerprint']
+    values = [_per_image(o) if same_images else {} for o in (a, b)]
+    lines.append('') if same_images else lines.append('\nThe images differ, so figures are compared without their noise.')
+    for name, column in (('mse', 'mse'), ('accuracy', 'right')):
+        if any(missing(row.get(name)) for row in rows): continue
+        both = tuple(o[column] for o in values) if all(column in o for o in values) else None
+        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max(_spread(a, rows[0], name), _spread(b, rows[1], name), key=lambda o: (o == o, o))))
+    return '\n'.join(lines)
+
+def _spread(folder:Path, row:dict, name:str) -> float: # NaN where there is one seed
+    "The standard deviation over the seeds of the same settings, in the folder that holds the run."
+    for _, part in groups(read_rows(folder.resolve().parent)):
+        if folder.resolve().name in set(part.run):
+            values = trained(part)[trained(part).method == row['method']][name].dropna()
+            return float(values.std()) if len(values) > 1 else math.nan
+    return math.nan
+
 # %% ../nbs/18_report.ipynb #66eb68b2
 def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, bytes]]:
     "The template's values for one group, and its sheets by file name."
     samples, curves, lrs = _samples(out, rows), curve_panels(out, rows), lr_panels(out, rows)
-    quality, parameters, other_sizes = quality_panels(rows), parameter_panel(rows), size_panel(out, rows)
-    files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes,
+    quality, parameters, other_sizes, rates = quality_panels(rows), parameter_panel(rows), size_panel(out, rows), rate_panel(out, rows)
+    crossed = {k: table for k in ('mse', 'accuracy') if (table := crossed_effects(rows, k)) is not None}
+    files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
+                 effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
     values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=facts(rows), **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
@@ -499,6 +644,10 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +
                        ([_image(parameters, 'Number of parameters, a bar a method; the figures are in the table', .5)] if parameters else []) +
                        ([_image(other_sizes, 'MSE against image size, a line a method', .5)] if other_sizes else []),
+                  latent=latent_table(rows), latent_pictures=_latent_pictures(out, rows),
+                  rates=[_image(rates, 'PSNR against bytes an image, a line a method and a file format', .5)] if rates else [],
+                  effects=[_image(effect_panel(o, k), f'Effects of the techniques on {MEASURES[k].title}', .5) for k, o in crossed.items()],
+                  effect_words=[text for k, o in crossed.items() for text in _effect_words(o, k)],
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}
 
@@ -520,6 +669,6 @@ def make_report(
         labels.append(data_label(rows))
         written |= {write_bytes(out/'report'/(f'{name}.png' if i == 1 else f'{name}-{i}.png'), png) for name, png in files.items()}
     for path in out.glob('report/*.png'):  # an older report's picture would show runs that are gone
-        if path not in written and re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes)(-\d+)?', path.stem): path.unlink()
+        if path not in written and re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes|rates|effects)(-\d+)?', path.stem): path.unlink()
     swept = [dict(title=title, panels=[_image(png, f'{MEASURES[k].title} against latent size, a line a method', .5) for k, png in latent_panels(out, rows).items()]) for title, rows in sweeps(rows_of_all)]
     return write_text(out/'report.html', _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))
