@@ -40,13 +40,18 @@ class Task:
     @property
     def method(self) -> Method: return METHODS[self.run.method]
 
+def now(device:torch.device|str) -> float:
+    "The time once the device has done all that it was given."
+    if torch.device(device).type == 'cuda': torch.cuda.synchronize()
+    return perf_counter()
+
 class Stop(Callback):
     "Note when each batch is done; end the training after `n`."
     order = 1000
     def __init__(self, n:int): self.n, self.times = n, []
     def after_batch(self):
         if not self.training: return
-        self.times.append(perf_counter())
+        self.times.append(now(self.dls.device))
         if len(self.times) == self.n: raise CancelTrainException()
 
 def timed(learn:Learner) -> Callable:
@@ -122,7 +127,7 @@ def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torc
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
-            times.append(perf_counter())
+            times.append(now(images.device))
         return times
     return train
 

@@ -1,11 +1,10 @@
 "Where the time of a training step goes: a clock at both ends of every event of fastai's training loop."
 from statistics import median
-from time import perf_counter
 
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from contestants import Stop
+from contestants import Stop, now
 
 PARTS = ('loading', 'augmentation', 'forward', 'loss', 'backward', 'optimiser', 'framework')
 EVENTS = ('before_batch', 'after_pred', 'after_loss', 'before_backward', 'after_backward', 'before_step', 'after_step', 'after_batch')
@@ -14,15 +13,15 @@ class _Clock(Callback):
     "Notes the time of each event into `marks`: as the first callback, or as the last."
     def __init__(self, marks:dict, order:int):
         self.marks, self.order = marks, order
-        for event in EVENTS: setattr(self, event, lambda event=event: self.marks.setdefault((event, order), []).append(perf_counter()))
+        for event in EVENTS: setattr(self, event, lambda event=event: self.marks.setdefault((event, order), []).append(now(self.dls.device)))
 
 class _TimedAugment:
     "An augmentation that notes how long it took."
     def __init__(self, augment): self.augment, self.seconds = augment, []
     def __call__(self, *args):
-        start = perf_counter()
+        start = now(args[0].device)
         x = self.augment(*args)
-        self.seconds.append(perf_counter() - start)
+        self.seconds.append(now(x.device) - start)
         return x
 
 def step_shares(learn:Learner, turns:int, n:int=8) -> dict[str, list[float]]: # Percent, a value a turn

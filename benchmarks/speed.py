@@ -65,9 +65,9 @@ def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
         for name in names: found[name].append(rate(trains[name](batches[name]), task.run.batch_size))
     return [row('speed', task.run.method, name, task.run.first_size, values) for name, values in found.items()]
 
-def machine_rates(device:str) -> tuple[float, float]: # Operations a second, bytes a second
-    "What this machine reaches in a large matrix product and in a large copy: the best of many tries."
-    a, b = torch.rand(2048, 2048, device=device), torch.rand(2**25, device=device)
+def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
+    "What this machine reaches in a large matrix product in that precision and in a large copy: the best of many tries."
+    a, b = torch.rand(2048, 2048, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32), torch.rand(2**25, device=device)
     def best(f): return min(_seconds(f, device) for _ in range(12))
     return 2*2048**3/best(lambda: a @ a), 2*b.nbytes/best(lambda: b.clone())
 
@@ -164,7 +164,7 @@ def main():
         for o in found: console.print(f'{perf_counter()-begun:6.0f} s  {o["what"]:7}{o["method"]:22}{o["contestant"]:18}{o["median"]:12,.1f} {o["unit"]}', highlight=False)
     if 'start' in parts: add(start_seconds(args.data, args.home, turns))
     if 'memory' in parts: add([peak_memory(Run(m, 'noise', weights='random', **settings)) for m in methods])
-    rates = machine_rates(device)
+    rates = machine_rates(device, settings['precision'])
     with tempfile.TemporaryDirectory() as tmp:
         images = noise(128*60, 32)
         folder = save_images(images, Path(tmp))

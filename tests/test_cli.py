@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256']
-TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'command', 'git_revision']
+TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
 
 def start(*words, home, **kwargs):
     env = {**os.environ, 'AEBENCH_HOME': str(home), 'COLUMNS': '100'}
@@ -103,7 +103,11 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--latent', '0'], 2, 'at least 1'),
     (['run', '--size', '18'], 2, 'give --size 16 or 20'),
     (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
-    (['run', '--device', 'mps'], 2, 'no mps device'),
+    (['run', '--device', 'tpu'], 2, 'no tpu device'),
+    (['run', '--data', 'FLAT', '--weights', 'random', '--out', 'FLAT'], 2, 'lies within the images'),
+    (['compress', 'FLAT', '--run', 'EMPTY'], 2, 'holds no whole model'),
+    (['diff', 'EMPTY', 'FLAT'], 2, 'holds no finished run'),
+    (['sizes', 'EMPTY'], 2, 'holds no model'),
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
     (['run', '--precision', 'fp8'], 2, 'There is no precision called'),
     (['run', '--feature-input', 'grey'], 2, 'There is no feature input called'),
