@@ -29,8 +29,8 @@ from fastai.callback.core import Callback
 from fastcore.basics import noop
 from torch import nn
 
-from .coding import file_points, mse_at, spread
-from .data import ImageSet, listing, load_images
+from .coding import STUDIED, file_points, mse_at
+from .data import ImageSet, listing, load_images, spread
 from .files import AebenchError, UsageError, duration, fingerprint, one_writer, read_json, write_json, write_text
 from .latents import measure_latents
 from .losses import FeatureLoss
@@ -129,7 +129,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     original = replace(run, method='original')
     row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
-    train, test = (spread(x) for x in (data.train_x, data.test_x))
+    train, test = (spread(x, STUDIED) for x in (data.train_x, data.test_x))
     row |= vars(measure_latents(*(x.flatten(1).numpy().astype(np.float32)/255 for x in (train, test)), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
     write_json(out/name/'row.json', row)
@@ -202,6 +202,9 @@ def do_runs(
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # single precision is to mean it; where speed is wanted there is bf16
+    if Path(runs[0].data).is_dir() and out.is_relative_to(Path(runs[0].data).absolute()):
+        raise UsageError(f'{out} lies within the images of {runs[0].data}, and its pictures would be taken for some of them: choose another --out.')
     with one_writer(out), _memory_named(runs[0]):
         data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
         todo = [run for run in runs if not is_done(run, data, out)]

@@ -129,7 +129,7 @@ def decode(args) -> int:
 # %% ../nbs/20_cli.ipynb #44b72870
 def diff(args) -> int:
     "What differs between two runs, and whether the gap is more than noise."
-    from aebench.report import compare_runs
+    from aebench.tables import compare_runs
     print(compare_runs(args.a, args.b))
     return 0
 
@@ -264,6 +264,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job failed, 2 wrong use, 130 interrupted
     "The `aebench` command."
     args = make_parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # names of files need not be text
     def terminated(*_): raise KeyboardInterrupt  # SIGTERM leaves as tidily as Ctrl-C
     try:
         signal.signal(signal.SIGTERM, terminated)
@@ -279,8 +281,11 @@ def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it
         return 0
     except Exception as e:  # a fault of ours: the user gets a sentence, whoever mends it the whole story
-        with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8') as f: f.write(traceback.format_exc())
-        print(f'aebench: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"}. This is a fault of aebench; please report it with the file {f.name}.', file=sys.stderr)
+        try:
+            with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8', errors='replace') as f: f.write(traceback.format_exc())
+            where = f'with the file {f.name}'
+        except OSError: where = 'with what you did'  # a full disk
+        print(f'aebench: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"}. This is a fault of aebench; please report it {where}.', file=sys.stderr)
         return 1
 
 # %% ../nbs/20_cli.ipynb #d311cfac

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/coding.html.md"""
 
 # %% auto #0
 __all__ = ['BATCH', 'BITS', 'STUDIED', 'QUALITIES', 'FILES', 'MAGIC', 'encode_images', 'decode_latents', 'Coder', 'fit_coder',
-           'read_coder', 'spread', 'rate_distortion', 'payload', 'file_points', 'mse_at', 'compress', 'Packed',
-           'unpack', 'read_folder', 'write_images', 'decoder_bytes', 'paid_after']
+           'read_coder', 'rate_distortion', 'payload', 'file_points', 'mse_at', 'compress', 'Packed', 'unpack',
+           'read_folder', 'write_images', 'decoder_bytes', 'paid_after']
 
 # %% ../nbs/12_coding.ipynb #13b9ba25
 import hashlib
@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays, save as save_arrays
 from torch import Tensor, nn
 
-from .data import decode_files, image_files, listing
+from .data import decode_files, image_files, listing, spread
 from .files import UsageError, fingerprint, write_bytes
 from .references import recode
 
@@ -126,10 +126,6 @@ def read_coder(path:str|Path) -> Coder:
 # %% ../nbs/12_coding.ipynb #e32aaa8d
 BITS = (2, 3, 4, 5, 6, 7, 8)
 STUDIED = 10_000 # Training and test images whose latents are studied, at most; evenly spread
-
-def spread(x:Tensor, most:int=STUDIED) -> Tensor:
-    "At most so many of `x`, evenly spread."
-    return x if len(x) <= most else x[torch.linspace(0, len(x)-1, most).long()]
 
 def _psnr(mse:float) -> float: return -10*np.log10(mse) if mse else np.inf
 

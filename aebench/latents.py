@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .coding import decode_latents, encode_images, spread
-from .data import ImageSet
+from .coding import STUDIED, decode_latents, encode_images
+from .data import ImageSet, spread
 from .files import UsageError, write_bytes, write_text
 
 # %% ../nbs/13_latents.ipynb #c4556c76
@@ -83,12 +83,12 @@ class RawPixels(nn.Module):
     def forward(self, x): return x
 
 def measure_latents(
-    z_train:np.ndarray, # (N, k), of `spread(data.train_x)`
-    z_test:np.ndarray, # (M, k), of `spread(data.test_x)`
+    z_train:np.ndarray, # (N, k), of `spread(data.train_x, STUDIED)`
+    z_test:np.ndarray, # (M, k), of `spread(data.test_x, STUDIED)`
     data:ImageSet
 ) -> LatentMeasures:
     "`latent_measures` by the classes of `data`."
-    return latent_measures(z_train, spread(data.train_y).numpy(), z_test, spread(data.test_y).numpy())
+    return latent_measures(z_train, spread(data.train_y, STUDIED).numpy(), z_test, spread(data.test_y, STUDIED).numpy())
 
 # %% ../nbs/13_latents.ipynb #7df26af5
 def nearest(

@@ -113,9 +113,11 @@ class PeakMemory:
     "The peak of memory since it was made, in MB."
     def __init__(self, device='cpu'):
         self.cuda = torch.device(device).type == 'cuda'
-        if self.cuda: torch.cuda.reset_peak_memory_stats()
+        release_memory()  # what an earlier run has left is not this one's
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         else:
-            release_memory()  # what an earlier run has left is not this one's
             try: Path('/proc/self/clear_refs').write_text('5')  # Linux: begin a new peak
             except OSError: pass
 

@@ -67,7 +67,7 @@ def body_encoder(
 ) -> tuple[nn.Sequential, int]: # The encoder, and the size of its latent
     "Any convolutional body as an encoder, by `ConcatPool`."
     training = body.training
-    with torch.no_grad(): nf = 2*body.eval()(torch.zeros(1, channels, 64, 64)).shape[1]
+    with torch.no_grad(): nf = 2*body.eval()(torch.zeros(1, channels, 64, 64, device=next((p.device for p in body.parameters()), None))).shape[1]
     body.train(training)
     encoder = nn.Sequential()
     encoder.add_module('body', body)

@@ -302,7 +302,7 @@ PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'repor
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
 JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
 _LATER = (('seconds', None), ('judges', ('resnet34',))) # Settings that came later: at their default they leave a run its earlier name
-PRECISIONS = {'fp32': 'single precision throughout', 'bf16': 'training steps in bfloat16 by autocast; weights and measures in single precision'}
+PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 
 @dataclass(frozen=True)
 class Run:

@@ -8,10 +8,10 @@ Docs: https://aebench.github.io/aebench/report.html.md"""
 __all__ = ['DOCS', 'colour', 'marker', 'sheet', 'read_curve', 'curve_panel', 'curve_panels', 'rates', 'lr_panel', 'lr_panels',
            'latent_panel', 'latent_panels', 'size_panel', 'quality_panel', 'quality_panels', 'parameter_panel',
            'read_samples', 'samples_sheet', 'style', 'policy', 'latent_table', 'rate_panel', 'crossed_effects',
-           'effect_panel', 'compare_runs', 'make_report']
+           'effect_panel', 'make_report']
 
 # %% ../nbs/18_report.ipynb #f2f1e7c9
-import base64, hashlib, io, math, re
+import base64, hashlib, io, re
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from PIL import Image
 
 from .files import UsageError, read_json, write_bytes, write_text
 from .registry import FACTORS, METHODS, find_method, is_reference, levels_of, techniques
-from .statistics import effects, gap, unlike
+from .statistics import effects
 from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, is_failed,
-                            method_label, missing, network, read_rows, summarise, sweeps, trained, verdicts)
+                            method_label, missing, network, summarise, sweeps, trained, verdicts)
 
 # %% ../nbs/18_report.ipynb #2d088457
 _COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
@@ -595,39 +595,6 @@ def _effect_words(table:pd.DataFrame, name:str) -> list[str]:
         sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design can not tell them apart' if o.aliases else ''
         words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
     return words or [f'{m.title}: no effect holds.']
-
-# %% ../nbs/18_report.ipynb #9ff4badb
-def _per_image(folder:Path) -> dict:
-    from safetensors.numpy import load_file
-    try: return load_file(folder/'per_image.safetensors')
-    except (OSError, ValueError): return {}
-
-def compare_runs(
-    a:str|Path, # Folder of a finished run
-    b:str|Path # Of another
-) -> str:
-    "What differs between two runs, and whether their gaps are more than noise, a line each. Raises `UsageError` where one is not finished."
-    a, b = Path(a), Path(b)
-    rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
-    for folder, row in zip((a, b), rows):
-        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f"{folder} holds no finished run: give the folder of one, as they stand in aebench run's --out.")
-    lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
-    same_images = rows[0]['data_fingerprint'] == rows[1]['data_fingerprint']
-    values = [_per_image(o) if same_images else {} for o in (a, b)]
-    lines.append('') if same_images else lines.append('\nThe images differ, so figures are compared without their noise.')
-    for name, column in (('mse', 'mse'), ('accuracy', 'right')):
-        if any(missing(row.get(name)) for row in rows): continue
-        both = tuple(o[column] for o in values) if all(column in o for o in values) else None
-        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max(_spread(a, rows[0], name), _spread(b, rows[1], name), key=lambda o: (o == o, o))))
-    return '\n'.join(lines)
-
-def _spread(folder:Path, row:dict, name:str) -> float: # NaN where there is one seed
-    "The standard deviation over the seeds of the same settings, in the folder that holds the run."
-    for _, part in groups(read_rows(folder.resolve().parent)):
-        if folder.resolve().name in set(part.run):
-            values = trained(part)[trained(part).method == row['method']][name].dropna()
-            return float(values.std()) if len(values) > 1 else math.nan
-    return math.nan
 
 # %% ../nbs/18_report.ipynb #66eb68b2
 def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, bytes]]:

@@ -37,6 +37,6 @@ def set_image_size(self:Learner,
     full = self.full_dls.train.dataset.shape[-1]
     if size > full: raise UsageError(f'The images were loaded at {full} pixels and have no more to show at {size}: load them at {size}.')
     for big, now in zip(self.full_dls.loaders, self.dls.loaders): big.epoch = now.epoch
+    self.model.set_size(size)  # first, because it may refuse
     self.dls = self.sized_dls = self.full_dls if size == full else resized(self.full_dls, size)
-    self.model.set_size(size)
     return self

@@ -33,8 +33,8 @@ from safetensors.torch import load_file, save as save_safetensors
 from torch import Tensor, nn
 
 import aebench
-from .coding import encode_images, fit_coder, rate_distortion, spread
-from .data import ImageSet
+from .coding import STUDIED, encode_images, fit_coder, rate_distortion
+from .data import ImageSet, spread
 from .files import UsageError, fingerprint, git_revision, write_bytes, write_json, write_text
 from .latents import between_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
@@ -58,6 +58,7 @@ def resolve_device(
     count = torch.cuda.device_count() if kind == 'cuda' else 1
     if not (there.get(kind) and index.isdigit() and int(index) < count):
         raise UsageError(f'There is no {device} device here: choose --device {" or ".join(k for k, v in there.items() if v)}.')
+    if kind == 'cuda': torch.cuda.set_device(device)  # what asks for «the» GPU means this one
     return device
 
 def _cpu_name() -> str:
@@ -218,8 +219,8 @@ def study_latents(
     folder:Path # To write to
 ) -> dict: # Columns of the row
     "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and two pictures."
-    test = spread(data.test_x)
-    z_train, z_test = encode_images(codec, spread(data.train_x)), encode_images(codec, test)
+    test = spread(data.test_x, STUDIED)
+    z_train, z_test = encode_images(codec, spread(data.train_x, STUDIED)), encode_images(codec, test)
     rates = rate_distortion(codec, z_train, z_test, test)
     write_text(folder/'rates.csv', rates.to_csv(index=False))
     write_bytes(folder/'coder.safetensors', fit_coder(z_train, CODED_BITS).save())

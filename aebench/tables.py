@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
            'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'Measure',
            'method_label', 'summarise', 'first', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
-           'comparable', 'headline', 'more_seeds', 'verdicts', 'print_table']
+           'comparable', 'headline', 'more_seeds', 'verdicts', 'compare_runs', 'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
 import csv, io, json, math, re, shlex, warnings
@@ -25,7 +25,7 @@ from rich.text import Text
 
 from .files import UsageError, duration, read_json, write_text
 from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
-from .statistics import Interval, differences, interval, leaders, verdict
+from .statistics import Interval, differences, gap, interval, leaders, unlike, verdict
 
 # %% ../nbs/17_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari'.split()) # Read as floats
@@ -126,8 +126,8 @@ def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
     found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in rows.to_dict('records')]
     latents = {s.get('latent') for s, method in zip(found, rows.method) if network(method) and not _has_resnet(method)}
-    for s, method in zip(found, rows.method):
-        if _has_resnet(method) and s.get('latent') == network(method).latent and REPORT_LATENT in latents: s['latent'] = REPORT_LATENT
+    for s, method, command in zip(found, rows.method, rows.command.astype(str)):  # 1024 is a resnet's own way to have about 1000, unless it was asked for
+        if _has_resnet(method) and s.get('latent') == network(method).latent and REPORT_LATENT in latents and '--latent' not in command: s['latent'] = REPORT_LATENT
     return found
 
 def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool: return all(a[k] == b[k] for k in keys if k in a and k in b)
@@ -155,7 +155,8 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     "What sets each group apart, in words."
     differ = [k for k in SETTINGS if len({s.get(k) for s in settings}) > 1 and k not in ('data_fingerprint', 'classifier')]
     shown = [{**s, 'data': label} for s, label in zip(settings, labels)]
-    def words(keys): return [', '.join(_TITLES[k].format(s[k]) for k in keys if k in s) for s in shown]
+    def word(k, value): return value if k == 'epochs' and 'training' in str(value) else _TITLES[k].format(value)
+    def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in shown]
     keys = ['data', *(k for k in differ if k != 'data')]
     for titles in (words(differ), words([*keys, 'data_fingerprint']), words([*keys, 'data_fingerprint', 'classifier'])):  # as short as tells them apart
         if len(set(titles)) == len(titles): break
@@ -328,6 +329,7 @@ def _listed(words) -> str:
 
 def _epochs(text) -> str:
     parts = str(text).split()
+    if 'training' in parts: return str(text)  # by the clock
     return f'{" + ".join(parts)} = {sum(map(int, parts))} epochs' if len(parts) > 1 and all(o.isdigit() for o in parts) else f'{text} epochs'
 
 def _whole(value) -> str: return (f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}') if isinstance(value, (int, float)) else str(value)
@@ -342,6 +344,13 @@ def _training_fact(rows:pd.DataFrame) -> str:
     parts = [_epochs(o) for o in distinct(rows, 'epochs')] + [f'batches of {o}' for o in distinct(rows, 'batch_size')]
     parts += [f'protocol {o} ({PROTOCOLS[o]})' if o in PROTOCOLS else f'protocol {o}' for o in distinct(rows, 'protocol')]
     return f'Training: {", ".join(parts)}.' if parts else ''
+
+def _question_fact(rows:pd.DataFrame) -> str:
+    "What the comparison holds equal: epochs and time are two questions."
+    by_clock = ['training' in str(o) for o in distinct(rows, 'epochs')]
+    if not by_clock: return ''
+    return ('Equal time: each method trains as long, however many images it sees.' if all(by_clock) else
+            'Equal epochs: each method sees every training image as often, however long that takes.')
 
 def _latent_facts(rows:pd.DataFrame) -> list[str]:
     of = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
@@ -406,7 +415,7 @@ def facts(
     "What a reader must know to read the table, a sentence each."
     rows = _complete(rows)
     networks = trained(rows)
-    found = [_data_fact(rows), _training_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), *_weights_facts(networks),
+    found = [_data_fact(rows), _training_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), *_weights_facts(networks),
              _classifier_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 
@@ -417,16 +426,16 @@ def failures(rows:pd.DataFrame) -> list[str]:
     return [f'{method_label(_frame([o]), o["method"])}' + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
 
 # %% ../nbs/17_tables.ipynb #00823dec
-_REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32') # What the published figures were made with
+_REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report') # What the published figures were made with
 _REPORT_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
 
 def _differences(rows:pd.DataFrame, name:str) -> list[str]:
     "In what these runs differ from the report's, in words."
     def others(column, usual): return [o for o in distinct(rows, column) if o != usual]
     words = dict(size='{0}×{0} pixels'.format, epochs=_epochs, batch_size='batches of {}'.format, weights='{} weights'.format,
-                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), precision='{} precision'.format)
+                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), precision='{} precision'.format, feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
     found = [words[c](o) for c, usual in _REPORT.items() for o in others(c, usual) if c != 'weights' or _weight_users(rows)]
-    found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if not distinct(rows, c)]
+    found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if not distinct(rows, c) and (c != 'feature_input' or 'feature' in [network(m).loss for m in distinct(rows, 'method') if network(m)])]
     found += [f'a latent of {_whole(o)}' for m in distinct(rows, 'method') for o in distinct(rows[rows.method == m], 'latent') if network(m) and o != network(m).latent]
     found += [f'{_whole(o)} {what} images' for c, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')) for o in others(c, usual)]
     return list(dict.fromkeys(found))
@@ -506,6 +515,39 @@ def verdicts(
             command = next(iter(distinct(networks[networks.method == d.a], 'command')), 'aebench run')
             found.append(verdict(d, labels, MEASURES[name].title, MEASURES[name].show, seconds[[d.a, d.b]].sum(), len(pairs), more_seeds(command, [d.a, d.b], 0).removesuffix('0') + '{}'))
     return found
+
+# %% ../nbs/17_tables.ipynb #e37ca593
+def _per_image(folder:Path) -> dict:
+    from safetensors.numpy import load_file
+    try: return load_file(folder/'per_image.safetensors')
+    except (OSError, ValueError): return {}
+
+def compare_runs(
+    a:str|Path, # Folder of a finished run
+    b:str|Path # Of another
+) -> str:
+    "What differs between two runs, and whether their gaps are more than noise, a line each. Raises `UsageError` where one is not finished."
+    a, b = Path(a), Path(b)
+    rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
+    for folder, row in zip((a, b), rows):
+        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f"{folder} holds no finished run: give the folder of one, as they stand in aebench run's --out.")
+    lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
+    same_images = rows[0]['data_fingerprint'] == rows[1]['data_fingerprint']
+    values = [_per_image(o) if same_images else {} for o in (a, b)]
+    lines.append('') if same_images else lines.append('\nThe images differ, so figures are compared without their noise.')
+    for name, column in (('mse', 'mse'), ('accuracy', 'right')):
+        if any(missing(row.get(name)) for row in rows): continue
+        both = tuple(o[column] for o in values) if all(column in o for o in values) else None
+        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max(_spread(a, rows[0], name), _spread(b, rows[1], name), key=lambda o: (o == o, o))))
+    return '\n'.join(lines)
+
+def _spread(folder:Path, row:dict, name:str) -> float: # NaN where there is one seed
+    "The standard deviation over the seeds of the same settings, in the folder that holds the run."
+    for _, part in groups(read_rows(folder.resolve().parent)):
+        if folder.resolve().name in set(part.run):
+            values = trained(part)[trained(part).method == row['method']][name].dropna()
+            return float(values.std()) if len(values) > 1 else math.nan
+    return math.nan
 
 # %% ../nbs/17_tables.ipynb #fb09c596
 _TERMINAL = 'mae mse psnr ssim accuracy equals_pca bytes_per_image seconds images_per_second'.split()

@@ -13,7 +13,7 @@ __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name',
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -86,12 +86,20 @@ def weights_file(weights:str, arch:str) -> Path:
     return found[0]
 
 # %% ../nbs/09_weights.ipynb #684d8bb4
+@lru_cache
+def _file_key(path:Path, size:int, changed:int) -> bytes: return fingerprint([path.read_bytes()], 64).encode()
+
+def _contents(path:Path) -> bytes:
+    "A hash of a weights file, which may hold half a gigabyte: read once."
+    stat = path.stat()
+    return _file_key(path.absolute(), stat.st_size, stat.st_mtime_ns)
+
 def weights_key(
     weights:str, # One of `WEIGHTS`, or a path
     archs:Sequence # The networks to be loaded from it
 ) -> str: # The source's name, or a fingerprint of the files
     "What the weights are, whatever their files are called."
-    return weights if weights in WEIGHTS else fingerprint([weights_file(weights, o).read_bytes() for o in archs])
+    return weights if weights in WEIGHTS else fingerprint([_contents(weights_file(weights, o)) for o in archs])
 
 # %% ../nbs/09_weights.ipynb #b82fa259
 def imagenet_weights(arch:str) -> dict[str, Tensor]:
@@ -267,6 +275,6 @@ def judge_for(
     "The classifier that judges reconstructions of `data`, trained once and kept."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
-    source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([weights_file(weights, arch).read_bytes()], 12)})'
+    source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
     return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
                            lambda: finetune_classifier(data, weights, arch, device, watch=watch), device)
