@@ -44,9 +44,9 @@ def marker(method:str) -> str: return _MARKERS.get(method, 'X')
 # %% ../nbs/18_report.ipynb #914f85b7
 _WIDTH, _HEIGHT, _DPI = 4.2, 3.1, 160 # inches, inches, pixels an inch
 
-def _panel(title:str, left:float=.17, bottom:float=.15):
+def _panel(title:str, left:float=.17, bottom:float=.15, height:float=_HEIGHT):
     "A figure with one plain axis. Its margins are given, because looking for the best ones takes as long as drawing."
-    fig = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor='white')
+    fig = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor='white')
     ax = fig.add_axes((left, bottom, .96-left, .9-bottom))
     ax.set_title(title, fontsize=10, loc='left', fontweight='bold', parse_math=False)
     ax.spines[['top', 'right']].set_visible(False)
@@ -303,12 +303,13 @@ def samples_sheet(samples:dict[str, list], rows:pd.DataFrame) -> bytes: # PNG
     "All methods below each other under the input images."
     strips = [('Input', [a for a, _ in next(iter(samples.values()))])] + [(method_label(rows, m), [b for _, b in pairs]) for m, pairs in samples.items()]
     longest = max(len(images) for _, images in strips)
-    fig = Figure(figsize=(1.6+.75*longest, .78*len(strips)), dpi=_DPI, facecolor='white')
+    left = .2 + .075*max(len(label) for label, _ in strips)  # inches
+    fig = Figure(figsize=(left+.05+.75*longest, .78*len(strips)), dpi=_DPI, facecolor='white')
     for i, (label, images) in enumerate(strips):
-        ax = fig.add_axes((1.55/fig.get_figwidth(), 1-(i+1)/len(strips), .75*len(images)/fig.get_figwidth(), .96/len(strips)))
+        ax = fig.add_axes((left/fig.get_figwidth(), 1-(i+1)/len(strips), .75*len(images)/fig.get_figwidth(), .96/len(strips)))
         ax.imshow(np.asarray(_side_by_side(images)), interpolation='nearest')
         ax.set_axis_off()
-        fig.text(1.5/fig.get_figwidth(), 1-(i+.5)/len(strips), label, ha='right', va='center', fontsize=9, parse_math=False)
+        fig.text((left-.05)/fig.get_figwidth(), 1-(i+.5)/len(strips), label, ha='right', va='center', fontsize=9, parse_math=False)
     return _png(fig)
 
 # %% ../nbs/18_report.ipynb #213106a1
@@ -531,9 +532,11 @@ def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     "PSNR against bytes an image, beside image files with and without their headers."
     coded = _rates(out, rows)
     if not coded: return None
-    fig, ax = _panel('Bytes and quality', bottom=.34)
+    fig, ax = _panel('Bytes and quality', bottom=.36, height=4.2)
     for method, (first, *_) in coded.items():
-        ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if network(method) else '--', marker=marker(method), markersize=4, linewidth=1.2, label=method_label(rows, method).replace('$', r'\$'))
+        label, known = method_label(rows, method).replace('$', r'\$'), network(method)
+        ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if known else '--', marker=marker(method) if known else None, markersize=4, linewidth=1.2, label=label if known else None)
+        if not known: ax.annotate(label, first[['bytes_per_image', 'psnr']].iloc[-1], xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
     files = next((o for run in rows[rows.method == 'original'].run if (o := read_curve(out/run/'files.csv', 'bytes_per_image', 'payload', 'mse')) is not None), None)
     if files is not None:
         for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
@@ -543,7 +546,7 @@ def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
         for x in files[files.format == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
     _log(ax.xaxis, (1, 2, 5))
     _labels(ax, 'bytes an image', 'PSNR (higher is better)')
-    fig.legend(fontsize=6.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    fig.legend(fontsize=7, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
     return _png(fig)
 
 def _rates(out:Path, rows:pd.DataFrame) -> dict[str, list]:

@@ -11,7 +11,7 @@ __all__ = ['CONFIDENCE', 'ALPHA', 'MOST_SEEDS', 'Interval', 'interval', 'Differe
 # %% ../nbs/16_statistics.ipynb #8ef325f1
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,11 +67,13 @@ def _p_value(differences:np.ndarray) -> float:
 
 def differences(
     rows:pd.DataFrame, # Of one group, networks alone: columns method, seed, and the measure
-    measure:str
+    measure:str,
+    ratio:bool=False # Compare logarithms, that is by what factor the figures differ?
 ) -> list[Difference]: # Of every pair, in the methods' order
     "Paired tests over seeds, corrected for their number."
     from statsmodels.stats.multitest import multipletests
     by_seed = rows.pivot_table(index='seed', columns='method', values=measure, sort=False)
+    if ratio: by_seed = np.log(by_seed.where(by_seed > 0))
     pairs = list(itertools.combinations(by_seed.columns, 2))
     gaps = [(by_seed[a] - by_seed[b]).dropna().to_numpy(float) for a, b in pairs]
     ps = np.array([_p_value(o) for o in gaps])
@@ -83,13 +85,14 @@ def differences(
 def leaders(
     rows:pd.DataFrame, # As `differences` takes them
     measure:str,
-    better:int # 1: higher is better, -1: lower
+    better:int, # 1: higher is better, -1: lower
+    ratio:bool=False # As `differences` takes it
 ) -> list[str]:
     "The methods that no other is shown to beat, where that sets them apart from any."
     means = rows.groupby('method', sort=False)[measure].mean().dropna()*better
     if len(means) < 2: return []
     top = means.idxmax()
-    beaten = {d.b if d.a == top else d.a for d in differences(rows, measure) if top in (d.a, d.b) and d.holds}
+    beaten = {d.b if d.a == top else d.a for d in differences(rows, measure, ratio) if top in (d.a, d.b) and d.holds}
     return [m for m in means.index if m not in beaten] if beaten else []
 
 # %% ../nbs/16_statistics.ipynb #303fab68
@@ -106,25 +109,32 @@ def seeds_needed(
     if TTestPower().power(effect, MOST_SEEDS, alpha) < .8: return None
     return next(n for n in range(2, MOST_SEEDS + 1) if TTestPower().power(effect, n, alpha) >= .8)
 
-# %% ../nbs/16_statistics.ipynb #7f24563d
+# %% ../nbs/16_statistics.ipynb #8f5a3cdc
+def _listed(words:Sequence[str]) -> str: return ' and '.join(o for o in (', '.join(words[:-1]), words[-1]) if o)
+
 def verdict(
-    d:Difference,
+    leader:str, # The method with the best mean
+    pairs:list[Difference], # Of every pair of methods, by this measure
     labels:dict, # Method: as it is printed
     what:str, # The measure's title
-    show, # Number to text
-    seconds:float, # That one run of each of the two takes together
-    pairs:int, # That are tested together
-    command:str='aebench run … --seeds {}' # With a place for the number of seeds
-) -> str:
-    "Whether two methods differ, in a sentence; where that is open, what it would cost to know."
-    a, b = labels[d.a], labels[d.b]
-    if d.holds: return f'{a} and {b} differ in {what}: {show(abs(d.mean))} on average over {d.n} seeds (95 % interval {show(min(abs(d.low), abs(d.high)))} to {show(max(abs(d.low), abs(d.high)))}).'
-    if d.n < 2: return f"{a} and {b} can't be told apart by one seed: add --seeds 3."
-    open_ = f"{a} and {b} can't be told apart in {what} by {d.n} seeds (difference {show(abs(d.mean))}, standard deviation {show(d.sd)})"
-    n = seeds_needed(d, pairs)
-    if n is None: return f'{open_}; they are practically equal: even {MOST_SEEDS} seeds would not do.'
-    more = max(n - d.n, 1)
-    return f'{open_}; about {more} more seed{"s" if more > 1 else ""} would do, {duration(more*seconds)}: {command.format(d.n + more)}'
+    show:Callable, # A difference to text
+    seconds:dict, # Method: seconds that a run of it takes
+    command:Callable # (methods, seeds) to the command line that makes them
+) -> str: # '' where the leader has no rival with two seeds of its own
+    "Whom the leader is shown to beat, whom not, and what it would cost to know."
+    rivals = [(d.b if d.a == leader else d.a, d) for d in pairs if leader in (d.a, d.b) and d.n > 1]
+    if not rivals: return ''
+    beaten = [f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds]
+    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {_listed(beaten)}' if beaten else '')
+    still_open = [(o, d, seeds_needed(d, len(pairs))) for o, d in rivals if not d.holds]
+    if not still_open: return f'{text}.'
+    def price(d, n): return 'practically equal' if n is None else f'{max(n - d.n, 1)} more'
+    seeds = max(d.n for _, d, _ in still_open)
+    text += f". {seeds} seeds can't tell it apart from {_listed([f'{labels[o]} ({show(abs(d.mean))}; {price(d, n)})' for o, d, n in still_open])}"
+    ours = [(o, max(n, seeds + 1)) for o, _, n in still_open if n]
+    if not ours: return f'{text}.'
+    most, methods = max(n for _, n in ours), [leader, *(o for o, _ in ours)]
+    return f'{text}. So many more seeds would do, all of them about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
 
 # %% ../nbs/16_statistics.ipynb #73bc8f8a
 def bootstrap(

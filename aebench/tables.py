@@ -207,10 +207,11 @@ class Measure:
     show:Callable # Number to text
     better:int=0 # 1: higher is better, -1: lower, 0: neither
     published:str='' # Title of the column with the report's figure; '' when it has none
+    ratio:bool=False # Is it compared by factors?
 
 MEASURES = {m.name: m for m in (
-    Measure('mae', 'MAE', 'MAE', _error, -1, 'MAE (report)'),
-    Measure('mse', 'MSE', 'MSE', _error, -1, 'MSE (report)'),
+    Measure('mae', 'MAE', 'MAE', _error, -1, 'MAE (report)', ratio=True),
+    Measure('mse', 'MSE', 'MSE', _error, -1, 'MSE (report)', ratio=True),
     Measure('psnr', 'PSNR', 'PSNR', '{:.2f}'.format, 1),
     Measure('ssim', 'SSIM', 'SSIM', '{:.4f}'.format, 1),
     Measure('accuracy', 'Classifier accuracy', 'Accuracy', '{:.4f}'.format, 1, 'Accuracy (report)'),
@@ -218,8 +219,8 @@ MEASURES = {m.name: m for m in (
     *(Measure(f'accuracy_{o}', f'Accuracy by {o}', f'By {o}', '{:.4f}'.format, 1) for o in JUDGES[1:]),
     Measure('equals_pca', 'Equals', 'Equals', lambda k: f'PCA-{k:.0f}' if k else 'mean image'),
     Measure('bytes_per_image', 'Bytes', 'Bytes', '{:,.0f}'.format),
-    Measure('seconds', 'Training time', 'Time', duration, -1, 'Time (report)'),
-    Measure('images_per_second', 'Images/s', 'Img/s', _rate, 1),
+    Measure('seconds', 'Training time', 'Time', duration, -1, 'Time (report)', ratio=True),
+    Measure('images_per_second', 'Images/s', 'Img/s', _rate, 1, ratio=True),
     Measure('parameters', 'Parameters', 'Parameters', '{:,.0f}'.format),
     Measure('peak_memory_mb', 'Memory', 'Memory', '{:,.0f} MB'.format),
 )}
@@ -267,7 +268,7 @@ def best(
     "Which networks no other is shown to beat, by measures in which a difference holds: what is bold."
     networks = trained(_complete(rows))
     if networks.method.value_counts().max() < 2 or networks.method.nunique() < 2: return {}
-    found = {m.name: leaders(networks, m.name, m.better) for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()}
+    found = {m.name: leaders(networks, m.name, m.better, m.ratio) for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()}
     return {k: v for k, v in found.items() if v}
 
 # %% ../nbs/17_tables.ipynb #5b9bad34
@@ -494,27 +495,27 @@ def headline(
     chance = '; one seed: differences this small may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
 
-# %% ../nbs/17_tables.ipynb #b4407d58
+# %% ../nbs/17_tables.ipynb #22bbd894
 def more_seeds(command:str, methods:list[str], seeds:int) -> str:
     "A run's own command, for several methods and seeds."
     words = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip()
     return f'{words} --methods {",".join(methods)} --seeds {seeds}'
 
+def _apart(m:Measure) -> Callable: # A difference, or the logarithm of a factor, to text
+    return (lambda x: f'{math.expm1(x):.0%}') if m.ratio else m.show
+
 def verdicts(
     rows:pd.DataFrame # Of one group
 ) -> list[str]: # None below two seeds
-    "What the seeds show about the leaders' distance from the others, a sentence each."
+    "What the seeds show about the leaders' distance from the others, a sentence or two for each measure."
     networks = trained(_complete(rows))
     if networks.method.value_counts().max() < 2: return []
-    labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean(), []
-    for name, winners in first(rows).items():
-        if name not in _LEADS: continue
-        pairs = differences(networks, name)
-        for d in pairs:
-            if winners[0] not in (d.a, d.b) or d.n < 1: continue
-            command = next(iter(distinct(networks[networks.method == d.a], 'command')), 'aebench run')
-            found.append(verdict(d, labels, MEASURES[name].title, MEASURES[name].show, seconds[[d.a, d.b]].sum(), len(pairs), more_seeds(command, [d.a, d.b], 0).removesuffix('0') + '{}'))
-    return found
+    labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean().to_dict(), []
+    command = next(iter(distinct(networks, 'command')), 'aebench run')
+    for name, (leader, *_) in first(rows).items():
+        m = MEASURES[name]
+        if name in _LEADS: found.append(verdict(leader, differences(networks, name, m.ratio), labels, m.title, _apart(m), seconds, partial(more_seeds, command)))
+    return [o for o in found if o]
 
 # %% ../nbs/17_tables.ipynb #e37ca593
 def _per_image(folder:Path) -> dict:
