@@ -1,0 +1,57 @@
+"Run folders with made-up figures in a plausible order, for the notebooks that draw and describe runs: nothing was trained."
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from aebench.files import write_bytes, write_json
+from aebench.registry import METHODS, find_method
+
+def made_up_samples(method, n=6, size=32):
+    "Made-up pictures: two blobs on a gradient; the «output» is a blurred copy."
+    y, x = np.mgrid[:size, :size]/size
+    def one(i):
+        a = np.exp(-((x-.3-.06*i)**2 + (y-.35)**2)*25)[..., None]*[1, .4+.1*i, .1]
+        b = np.exp(-((x-.7)**2 + (y-.7-.03*i)**2)*40)[..., None]*[.1, .5, 1-.1*i]
+        return np.clip((.15+.2*y[..., None])*[.8, .9, 1] + a + b + .25*((x*8).astype(int)+(y*8).astype(int))[..., None]%2*.25, 0, 1)
+    inputs = Image.fromarray((np.concatenate([one(i) for i in range(n)], 1)*255).astype('uint8'))
+    k = 2 + list(METHODS).index(method)%3
+    outputs = inputs.resize((n*size//k, size//k), Image.Resampling.BOX).resize(inputs.size, Image.Resampling.BICUBIC)
+    both = Image.new('RGB', (n*size, 2*size))
+    both.paste(inputs, (0, 0))
+    both.paste(outputs, (0, size))
+    data = io.BytesIO()
+    both.save(data, 'PNG')
+    return data.getvalue()
+
+def made_up_run(out, method, seed=3333, pictures=True, **changes):
+    "A run folder with made-up figures in a plausible order: nothing was trained."
+    i = list(METHODS).index(method) if method in METHODS else 0
+    rng = np.random.default_rng(seed*10+i)
+    mse = [.0043, .0044, .0043, .0114, .0110, .0042][i]*(1+.01*rng.normal())
+    row = dict(schema_version=1, method=method, label=find_method(method).label, data='cifar10', data_label='CIFAR-10 (made-up figures)', status='done', reason='',
+               seed=seed, mae=mse**.5*.7, mse=mse, psnr=-10*np.log10(mse), ssim=.9-20*mse, r2=.9, explained_variance=.9,
+               accuracy=[.46, .48, .46, .23, .22, .62][i], agreement=[.5, .52, .5, .25, .24, .66][i], seconds=[1427, 1626, 1385, 1452, 1566, 1714][i]/10,
+               images_per_second=[9100, 7800, 9300, 5200, 5100, 2900][i], peak_memory_mb=[410, 520, 410, 900, 910, 1400][i],
+               parameters=[3_084_000, 3_090_000, 3_084_000, 22_863_000, 22_863_000, 3_084_000][i], latent=find_method(method).latent,
+               size=32, epochs='5 10', batch_size=128, protocol='report', lr='slice(1e-06, 0.01)' if method == 'pretraining' else '0.001', weights='in-domain',
+               classifier='resnet34, trained on the training labels for 10 epochs', device='cuda', device_name='a made-up GPU', threads=2, precision='fp32',
+               n_train=50_000, n_test=10_000, data_fingerprint='0123456789abcdef', aebench='0.1.0', torch='2.6.0', fastai='2.8.2', python='3.11.7', git_revision='0123456789ab',
+               command=f'aebench run --methods {method} --data cifar10 --protocol report --weights in-domain --seed {seed}')
+    folder = Path(out)/f'{method}-seed{seed}'
+    write_json(folder/'row.json', {**row, **changes})
+    write_json(folder/'run.json', dict(settings={}, environment=dict(torchvision='0.21.0', platform='Linux'), data={}))
+    if not pictures: return folder
+    scale = 1 if method != 'feature_loss' else 400
+    lines = [(1+(e>5), e, 16 if e <= 5 and method == 'progressive_resizing' else 32, scale*mse*(1+12/e**1.3), scale*mse*(1+10/e**1.3+.05*rng.random())) for e in range(1, 16)]
+    pd.DataFrame(lines, columns='phase epoch size train_loss valid_loss'.split()).to_csv(folder/'history.csv', index=False)
+    lr = np.geomspace(1e-7, 10, 100)
+    pd.DataFrame(dict(lr=lr, loss=scale*(.09-.05/(1+(1e-3/lr)) + np.maximum(0, np.log10(lr/.1))**3))).to_csv(folder/'lr_find.csv', index=False)
+    write_bytes(folder/'samples.png', made_up_samples(method))
+    return folder
+
+def made_up_original(out, **changes):
+    write_json(Path(out)/'original'/'row.json', {**dict(schema_version=1, method='original', label='Original Image', data='cifar10',
+        data_label='CIFAR-10 (made-up figures)', status='done', accuracy=.82, size=32, n_train=50_000, n_test=10_000, data_fingerprint='0123456789abcdef'), **changes})
