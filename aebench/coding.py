@@ -92,6 +92,10 @@ class Coder:
         coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, '<u4').astype(np.uint32))
         return np.stack([coder.decode(model, n) if model else np.zeros(n, np.int32) for model in self.models()], 1)
 
+    @property
+    def hash(self) -> str: # Of the numbers themselves, however they are stored
+        return fingerprint([str(self.bits), self.low, self.step, self.levels, self.counts])
+
     def save(self) -> bytes:
         "As safetensors."
         return save_arrays(dict(bits=np.array([self.bits], np.int32), low=self.low, step=self.step, levels=self.levels, counts=self.counts))
@@ -103,7 +107,8 @@ def fit_coder(
 ) -> Coder:
     "The steps and tables for latents like `z`. Raises `UsageError` for bits that can't be."
     if not 1 <= bits <= 12: raise UsageError(f'{bits} bits are no number of levels: give 1 to 12.')
-    low, high = z.min(0), z.max(0)
+    if not np.isfinite(z).all(): raise UsageError('The latents hold numbers that are not finite, so the training diverged: train again with a lower rate or another seed.')
+    low, high = z.min(0).astype(float), z.max(0).astype(float)
     span = np.maximum(high - low, 1e-12)
     step = np.full_like(span, span.max()/(2**bits - 1)) if common else span/(2**bits - 1)
     levels = np.minimum(np.floor((high - low)/step + .5).astype(np.int32) + 1, 2**bits)
@@ -153,7 +158,8 @@ FILES = 1000 # Test images that are written as files, at most; evenly spread
 def payload(file:bytes, format:str) -> int: # Bytes
     "What is left of an image file without its headers: JPEG's entropy-coded scan, WebP's frame, PNG's compressed pixels."
     if format == 'JPEG':
-        at = file.index(b'\xff\xda')
+        at = 2
+        while file[at+1] != 0xda: at += 2 + int.from_bytes(file[at+2:at+4], 'big')  # segment by segment to the start of the scan
         return len(file) - at - 2 - int.from_bytes(file[at+2:at+4], 'big') - 2  # the marker, its header, and the end marker
     at, total, skip, wanted, order = (12, 0, 8, (b'VP8 ', b'VP8L'), 'little') if format == 'WebP' else (8, 0, 12, (b'IDAT',), 'big')
     while at + 8 <= len(file):
@@ -191,7 +197,7 @@ def compress(
 ) -> bytes:
     "Latents and names as one file."
     coded = coder.encode(symbols)
-    header = zlib.compress(json.dumps(dict(names=list(names), size=size, model=model, coder=fingerprint([coder.save()]), coded=len(coded))).encode(), 9)
+    header = zlib.compress(json.dumps(dict(names=list(names), size=size, model=model, coder=coder.hash, coded=len(coded))).encode(), 9)
     body = MAGIC + struct.pack('<I', len(header)) + header + coded
     return body + hashlib.sha256(body).digest()
 
@@ -210,13 +216,14 @@ def unpack(
 ) -> Packed:
     "Names and latents of a compressed file. Raises `UsageError` for one that is cut, altered, of another version, or made with other weights."
     if data[:7] != MAGIC[:7]: raise UsageError(f'{what} was not made by aebench compress: give one that was.')
+    if len(data) < 44: raise UsageError(f'{what} is cut: it has {len(data)} bytes. Get it again from where it came.')
     if data[7] != MAGIC[7]: raise UsageError(f'{what} is of format {data[7]} and this aebench reads {MAGIC[7]}: use the version that made it.')
     body = data[:-32]
     if hashlib.sha256(body).digest() != data[-32:]: raise UsageError(f'{what} is cut or altered: its checksum is wrong. Get it again from where it came.')
     n, = struct.unpack('<I', body[8:12])
     header = json.loads(zlib.decompress(body[12:12+n]))
     if header['model'] != model: raise UsageError(f'{what} was made with the weights {header["model"]} and not with these ({model}): give --run the run that made it.')
-    if header['coder'] != fingerprint([coder.save()]): raise UsageError(f"{what} was made with other coding tables than this run's: give --run the run that made it.")
+    if header['coder'] != coder.hash: raise UsageError(f"{what} was made with other coding tables than this run's: give --run the run that made it.")
     return Packed(header['names'], header['size'], coder.decode(body[12+n:12+n+header['coded']], len(header['names'])))
 
 # %% ../nbs/12_coding.ipynb #e8556807
@@ -240,15 +247,26 @@ def write_images(
     names:Sequence[str], # Relative
     out:str|Path # The folder to write to
 ) -> list[Path]:
-    "PNG files under `out`; a name without .png gets it as well. Raises `UsageError` for a name that leads out of `out`."
-    out, written = Path(out).absolute(), []
-    for name in names:
-        if os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name: raise UsageError(f'{name!r} leads out of {out}: the file that names it is not to be trusted.')
-    for image, name in zip(images, names):
+    "PNG files under `out`; a name without .png gets it as well. Raises `UsageError` for a name that leads out of `out`, and where a file would be overwritten."
+    paths = _paths_for(names, Path(out).absolute())
+    for image, path in zip(images, paths):
         data = io.BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(data, 'PNG')
-        written.append(write_bytes(out/(name if name.lower().endswith('.png') else f'{name}.png'), data.getvalue()))
-    return written
+        write_bytes(path, data.getvalue())
+    return paths
+
+def _paths_for(names:Sequence[str], out:Path) -> list[Path]:
+    "Where images called `names` go, no two to one place."
+    taken = {}
+    for name in names:
+        if os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name or not (out/name).parent.resolve().is_relative_to(out.resolve()):  # or by a link
+            raise UsageError(f'{name!r} leads out of {out}: the file that names it is not to be trusted.')
+        target = name if name.lower().endswith('.png') else f'{name}.png'
+        while target in taken: target += '.png'  # a.jpg beside a.jpg.png
+        taken[target] = out/target
+    there = [o for o in taken.values() if o.exists()]
+    if there: raise UsageError(f'{there[0]} is there already and would be overwritten: choose another --out.')
+    return list(taken.values())
 
 def decoder_bytes(codec:nn.Module) -> int:
     "What the decoder alone takes, as float32: whoever has only the compressed file needs it as well."

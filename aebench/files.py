@@ -64,9 +64,10 @@ def write_parts(
         os.chmod(tmp, 0o644)  # mkstemp makes it private
         os.replace(tmp, path)
         _sync_folder(path.parent)
-    except OSError as e:
+    except BaseException as e:  # an interrupt as well leaves no piece behind
         if tmp: Path(tmp).unlink(missing_ok=True)
-        raise disk_error(e, path) from e
+        if isinstance(e, OSError): raise disk_error(e, path) from e
+        raise
     return path
 
 def write_bytes(path:str|Path, data:bytes|memoryview) -> Path:

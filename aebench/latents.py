@@ -6,12 +6,14 @@ Docs: https://aebench.github.io/aebench/latents.html.md"""
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'KINDS', 'effective_rank', 'LatentMeasures', 'latent_measures', 'RawPixels', 'measure_latents',
-           'nearest', 'neighbour_picture', 'between', 'between_picture', 'flat_map', 'check_kind', 'write_latents',
-           'read_latents']
+           'nearest', 'neighbour_picture', 'between', 'between_picture', 'flat_map', 'map_picture', 'check_kind',
+           'write_latents', 'read_latents']
 
 # %% ../nbs/13_latents.ipynb #85184816
 import io
 import json
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
@@ -44,7 +47,7 @@ NEIGHBOURS = 5
 @dataclass(frozen=True)
 class LatentMeasures:
     "What a latent is good for; shares and indices in 0…1."
-    effective_rank:float
+    effective_rank:float|None # None for latents that are not finite
     probe:float|None # Accuracy of a linear probe on the test images; None without classes, as below
     neighbours:float|None # Accuracy of the majority of the `NEIGHBOURS` nearest training images
     nmi:float|None # Normalised mutual information of clusters and classes
@@ -58,16 +61,17 @@ def latent_measures(
 ) -> LatentMeasures:
     "Fit on the training latents, measure on the test latents."
     from sklearn.cluster import KMeans
-    from sklearn.linear_model import RidgeClassifier
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    if not (np.isfinite(z_train).all() and np.isfinite(z_test).all()): return LatentMeasures(None, None, None, None, None)  # the training diverged
     rank = effective_rank(z_test)
     if y_train.min() < 0: return LatentMeasures(rank, None, None, None, None)
-    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=len(z_train)/100)).fit(z_train, y_train)
+    probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage=.01)).fit(z_train, y_train)
     near = KNeighborsClassifier(NEIGHBOURS, algorithm='brute').fit(z_train, y_train)
-    clusters = KMeans(len(np.unique(y_train)), n_init=4, random_state=0).fit_predict(z_test)
+    clusters = KMeans(len(np.unique(y_train)), n_init=3, max_iter=100, random_state=0).fit_predict(z_test)
     return LatentMeasures(rank, float(probe.score(z_test, y_test)), float(near.score(z_test, y_test)),
                           float(normalized_mutual_info_score(y_test, clusters)), float(adjusted_rand_score(y_test, clusters)))
 
@@ -144,16 +148,35 @@ def flat_map(
     found = PCA(min(2, *z.shape), random_state=0).fit_transform(z)
     return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
 
+def map_picture(
+    z:np.ndarray, # (N, k)
+    y:np.ndarray, # (N,) class indices; -1 without classes
+    classes:Sequence[str]=(), # Their names
+    way:str='pca' # As `flat_map` takes it
+) -> bytes: # PNG
+    "The latents as points in the plane, a colour a class; of many classes the first ten are named."
+    fig = Figure(figsize=(4.2, 3.1), dpi=160, facecolor='white')
+    ax, xy = fig.add_axes((.03, .03, .7, .94)), flat_map(z, way)
+    for label in np.unique(y):
+        name = str(classes[label]).replace('$', r'\$') if 0 <= label < min(len(classes), 10) else None
+        ax.scatter(*xy[y == label].T, s=3, linewidths=0, color=f'C{label % 10}' if label >= 0 else '#555555', label=name)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if len(classes): fig.legend(fontsize=7, frameon=False, loc='center right', markerscale=3, handletextpad=.2)
+    data = io.BytesIO()
+    fig.savefig(data, format='png', metadata={'Software': None})
+    return data.getvalue()
+
 # %% ../nbs/13_latents.ipynb #37d2aaec
 KINDS = ('.parquet', '.csv', '.npy')
 
 def _columns(k:int) -> list[str]: return [f'z{i}' for i in range(k)]
 
 def _shown(name:str) -> str: # A name that every format can hold
-    name = name.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
-    return f"'{name}" if name.startswith(('=', '+', '-', '@', '\t', '\r', "'")) else name
+    name = re.sub('[\\\\\x00-\x1f\ud800-\udfff]', lambda o: f'\\u{ord(o[0]):04x}', name)
+    return f"'{name}" if name.startswith(('=', '+', '-', '@', "'")) else name
 
-def _named(text:str) -> str: return text[1:] if text.startswith("'") else text
+def _named(text:str) -> str: return re.sub(r'\\u([0-9a-f]{4})', lambda o: chr(int(o[1], 16)), text[1:] if text.startswith("'") else text)
 
 def check_kind(path:str|Path):
     "Raise `UsageError` for a table that can't be written or read by its name."
@@ -172,15 +195,13 @@ def write_latents(
     if path.suffix.lower() == '.npy':
         data = io.BytesIO()
         np.save(data, z, allow_pickle=False)
-        write_text(path.with_suffix('.json'), json.dumps(about | dict(names=[_shown(o) for o in names], mse=[float(o) for o in mse]), indent=1))
+        write_text(path.with_name(f'{path.name}.json'), json.dumps(about | dict(names=[_shown(o) for o in names], mse=[float(o) for o in mse]), indent=1))
         return write_bytes(path, data.getvalue())
     frame = pd.concat([pd.DataFrame(dict(name=[_shown(o) for o in names], mse=mse)), pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
     if path.suffix.lower() == '.csv': return write_text(path, f'# {json.dumps(about)}\n' + frame.to_csv(index=False, lineterminator='\n'))
-    try: import pyarrow, pyarrow.parquet
+    data, frame.attrs = io.BytesIO(), about  # pandas carries them through files of parquet
+    try: frame.to_parquet(data, engine='pyarrow', index=False)
     except ImportError: raise UsageError('Parquet needs pyarrow: pip install pyarrow, or name the table *.csv or *.npy.') from None
-    data = io.BytesIO()
-    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    pyarrow.parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b'aebench': json.dumps(about).encode()}), data)
     return write_bytes(path, data.getvalue())
 
 def read_latents(
@@ -194,16 +215,17 @@ def read_latents(
     if not path.is_file(): raise UsageError(f'There is no table {path}.')
     try:
         if kind == '.npy':
-            about, z = json.loads(path.with_suffix('.json').read_text()), np.load(path, allow_pickle=False)
+            about, z = json.loads(path.with_name(f'{path.name}.json').read_text()), np.load(path, allow_pickle=False)
             names = about['names']
         elif kind == '.csv':
             about = json.loads(path.open(encoding='utf-8').readline().removeprefix('# '))
-            frame = pd.read_csv(path, skiprows=1, dtype=dict(name=str), keep_default_na=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')  # a row with a cell too many is no more than a warning to pandas
+                frame = pd.read_csv(path, skiprows=1, dtype=dict(name=str), keep_default_na=False, index_col=False)
             names, z = frame['name'].tolist(), frame[_columns(about['latent'])].to_numpy()
         else:
-            import pyarrow.parquet
-            table = pyarrow.parquet.read_table(path)
-            about, frame = json.loads(table.schema.metadata[b'aebench']), table.to_pandas()
+            frame = pd.read_parquet(path, engine='pyarrow')
+            about = frame.attrs
             names, z = frame['name'].tolist(), frame[_columns(about['latent'])].to_numpy()
         found, z = about['model'], np.asarray(z, np.float32)
         if z.ndim != 2 or len(z) != len(names) or not np.isfinite(z).all(): raise ValueError('no whole numbers')

@@ -10,7 +10,7 @@ __all__ = ['colour', 'marker', 'png_of', 'image_png', 'sheet', 'read_curve', 'cu
            'parameter_panel', 'read_samples', 'samples_of', 'side_by_side', 'samples_sheet', 'rate_panel',
            'crossed_effects', 'effect_panel', 'effect_words']
 
-# %% ../nbs/18_panels.ipynb #a3d302eb
+# %% ../nbs/18_panels.ipynb #babd9352
 import io, re
 from pathlib import Path
 
@@ -309,7 +309,7 @@ def samples_sheet(samples:dict[str, list], rows:pd.DataFrame) -> bytes: # PNG
         fig.text((left-.05)/fig.get_figwidth(), 1-(i+.5)/len(strips), label, ha='right', va='center', fontsize=9, parse_math=False)
     return png_of(fig)
 
-# %% ../nbs/18_panels.ipynb #a79788fe
+# %% ../nbs/18_panels.ipynb #ebe77d2c
 def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was coded
     "PSNR against bytes an image, beside image files with and without their headers."
     coded = _rates(out, rows)

@@ -20,7 +20,7 @@ from .files import read_json, write_bytes, write_text
 from .panels import (colour, crossed_effects, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
 from .registry import METHODS, find_method
-from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, is_failed,
+from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, image_noise, is_failed,
                             method_label, missing, sweeps, verdicts)
 
 # %% ../nbs/19_report.ipynb #213106a1
@@ -130,6 +130,14 @@ _TEMPLATE = '''<!doctype html>
 {%- if g.effects %}
 {{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and how much more two do together than each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
 <ul class="facts">{% for o in g.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
+<div class="scroll" role="region" aria-label="Effects" tabindex="0">
+<table>
+<thead><tr><th scope="col">Effect</th><th scope="col">Measure</th><th scope="col">Change</th><th scope="col">95 % interval</th><th scope="col">p (Holm)</th></tr></thead>
+<tbody>{% for line in g.effect_table %}
+<tr><th scope="row">{{ line.term }}</th>{% for c in line.cells %}<td>{{ c }}</td>{% endfor %}</tr>{% endfor %}
+</tbody>
+</table>
+</div>
 {%- endif %}
 {%- if g.latent %}
 <h3>The latent itself</h3>
@@ -243,21 +251,23 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
     "Neighbours and interpolations of each method, small pictures enlarged."
     found, done = [], rows[~is_failed(rows)]
     for method in distinct(done, 'method'):
-        for name, what in (('neighbours.png', 'a test image on the left of each row, then its nearest neighbours in the latent'), ('between.png', 'from one image to another in the latent, and below it by mixing pixels')):
+        for name, what in (('neighbours.png', 'a test image on the left of each row, then its nearest neighbours in the latent'), ('between.png', 'from one image to another in the latent, and below it by mixing pixels'), ('map.png', 'the latents in their two directions of most variance, a colour a class')):
             path = next((p for run in done[done.method == method].run if (p := out/run/name).is_file()), None)
-            if path: found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', 2)))
+            if path: found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', .5 if name == 'map.png' else 2)))
     return found
 
 # %% ../nbs/19_report.ipynb #66eb68b2
+def _signed(name:str, x:float) -> str: return ('+' if x >= 0 else '−') + MEASURES[name].show(abs(x))
+
 def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, bytes]]:
     "The template's values for one group, and its sheets by file name."
     samples, curves, lrs = samples_of(out, rows), curve_panels(out, rows), lr_panels(out, rows)
     quality, parameters, other_sizes, rates = quality_panels(rows), parameter_panel(rows), size_panel(out, rows), rate_panel(out, rows)
-    crossed = {k: table for k in ('mse', 'accuracy') if (table := crossed_effects(rows, k)) is not None}
+    crossed = {k: table for k in ('psnr', 'accuracy') if (table := crossed_effects(rows, k)) is not None}
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
                  effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=facts(rows), **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=[*facts(rows), *image_noise(out, rows)], **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +
@@ -266,6 +276,8 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
                   latent=latent_table(rows), latent_pictures=_latent_pictures(out, rows),
                   rates=[_image(rates, 'PSNR against bytes an image, a line a method and a file format', .5)] if rates else [],
                   effects=[_image(effect_panel(o, k), f'Effects of the techniques on {MEASURES[k].title}', .5) for k, o in crossed.items()],
+                  effect_table=[dict(term=term, cells=[MEASURES[k].title, _signed(k, o.effect), f'{_signed(k, o.low)} to {_signed(k, o.high)}', f'{o.p:.3g}'])
+                                for k, table in crossed.items() for term, o in table.iterrows()],
                   effect_words=[text for k, o in crossed.items() for text in effect_words(o, k)],
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}

@@ -36,7 +36,7 @@ import aebench
 from .coding import STUDIED, encode_images, fit_coder, rate_distortion
 from .data import ImageSet, spread
 from .files import UsageError, fingerprint, git_revision, write_bytes, write_json, write_text
-from .latents import between_picture, measure_latents, neighbour_picture
+from .latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
 from .metrics import Evaluation, PeakMemory, evaluate
 from .models import AutoEncoder, autoencoder, parameter_count, resnet_body
@@ -218,7 +218,7 @@ def study_latents(
     data:ImageSet,
     folder:Path # To write to
 ) -> dict: # Columns of the row
-    "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and two pictures."
+    "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and three pictures."
     test = spread(data.test_x, STUDIED)
     z_train, z_test = encode_images(codec, spread(data.train_x, STUDIED)), encode_images(codec, test)
     rates = rate_distortion(codec, z_train, z_test, test)
@@ -226,6 +226,7 @@ def study_latents(
     write_bytes(folder/'coder.safetensors', fit_coder(z_train, CODED_BITS).save())
     write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
     write_bytes(folder/'between.png', between_picture(codec, test))
+    write_bytes(folder/'map.png', map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes))
     at = rates[rates.bits == CODED_BITS].iloc[0]
     return dict(coded_bytes=at.bytes_per_image, coded_mse=at.mse, **vars(measure_latents(z_train, z_test, data)))
 

@@ -9,6 +9,7 @@ __all__ = ['CONFIDENCE', 'ALPHA', 'MOST_SEEDS', 'Interval', 'interval', 'Differe
            'verdict', 'bootstrap', 'flat', 'unlike', 'gap', 'design', 'effects']
 
 # %% ../nbs/16_statistics.ipynb #8ef325f1
+import gc
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -59,10 +60,10 @@ class Difference:
     def holds(self) -> bool: return self.p < ALPHA
 
 def _p_value(differences:np.ndarray) -> float:
-    "Of a paired t test; differences that are all the same leave no doubt."
+    "Of a paired t test; of a sign test where all differences are the same, which accuracies on few images can be."
     from scipy.stats import ttest_1samp
     if len(differences) < 2: return math.nan
-    if np.ptp(differences) == 0: return 1. if differences[0] == 0 else 0.
+    if np.ptp(differences) <= 1e-12*abs(differences).max(): return 2.**(1 - len(differences)) if differences.any() else 1.
     return float(ttest_1samp(differences, 0).pvalue)
 
 def differences(
@@ -78,7 +79,10 @@ def differences(
     gaps = [(by_seed[a] - by_seed[b]).dropna().to_numpy(float) for a, b in pairs]
     ps = np.array([_p_value(o) for o in gaps])
     tested = np.isfinite(ps)
-    if tested.any(): ps[tested] = multipletests(ps[tested], method='holm')[1]
+    if tested.any():
+        gc.freeze()  # statsmodels calls the garbage collector, which takes 0.3 s where torch is loaded
+        try: ps[tested] = multipletests(ps[tested], method='holm')[1]
+        finally: gc.unfreeze()
     return [Difference(a, b, o.n, o.mean, o.sd, o.low, o.high, float(p)) for (a, b), o, p in zip(pairs, map(interval, gaps), ps)]
 
 # %% ../nbs/16_statistics.ipynb #c0d2ba72
@@ -88,12 +92,10 @@ def leaders(
     better:int, # 1: higher is better, -1: lower
     ratio:bool=False # As `differences` takes it
 ) -> list[str]:
-    "The methods that no other is shown to beat, where that sets them apart from any."
-    means = rows.groupby('method', sort=False)[measure].mean().dropna()*better
-    if len(means) < 2: return []
-    top = means.idxmax()
-    beaten = {d.b if d.a == top else d.a for d in differences(rows, measure, ratio) if top in (d.a, d.b) and d.holds}
-    return [m for m in means.index if m not in beaten] if beaten else []
+    "The methods that are shown to beat another, and by none to be beaten."
+    shown = [(d.a, d.b) if d.mean*better > 0 else (d.b, d.a) for d in differences(rows, measure, ratio) if d.holds]
+    winners, losers = ({o[i] for o in shown} for i in (0, 1))
+    return [m for m in dict.fromkeys(rows.method) if m in winners - losers]
 
 # %% ../nbs/16_statistics.ipynb #303fab68
 MOST_SEEDS = 100 # Beyond that two methods are practically equal
@@ -164,15 +166,17 @@ def gap(
     a:float, b:float, # Its figures
     show, # Number to text
     per_image:tuple|None=None, # Values of the same test images, of both
-    spread:float=math.nan # Standard deviation over seeds, where it is known
+    spread:Interval|None=None # Of the figures over seeds, where it is known
 ) -> str:
     "Whether two figures differ by more than noise, in a sentence."
     text = f'{what}: {show(a)} and {show(b)}, a difference of {show(abs(a - b))}'
     if per_image is not None:
         noise = bootstrap(np.asarray(per_image[0], float) - np.asarray(per_image[1], float))
         text += (', within' if noise.low <= 0 <= noise.high else ', beyond') + ' the noise of the test images'
-    if math.isnan(spread): return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
-    return text + f'; {"no more than" if abs(a - b) <= 2*spread else "beyond what"} seeds alone {"may make" if abs(a - b) <= 2*spread else "make"} of it (standard deviation {show(spread)}).'
+    if spread is None or spread.n < 2: return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
+    from scipy.stats import t
+    limit = math.sqrt(2)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd  # ISO 5725's limit of repeatability
+    return text + ('; no more than seeds alone may make of it' if abs(a - b) <= limit else '; beyond what seeds alone make of it') + f' (up to {show(limit)}, told from {spread.n} seeds).'
 
 # %% ../nbs/16_statistics.ipynb #faa814dc
 def design(

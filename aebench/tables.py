@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
            'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'Measure',
            'method_label', 'summarise', 'first', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
-           'comparable', 'headline', 'more_seeds', 'verdicts', 'compare_runs', 'print_table']
+           'comparable', 'image_noise', 'headline', 'more_seeds', 'verdicts', 'compare_runs', 'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
 import csv, io, json, math, re, shlex, warnings
@@ -25,7 +25,7 @@ from rich.text import Text
 
 from .files import UsageError, duration, read_json, write_text
 from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
-from .statistics import Interval, differences, gap, interval, leaders, unlike, verdict
+from .statistics import Interval, bootstrap, differences, gap, interval, leaders, unlike, verdict
 
 # %% ../nbs/17_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari'.split()) # Read as floats
@@ -461,6 +461,23 @@ def comparable(
     parts = [(title, _comparable(part)) for title, part in groups(rows)]
     return ' '.join(f'{title}: {text}' if title else text for title, text in parts if text)
 
+# %% ../nbs/17_tables.ipynb #50fe6829
+def _per_image(folder:Path) -> dict:
+    from safetensors.numpy import load_file
+    try: return load_file(folder/'per_image.safetensors')
+    except (OSError, ValueError): return {}
+
+def image_noise(
+    out:str|Path, # A folder that `aebench run` wrote
+    rows:pd.DataFrame # Of one group
+) -> list[str]: # Nothing where no run kept its images' values
+    "How far other test images would move the leader's figures, in a sentence."
+    leader = next(iter(first(rows).get('mse', ())), None)
+    values = next((o for run in trained(rows)[trained(rows).method == leader].run if (o := _per_image(Path(out)/run))), None)
+    if not values: return []
+    parts = [f'{MEASURES[name].title} ±{MEASURES[name].show((noise.high - noise.low)/2)}' for name, column in (('mse', 'mse'), ('accuracy', 'right')) if column in values for noise in [bootstrap(values[column])]]
+    return [f"Other test images of the same kind would move {method_label(rows, leader)}'s figures as well: {_listed(parts)} (bootstrap over {len(values['mse']):,} test images, 95 %). That is apart from what seeds do."]
+
 # %% ../nbs/17_tables.ipynb #18695ed1
 _LEADS = dict(mse='the lowest MSE', accuracy='the highest classifier accuracy')
 
@@ -518,11 +535,6 @@ def verdicts(
     return [o for o in found if o]
 
 # %% ../nbs/17_tables.ipynb #e37ca593
-def _per_image(folder:Path) -> dict:
-    from safetensors.numpy import load_file
-    try: return load_file(folder/'per_image.safetensors')
-    except (OSError, ValueError): return {}
-
 def compare_runs(
     a:str|Path, # Folder of a finished run
     b:str|Path # Of another
@@ -539,16 +551,13 @@ def compare_runs(
     for name, column in (('mse', 'mse'), ('accuracy', 'right')):
         if any(missing(row.get(name)) for row in rows): continue
         both = tuple(o[column] for o in values) if all(column in o for o in values) else None
-        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max(_spread(a, rows[0], name), _spread(b, rows[1], name), key=lambda o: (o == o, o))))
+        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max((_spread(o, row, name) for o, row in zip((a, b), rows)), key=lambda o: (o.n > 1, o.sd))))
     return '\n'.join(lines)
 
-def _spread(folder:Path, row:dict, name:str) -> float: # NaN where there is one seed
-    "The standard deviation over the seeds of the same settings, in the folder that holds the run."
-    for _, part in groups(read_rows(folder.resolve().parent)):
-        if folder.resolve().name in set(part.run):
-            values = trained(part)[trained(part).method == row['method']][name].dropna()
-            return float(values.std()) if len(values) > 1 else math.nan
-    return math.nan
+def _spread(folder:Path, row:dict, name:str) -> Interval:
+    "The figures over the seeds of the same settings, in the folder that holds the run."
+    part = next((o for _, o in groups(read_rows(folder.resolve().parent)) if folder.resolve().name in set(o.run)), None)
+    return interval([] if part is None else trained(part)[trained(part).method == row['method']][name].dropna())
 
 # %% ../nbs/17_tables.ipynb #fb09c596
 _TERMINAL = 'mae mse psnr ssim accuracy equals_pca bytes_per_image seconds images_per_second'.split()
@@ -582,5 +591,6 @@ def print_table(
     for title, part in groups(rows):
         if title: say(_plain(f'\n{title}', style='bold'))
         say(_rich_table(part))
-        for text in (headline(part), *failures(part), *verdicts(part), *facts(part), _comparable(part)):
+        noise = [] if isinstance(out_or_rows, pd.DataFrame) else image_noise(out_or_rows, part)
+        for text in (headline(part), *failures(part), *verdicts(part), *facts(part), *noise, _comparable(part)):
             if text: say(_plain(text))
