@@ -194,7 +194,8 @@ def cell_name(
     on:Iterable[str] # Techniques
 ) -> str:
     "The method of one cell of a design."
-    return '+'.join(o for o in METHODS if o in set(on)) or 'baseline'
+    on = set(on)
+    return '+'.join(o for o in METHODS if o in on) or 'baseline'
 
 def levels_of(method:str, names:Iterable[str]) -> dict: # Name of the factor: its level in words; empty for what is no cell of that design
     "What `method` is in a crossing of the techniques `names`."

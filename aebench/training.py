@@ -170,6 +170,7 @@ class ClockStop(Callback):
     "Begin no further epoch once `clock` has run out."
     order = 90 # after whatever notes the epoch
     def __init__(self, clock:Clock): self.clock = clock
+    def after_cancel_train(self): self.recorder.cancel_train = False  # what there is of the epoch counts
     def after_epoch(self):
         if self.clock.spent >= self.clock.seconds: raise CancelFitException()
 
