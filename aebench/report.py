@@ -104,7 +104,7 @@ _TEMPLATE = '''<!doctype html>
 </tbody>
 </table>
 </div>
-<p class="soft">Bold: no other method is shown to be better.{% if g.comparable %} «(report)» marks the published figures.{% endif %} Each method's name leads to the page on its technique.</p>
+<p class="soft">Bold: shown to be better than another method, and by none to be worse.{% if g.comparable %} «(report)» marks the published figures.{% endif %} Each method's name leads to the page on its technique.</p>
 {%- if g.failures %}
 <ul class="facts failures">{% for o in g.failures %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- endif %}

@@ -265,7 +265,7 @@ def first(
 def best(
     rows:pd.DataFrame # Of one group
 ) -> dict[str, list[str]]: # Name of the measure: names of the methods
-    "Which networks no other is shown to beat, by measures in which a difference holds: what is bold."
+    "Which networks are shown to beat another and by none to be beaten, by measures in which a difference holds: what is bold."
     networks = trained(_complete(rows))
     if networks.method.value_counts().max() < 2 or networks.method.nunique() < 2: return {}
     found = {m.name: leaders(networks, m.name, m.better, m.ratio) for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()}
@@ -407,7 +407,7 @@ def seed_fact(rows:pd.DataFrame) -> str:
     if networks.empty: return ''
     if counts.max() == 1: return f'One seed ({_listed(seeds)}): differences this small may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
     runs = str(counts.max()) if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return f'{runs} runs a method (seeds {_listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: no other method is shown to be better (paired t tests over seeds, Holm-corrected).'
+    return f'{runs} runs a method (seeds {_listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: shown to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected).'
 
 # %% ../nbs/17_tables.ipynb #d120e1f7
 def facts(
