@@ -10,7 +10,7 @@ run: $(VENV)/installed  ## Train and compare the six methods on handwritten digi
 	$(BIN)/aebench run --out $(OUT)
 
 test: $(VENV)/installed-dev  ## Every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
 	$(BIN)/python benchmarks/speed.py

@@ -1,4 +1,8 @@
 "What the tests share."
+import os
+
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: threads of several processes wait for each other
+
 import pytest
 
 @pytest.fixture(scope='session')
