@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from .coding import compress, decode_latents, encode_images, paid_after, read_coder, read_folder, unpack, write_images
+from .coding import compress, decode_latents, encode_images, paid_after, pixel_errors, read_coder, read_folder, unpack, write_images
 from .files import UsageError, fingerprint, read_json, write_bytes
 from .latents import check_kind, read_latents, write_latents
 from .references import recode
@@ -68,8 +68,7 @@ def compress_folder(
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
     write_bytes(out, file)
-    copied = decode_latents(run.codec, coder.restore(symbols))
-    mse = np.mean((copied.numpy().astype(np.float32) - images.numpy())**2, dtype=np.float64)/255**2
+    mse = pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()
     ours, png, raw = len(file)/len(names), np.mean([len(o) for o in recode(images[:1000], 'PNG')[1]]), images[0].numel()
     return Savings(len(names), ours, float(mse), float(png), raw, paid_after(run.codec, coder, ours, png), paid_after(run.codec, coder, ours, raw))
 
@@ -95,8 +94,7 @@ def encode_folder(
     check_kind(out)
     names, images = read_folder(folder, run.size, skip_unreadable)
     z = encode_images(run.codec, images)
-    error = np.concatenate([((decode_latents(run.codec, z[i:i+1000]).numpy().astype(np.float32) - images[i:i+1000].numpy())**2).mean((1, 2, 3))/255**2 for i in range(0, len(z), 1000)])
-    write_latents(out, names, z, error, run.model)
+    write_latents(out, names, z, pixel_errors(decode_latents(run.codec, z), images), run.model)
     return len(names)
 
 def decode_table(

@@ -180,7 +180,6 @@ def _prepare(todo:list[Run], data:ImageSet, watch:Callable) -> list[Classifier]:
     weights, device = todo[0].weights, todo[0].device
     judges = [judge for arch in todo[0].judges if (judge := judge_for(data, weights, device, watch, arch))]
     for arch in dict.fromkeys(a for run in todo for a in extractors(run)): trained_network(arch, weights, data, device, watch)
-    principal_components(data, device)
     return judges
 
 def _refuse_long(todo:list[Run], data:ImageSet, most:float, progress:Progress):

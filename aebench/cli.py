@@ -89,41 +89,40 @@ def report(args) -> int:
     return 0
 
 # %% ../nbs/21_cli.ipynb #179e7352
+def _run_of(args):
+    "The model of --run, on --device."
+    with _imports():
+        from aebench.apply import open_run
+        from aebench.runs import resolve_device
+    return open_run(args.run, resolve_device(args.device))
+
 def compress(args) -> int:
     "A folder of images as one file of coded latents."
-    with _imports():
-        from aebench.apply import compress_folder, open_run
-        from aebench.runs import resolve_device
-    out = args.out or f'{Path(args.folder).resolve().name}.ae'
-    print(compress_folder(args.folder, open_run(args.run, resolve_device(args.device)), out, args.skip_unreadable))
+    run, out = _run_of(args), args.out or f'{Path(args.folder).resolve().name}.ae'
+    from aebench.apply import compress_folder
+    print(compress_folder(args.folder, run, out, args.skip_unreadable))
     print(f'Written to {out}', file=sys.stderr)
     return 0
 
 def decompress(args) -> int:
     "The images of such a file."
-    with _imports():
-        from aebench.apply import decompress_file, open_run
-        from aebench.runs import resolve_device
-    out = args.out or Path(args.file).stem
-    print(f'{len(decompress_file(args.file, open_run(args.run, resolve_device(args.device)), out))} images in {out}')
+    run, out = _run_of(args), args.out or Path(args.file).stem
+    from aebench.apply import decompress_file
+    print(f'{len(decompress_file(args.file, run, out))} images in {out}')
     return 0
 
 def encode(args) -> int:
     "The latents of a folder of images as a table."
-    with _imports():
-        from aebench.apply import encode_folder, open_run
-        from aebench.runs import resolve_device
-    out = args.out or f'{Path(args.folder).resolve().name}.csv'
-    print(f'{encode_folder(args.folder, open_run(args.run, resolve_device(args.device)), out, args.skip_unreadable)} images in {out}')
+    run, out = _run_of(args), args.out or f'{Path(args.folder).resolve().name}.csv'
+    from aebench.apply import encode_folder
+    print(f'{encode_folder(args.folder, run, out, args.skip_unreadable)} images in {out}')
     return 0
 
 def decode(args) -> int:
     "The images of such a table."
-    with _imports():
-        from aebench.apply import decode_table, open_run
-        from aebench.runs import resolve_device
-    out = args.out or Path(args.table).stem
-    print(f'{len(decode_table(args.table, open_run(args.run, resolve_device(args.device)), out))} images in {out}')
+    run, out = _run_of(args), args.out or Path(args.table).stem
+    from aebench.apply import decode_table
+    print(f'{len(decode_table(args.table, run, out))} images in {out}')
     return 0
 
 # %% ../nbs/21_cli.ipynb #44b72870

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/coding.html.md"""
 
 # %% auto #0
 __all__ = ['BATCH', 'BITS', 'STUDIED', 'QUALITIES', 'FILES', 'MAGIC', 'encode_images', 'decode_latents', 'Coder', 'fit_coder',
-           'read_coder', 'rate_distortion', 'payload', 'file_points', 'mse_at', 'compress', 'Packed', 'unpack',
-           'read_folder', 'write_images', 'decoder_bytes', 'paid_after']
+           'read_coder', 'pixel_errors', 'rate_distortion', 'payload', 'file_points', 'mse_at', 'compress', 'Packed',
+           'unpack', 'read_folder', 'write_images', 'decoder_bytes', 'paid_after']
 
 # %% ../nbs/12_coding.ipynb #13b9ba25
 import hashlib
@@ -36,13 +36,15 @@ from .references import recode
 # %% ../nbs/12_coding.ipynb #0e9617b3
 BATCH = 250 # Images
 
+def _device(codec:nn.Module): return next((o.device for o in (*codec.parameters(), *codec.buffers())), 'cpu')
+
 @torch.no_grad()
 def encode_images(
     codec:nn.Module, # In eval mode; has `encode`
     images:Tensor # uint8, (N, 3, S, S)
 ) -> np.ndarray: # float32, (N, k)
     "The latents of `images`, on the device of `codec`."
-    device = next((o.device for o in (*codec.parameters(), *codec.buffers())), 'cpu')
+    device = _device(codec)
     prepared = (o.to(device).float().div_(255).contiguous(memory_format=torch.channels_last) for o in images.split(BATCH))
     return torch.cat([codec.encode(o).float().cpu() for o in prepared]).numpy()
 
@@ -52,7 +54,7 @@ def decode_latents(
     latents:np.ndarray # float32, (N, k)
 ) -> Tensor: # uint8, (N, 3, S, S), on the CPU
     "The images of `latents`, rounded to 8 bits."
-    device, found = next((o.device for o in (*codec.parameters(), *codec.buffers())), 'cpu'), []
+    device, found = _device(codec), []
     for part in torch.from_numpy(latents).split(BATCH):
         whole = torch.cat([part, part[-1:].expand(BATCH - len(part), -1)]).to(device)  # the last batch is filled up
         found.append(codec.decode(whole)[:len(part)].mul(255).round().to(torch.uint8).cpu())
@@ -132,6 +134,10 @@ def read_coder(path:str|Path) -> Coder:
 BITS = (2, 3, 4, 5, 6, 7, 8)
 STUDIED = 10_000 # Training and test images whose latents are studied, at most; evenly spread
 
+def pixel_errors(copied:Tensor, images:Tensor) -> np.ndarray: # uint8, (N, 3, S, S) each → (N,) float64
+    "The mean squared error of each image, in [0, 1]."
+    return np.concatenate([((a.numpy().astype(np.float32) - b.numpy())**2).mean((1, 2, 3), dtype=np.float64)/255**2 for a, b in zip(copied.split(1000), images.split(1000))])
+
 def _psnr(mse:float) -> float: return -10*np.log10(mse) if mse else np.inf
 
 def rate_distortion(
@@ -143,11 +149,11 @@ def rate_distortion(
     common:bool=True # As in `fit_coder`
 ) -> pd.DataFrame: # bits, bytes_per_image, mse, psnr
     "Bytes and error of test images at several roundings."
-    rows, target = [], images.numpy().astype(np.float32)
+    rows = []
     for b in bits:
         coder = fit_coder(z_train, b, common)
         symbols = coder.quantise(z_test)
-        mse = float(np.mean((decode_latents(codec, coder.restore(symbols)).numpy() - target)**2, dtype=np.float64)/255**2)
+        mse = pixel_errors(decode_latents(codec, coder.restore(symbols)), images).mean()
         rows.append(dict(bits=b, bytes_per_image=len(coder.encode(symbols))/len(z_test), mse=mse, psnr=_psnr(mse)))
     return pd.DataFrame(rows)
 
@@ -175,7 +181,7 @@ def file_points(images:Tensor) -> pd.DataFrame: # format, quality, bytes_per_ima
     for format, qualities in (('JPEG', QUALITIES), ('WebP', QUALITIES), ('PNG', (None,))):
         for quality in qualities:
             copied, files = recode(images, format, quality)
-            mse = float(np.mean((copied.numpy().astype(np.float32) - images.numpy())**2, dtype=np.float64)/255**2)
+            mse = pixel_errors(copied, images).mean()
             rows.append(dict(format=format, quality=quality, bytes_per_image=np.mean([len(o) for o in files]), payload=np.mean([payload(o, format) for o in files]), mse=mse, psnr=_psnr(mse)))
     return pd.DataFrame(rows)
 

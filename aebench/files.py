@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 
 # %% auto #0
 __all__ = ['AebenchError', 'UsageError', 'cache_home', 'disk_error', 'write_parts', 'write_bytes', 'write_text', 'write_json',
-           'read_json', 'fingerprint', 'one_writer', 'git_revision', 'duration']
+           'read_json', 'fingerprint', 'one_writer', 'git_revision', 'duration', 'listed']
 
 # %% ../nbs/00_files.ipynb #db4c2036
 import errno, hashlib, json, os, subprocess, tempfile
@@ -142,3 +142,8 @@ def duration(
     if seconds < 10: return f'{seconds:.1f}s'
     minutes, seconds = divmod(round(seconds), 60)
     return f'{minutes}m {seconds}s' if minutes else f'{seconds}s'
+
+def listed(words:Iterable) -> str:
+    "a, b and c."
+    words = [str(o) for o in words]
+    return ' and '.join(o for o in (', '.join(words[:-1]), words[-1]) if o) if words else ''

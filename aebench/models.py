@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'body_encoder',
-           'upsample_step', 'conv_decoder', 'AutoEncoder', 'map_encoder', 'MapAutoEncoder', 'check_size', 'autoencoder',
-           'new_network', 'parameter_count']
+           'upsample_step', 'upsample_steps', 'conv_decoder', 'AutoEncoder', 'map_encoder', 'MapAutoEncoder',
+           'check_size', 'autoencoder', 'new_network', 'parameter_count']
 
 # %% ../nbs/05_models.ipynb #472bcbea
 from collections.abc import Sequence
@@ -80,6 +80,11 @@ def upsample_step(upsample:str, ni:int, nf:int) -> nn.Sequential:
     "[upsampling ×2, batch norm, conv, batch norm, ReLU]."
     return nn.Sequential(UpsampleTo(upsample, ni), nn.BatchNorm2d(ni), nn.Conv2d(ni, nf, 3, padding=1), nn.BatchNorm2d(nf), nn.ReLU())
 
+def upsample_steps(upsample:str, channels:int, widths:Sequence) -> list[nn.Sequential]:
+    "From the innermost of `widths` out to the image's `channels`."
+    inwards = [channels, *widths]
+    return [upsample_step(upsample, ni, nf) for ni, nf in zip(inwards[:0:-1], inwards[-2::-1])]
+
 def conv_decoder(
     size:int, # Pixels a side
     latent:int, # Numbers that go in
@@ -88,9 +93,8 @@ def conv_decoder(
     widths:Sequence=(12, 24) # As the encoder's, from the image inwards
 ) -> nn.Sequential: # (N, latent) → (N, channels, size, size), not yet clamped
     "The report's decoder."
-    core, inwards = size//2**len(widths), [channels, *widths]
-    steps = [upsample_step(upsample, ni, nf) for ni, nf in zip(inwards[:0:-1], inwards[-2::-1])]
-    return nn.Sequential(nn.Linear(latent, widths[-1]*core**2), nn.Unflatten(1, (widths[-1], core, core)), *steps)
+    core = size//2**len(widths)
+    return nn.Sequential(nn.Linear(latent, widths[-1]*core**2), nn.Unflatten(1, (widths[-1], core, core)), *upsample_steps(upsample, channels, widths))
 
 # %% ../nbs/05_models.ipynb #8ab4ad53
 class AutoEncoder(nn.Module):
@@ -159,9 +163,8 @@ class MapAutoEncoder(AutoEncoder):
 
 def _map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
     "As near to `latent` numbers as whole numbers a place allow."
-    depth, inwards = max(1, round(latent/(size//4)**2)), [channels, *widths]
-    steps = [upsample_step(upsample, ni, nf) for ni, nf in zip(inwards[:0:-1], inwards[-2::-1])]
-    return MapAutoEncoder(map_encoder(depth, channels, widths), nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *steps), size, depth, channels)
+    depth = max(1, round(latent/(size//4)**2))
+    return MapAutoEncoder(map_encoder(depth, channels, widths), nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *upsample_steps(upsample, channels, widths)), size, depth, channels)
 
 # %% ../nbs/05_models.ipynb #c728ade8
 def check_size(size:int): # Pixels a side

@@ -51,6 +51,8 @@ def _panel(title:str, left:float=.17, bottom:float=.15, height:float=_HEIGHT):
     ax.tick_params(labelsize=8)
     return fig, ax
 
+def _literal(text:str) -> str: return text.replace('$', r'\$')  # a label's dollar signs are no formula
+
 def _labels(ax, x:str, y:str):
     ax.set_xlabel(x, fontsize=8.5)
     ax.set_ylabel(y, fontsize=8.5)
@@ -197,7 +199,7 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
     fig, ax = _panel(f'{m.title} and latent size', bottom=.31)
     for method in distinct(networks, 'method'):
         of = networks[networks.method == method].astype({'latent': float, name: float}).groupby('latent')[name].agg(['mean', 'std'])
-        ax.errorbar(of.index, of['mean'], yerr=of['std'].fillna(0), color=colour(method), marker=marker(method), markersize=5, linewidth=1.2, label=method_label(rows, method).replace('$', r'\$'))
+        ax.errorbar(of.index, of['mean'], yerr=of['std'].fillna(0), color=colour(method), marker=marker(method), markersize=5, linewidth=1.2, label=_literal(method_label(rows, method)))
     sizes = networks.latent.astype(float)
     if components is not None and name in ('mse', 'psnr'):
         near = components[components.k.between(sizes.min()/1.2, sizes.max()*1.2) & (components.mse > 0)]
@@ -224,7 +226,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
         for i, (way, of) in enumerate(pd.concat(curves).groupby('way')):
             mean = of.groupby('size').mse.mean()
             ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_DASHES.get(way, '-.'),
-                    label=None if i else method_label(rows, method).replace('$', r'\$'))
+                    label=None if i else _literal(method_label(rows, method)))
     _log(ax.yaxis, (1, 2, 5))
     _labels(ax, 'pixels a side', 'MSE (lower is better)')
     fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
@@ -240,7 +242,7 @@ def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when 
     fig, ax = _panel(f'{m.title} and training time', bottom=.31)
     for method, o in points.iterrows():
         ax.errorbar(o.seconds/unit, o[name], xerr=_bar(o.seconds_sd, unit), yerr=_bar(o[f'{name}_sd']), color=colour(method), marker=marker(method), markersize=8,
-                    linestyle='', linewidth=1, markeredgecolor='white', markeredgewidth=.6, label=o.label.replace('$', r'\$'))
+                    linestyle='', linewidth=1, markeredgecolor='white', markeredgewidth=.6, label=_literal(o.label))
     if points[name].min() > 0 and points[name].max() > 10*points[name].min(): _log(ax.yaxis, (1, 2, 5))
     ax.margins(.12)
     _labels(ax, f'training time ({word})', f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)')
@@ -260,7 +262,7 @@ def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     table = summarise(trained(rows)).dropna(subset=['parameters'])
     if table.empty: return None
     fig, ax = _panel('Parameters', left=.33)
-    bars = ax.barh([o.replace('$', r'\$') for o in table.label], table.parameters/1e6, color=[colour(m) for m in table.index])
+    bars = ax.barh([_literal(o) for o in table.label], table.parameters/1e6, color=[colour(m) for m in table.index])
     ax.bar_label(bars, [f' {o/1e6:.3g}' for o in table.parameters], fontsize=8)
     ax.invert_yaxis()
     ax.margins(x=.15)
@@ -316,7 +318,7 @@ def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     if not coded: return None
     fig, ax = _panel('Bytes and quality', bottom=.36, height=4.2)
     for method, (first, *_) in coded.items():
-        label, known = method_label(rows, method).replace('$', r'\$'), network(method)
+        label, known = _literal(method_label(rows, method)), network(method)
         ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if known else '--', marker=marker(method) if known else None, markersize=4, linewidth=1.2, label=label if known else None)
         if not known: ax.annotate(label, first[['bytes_per_image', 'psnr']].iloc[-1], xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
     files = next((o for run in rows[rows.method == 'original'].run if (o := read_curve(out/run/'files.csv', 'bytes_per_image', 'payload', 'mse')) is not None), None)

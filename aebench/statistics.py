@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .files import UsageError, duration
+from .files import UsageError, duration, listed
 
 # %% ../nbs/16_statistics.ipynb #ccddfc4a
 CONFIDENCE = .95
@@ -112,8 +112,6 @@ def seeds_needed(
     return next(n for n in range(2, MOST_SEEDS + 1) if TTestPower().power(effect, n, alpha) >= .8)
 
 # %% ../nbs/16_statistics.ipynb #8f5a3cdc
-def _listed(words:Sequence[str]) -> str: return ' and '.join(o for o in (', '.join(words[:-1]), words[-1]) if o)
-
 def verdict(
     leader:str, # The method with the best mean
     pairs:list[Difference], # Of every pair of methods, by this measure
@@ -127,12 +125,12 @@ def verdict(
     rivals = [(d.b if d.a == leader else d.a, d) for d in pairs if leader in (d.a, d.b) and d.n > 1]
     if not rivals: return ''
     beaten = [f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds]
-    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {_listed(beaten)}' if beaten else '')
+    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {listed(beaten)}' if beaten else '')
     still_open = [(o, d, seeds_needed(d, len(pairs))) for o, d in rivals if not d.holds]
     if not still_open: return f'{text}.'
     def price(d, n): return 'practically equal' if n is None else f'{max(n - d.n, 1)} more'
     seeds = max(d.n for _, d, _ in still_open)
-    text += f". {seeds} seeds can't tell it apart from {_listed([f'{labels[o]} ({show(abs(d.mean))}; {price(d, n)})' for o, d, n in still_open])}"
+    text += f". {seeds} seeds can't tell it apart from {listed([f'{labels[o]} ({show(abs(d.mean))}; {price(d, n)})' for o, d, n in still_open])}"
     ours = [(o, max(n, seeds + 1)) for o, _, n in still_open if n]
     if not ours: return f'{text}.'
     most, methods = max(n for _, n in ours), [leader, *(o for o, _ in ours)]

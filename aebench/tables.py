@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .files import UsageError, duration, read_json, write_text
+from .files import UsageError, duration, listed, read_json, write_text
 from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
 from .statistics import Interval, bootstrap, differences, gap, interval, leaders, unlike, verdict
 
@@ -323,11 +323,6 @@ def comparison(
         ).swaplevel().rename_axis(['Settings', None]).fillna(NONE)
 
 # %% ../nbs/17_tables.ipynb #b9347786
-def _listed(words) -> str:
-    "a, b and c."
-    words = [str(o) for o in words]
-    return ' and '.join(o for o in (', '.join(words[:-1]), words[-1]) if o) if words else ''
-
 def _epochs(text) -> str:
     parts = str(text).split()
     if 'training' in parts: return str(text)  # by the clock
@@ -337,9 +332,9 @@ def _whole(value) -> str: return (f'{value:,.0f}' if value >= 10_000 else f'{val
 
 # %% ../nbs/17_tables.ipynb #3336bc0a
 def _data_fact(rows:pd.DataFrame) -> str:
-    counts = [f'{_listed(map(_whole, distinct(rows, c)))} {words}' for c, words in (('n_train', 'training'), ('n_test', 'test')) if distinct(rows, c)]
-    size = _listed(f'{o}×{o}' for o in distinct(rows, 'size'))
-    return f'Data: {data_label(rows)}' + (f', {_listed(counts)} images' if counts else '') + (f', {size} pixels.' if size else '.')
+    counts = [f'{listed(map(_whole, distinct(rows, c)))} {words}' for c, words in (('n_train', 'training'), ('n_test', 'test')) if distinct(rows, c)]
+    size = listed(f'{o}×{o}' for o in distinct(rows, 'size'))
+    return f'Data: {data_label(rows)}' + (f', {listed(counts)} images' if counts else '') + (f', {size} pixels.' if size else '.')
 
 def _training_fact(rows:pd.DataFrame) -> str:
     parts = [_epochs(o) for o in distinct(rows, 'epochs')] + [f'batches of {o}' for o in distinct(rows, 'batch_size')]
@@ -357,7 +352,7 @@ def _latent_facts(rows:pd.DataFrame) -> list[str]:
     of = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
     if not of: return []
     usual = max(of, key=lambda o: len(of[o]))
-    others = [f'{_whole(o)} for {_listed(labels)}' for o, labels in of.items() if o != usual]
+    others = [f'{_whole(o)} for {listed(labels)}' for o, labels in of.items() if o != usual]
     facts = [f'Latent: {_whole(usual)} numbers' + (f' ({"; ".join(others)}).' if others else '.')]
     return facts
 
@@ -383,20 +378,20 @@ def _weights_facts(rows:pd.DataFrame) -> list[str]:
     users = _weight_users(rows)
     weights = distinct(rows[rows.method.isin(users)], 'weights')
     if not weights: return []
-    facts = [f'Weights of {_listed(network(m).label for m in users)}: {_listed(weights)}.']
+    facts = [f'Weights of {listed(network(m).label for m in users)}: {listed(weights)}.']
     if 'in-domain' in weights and 'pretraining' in users:
         facts.append('With in-domain weights the Pretraining encoder starts from the very classifier that judges the reconstructions, which may flatter its accuracy.')
     facts += [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
     return facts
 
 def _classifier_fact(rows:pd.DataFrame) -> str:
-    if made := distinct(rows, 'classifier'): return f'Classifier that judges: {_listed(made).rstrip(".")}.'
+    if made := distinct(rows, 'classifier'): return f'Classifier that judges: {listed(made).rstrip(".")}.'
     return '' if rows.accuracy.notna().any() or rows.empty else 'No classifier judged the reconstructions, so accuracy and agreement are missing.'
 
 def _device_fact(rows:pd.DataFrame) -> str:
-    parts = [_listed(distinct(rows, 'device')), _listed(distinct(rows, 'device_name'))]
+    parts = [listed(distinct(rows, 'device')), listed(distinct(rows, 'device_name'))]
     threads = distinct(rows, 'threads')
-    parts += [f'{_listed(threads)} thread{"s" if threads != [1] else ""}']*bool(threads) + [f'{_listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
+    parts += [f'{listed(threads)} thread{"s" if threads != [1] else ""}']*bool(threads) + [f'{listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
     parts = list(dict.fromkeys(o for o in parts if o))
     return f'Trained on {", ".join(parts)}.' if parts else ''
 
@@ -405,9 +400,9 @@ def seed_fact(rows:pd.DataFrame) -> str:
     networks = trained(rows)
     seeds, counts = distinct(networks, 'seed'), networks.method.value_counts()
     if networks.empty: return ''
-    if counts.max() == 1: return f'One seed ({_listed(seeds)}): differences this small may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
+    if counts.max() == 1: return f'One seed ({listed(seeds)}): differences this small may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
     runs = str(counts.max()) if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return f'{runs} runs a method (seeds {_listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: shown to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected).'
+    return f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: shown to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected).'
 
 # %% ../nbs/17_tables.ipynb #d120e1f7
 def facts(
@@ -447,7 +442,7 @@ def _comparable(rows:pd.DataFrame) -> str:
     if not name: return ''
     conditions = "32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU"
     different = _differences(networks, name)
-    if different: text = f'The published figures are from {conditions}. These runs differ: {_listed(different)}. Compare the order of the methods rather than the figures, and no times.'
+    if different: text = f'The published figures are from {conditions}. These runs differ: {listed(different)}. Compare the order of the methods rather than the figures, and no times.'
     else: text = (f'The settings are the published ones ({conditions}){", so errors can be compared" if data == name else ""}. '
                   'Times, taken on other hardware, can not be compared, and the accuracy is that of another classifier.')
     if data != name:
@@ -476,7 +471,7 @@ def image_noise(
     values = next((o for run in trained(rows)[trained(rows).method == leader].run if (o := _per_image(Path(out)/run))), None)
     if not values: return []
     parts = [f'{MEASURES[name].title} ±{MEASURES[name].show((noise.high - noise.low)/2)}' for name, column in (('mse', 'mse'), ('accuracy', 'right')) if column in values for noise in [bootstrap(values[column])]]
-    return [f"Other test images of the same kind would move {method_label(rows, leader)}'s figures as well: {_listed(parts)} (bootstrap over {len(values['mse']):,} test images, 95 %). That is apart from what seeds do."]
+    return [f"Other test images of the same kind would move {method_label(rows, leader)}'s figures as well: {listed(parts)} (bootstrap over {len(values['mse']):,} test images, 95 %). That is apart from what seeds do."]
 
 # %% ../nbs/17_tables.ipynb #18695ed1
 _LEADS = dict(mse='the lowest MSE', accuracy='the highest classifier accuracy')
@@ -494,8 +489,8 @@ def _leads(table:pd.DataFrame, winners:dict, holding:dict) -> str:
     texts = {}
     for o in _LEADS:
         if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(table, MEASURES[o], winners[o], holding.get(o, [])))
-    def names(of): return _listed(table.label[o] for o in of) if len(of) < 3 else f'{len(of)} methods'
-    return _listed(f'{names(of)} {"has" if len(of) == 1 else "share"} {_listed(o)}' for of, o in texts.items())
+    def names(of): return listed(table.label[o] for o in of) if len(of) < 3 else f'{len(of)} methods'
+    return listed(f'{names(of)} {"has" if len(of) == 1 else "share"} {listed(o)}' for of, o in texts.items())
 
 def headline(
     rows:pd.DataFrame # Of one group
