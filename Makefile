@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: run test bench notebooks readme clean
+.PHONY: run test bench notebooks readme docs docs-serve clean
 
 run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
 	$(BIN)/aebench run --out $(OUT)
 
 test: $(VENV)/installed-dev  ## Every test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
 	$(BIN)/python benchmarks/speed.py
@@ -20,6 +20,12 @@ notebooks: $(VENV)/installed-dev  ## Run the notebooks and keep their outputs
 
 readme: $(VENV)/installed-dev  ## README.md from index.ipynb
 	$(BIN)/python tools/readme.py
+
+docs: $(VENV)/installed-dev  ## The docs site in _docs, from notebooks, registry and results
+	$(BIN)/python docs/build.py
+
+docs-serve: docs  ## The site on this machine
+	$(BIN)/python docs/build.py --serve
 
 $(VENV)/installed: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -47,8 +47,13 @@ class Method:
     pretrained:bool=False # Does the encoder start from trained weights, frozen in the first phase?
     first_size:float=1. # Size of the first phase's images, as a fraction of the full size
     report_rates:tuple=() # The report's maximum rates of the second phase, (data set, rate) pairs; a pair of numbers is a slice
-    card:str='' # Documentation page and anchor of its technique
+    taught:str='models' # The module, and the section of its notebook on the technique
+    lesson:str='first_autoencoder' # The tutorial that takes it step by step
     in_report:bool=True # Is it one of the report's six?
+
+    @property
+    def card(self) -> str: # Page of its technique in the documentation; a combination's leads to its first
+        return f'techniques/{self.name.partition("+")[0]}.html'
 
     @property
     def latent(self) -> int: # Numbers in the report's latent; a resnet34 gives 512 pooled features, twice
@@ -66,19 +71,19 @@ class Method:
 # %% ../nbs/01_registry.ipynb #45af58c4
 METHODS = {m.name: m for m in (
     Method('baseline', 'Baseline', 'Two convolutions down, nearest-neighbour upsampling back, mean squared error.',
-           report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), card='models.html'),
+           report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='models#the-baseline'),
     Method('pixel_shuffle', 'Pixel Shuffle', 'Upsampling by PixelShuffle with ICNR initialisation in place of nearest neighbours.',
-           upsample='pixel_shuffle', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), card='layers.html'),
+           upsample='pixel_shuffle', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='layers#pixelshuffle-with-icnr', lesson='sharper_upsampling'),
     Method('progressive_resizing', 'Progressive Resizing', 'The first phase trains on images of half the size.',
-           first_size=.5, report_rates=(('mnist', 1.74e-4), ('cifar10', 1e-3)), card='resizing.html'),
+           first_size=.5, report_rates=(('mnist', 1.74e-4), ('cifar10', 1e-3)), taught='resizing', lesson='small_first'),
     Method('pretraining', 'Pretraining', 'A pretrained resnet34 as the encoder: frozen first, then unfrozen at discriminative rates.',
-           encoder='resnet34', pretrained=True, report_rates=(('mnist', (1e-6, 1e-2)), ('cifar10', (1e-6, 1e-2))), card='training.html'),
+           encoder='resnet34', pretrained=True, report_rates=(('mnist', (1e-6, 1e-2)), ('cifar10', (1e-6, 1e-2))), taught='training#borrowed-encoders', lesson='borrowed_encoders'),
     Method('resnet', 'Resnet w/o pretrain', 'The same resnet34 encoder from random weights.',
-           encoder='resnet34', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), card='models.html'),
+           encoder='resnet34', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), taught='models#a-residual-encoder', lesson='borrowed_encoders'),
     Method('feature_loss', 'Feature Loss', "Pixels, VGG16-BN's early features and their Gram matrices compared in place of pixels alone.",
-           loss='feature', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), card='losses.html'),
+           loss='feature', report_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), taught='losses', lesson='keeping_features'),
     Method('fully_convolutional', 'Fully Convolutional', 'A small map of numbers as the latent, in place of a list: images of any size go through.',
-           encoder='conv_map', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), card='models.html', in_report=False),
+           encoder='conv_map', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='models#a-map-as-the-latent', lesson='own_images', in_report=False),
 )}
 
 # %% ../nbs/01_registry.ipynb #38dd79a5
@@ -104,7 +109,7 @@ def combine(
             changes[k] = v
     rates = next((m.report_rates for m in parts if m.encoder != 'conv'), METHODS['baseline'].report_rates)
     return replace(METHODS['baseline'], name='+'.join(m.name for m in parts), label=' + '.join(m.label for m in parts),
-                   summary=f'{", ".join(m.label for m in parts)} together.', report_rates=rates, card=parts[0].card, **changes)
+                   summary=f'{", ".join(m.label for m in parts)} together.', report_rates=rates, taught=parts[0].taught, lesson=parts[0].lesson, **changes)
 
 # %% ../nbs/01_registry.ipynb #10d1f331
 @dataclass(frozen=True)
@@ -341,6 +346,7 @@ class Run:
     def key(self) -> str:
         "Readable first, then a fingerprint of every setting."
         settings = {k: v for k, v in asdict(self).items() if (k, v) not in _LATER}
+        if self.data not in DATA: settings['data'] = Path(self.data).resolve().name  # however its path was typed; its images' fingerprint is in the folder's name too
         return f'{self.method}{"" if is_reference(self.method) else f"-seed{self.seed}"}-{fingerprint([repr(sorted(settings.items()))], 8)}'
 
     @property

@@ -8,7 +8,8 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 __all__ = ['MEASURED', 'COLUMNS', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'missing', 'read_rows', 'to_csv', 'gather',
            'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label', 'Measure',
            'method_label', 'summarise', 'first', 'best', 'published_as', 'comparison', 'seed_fact', 'facts', 'failures',
-           'comparable', 'image_noise', 'headline', 'more_seeds', 'verdicts', 'compare_runs', 'print_table']
+           'comparable', 'image_noise', 'headline', 'sweep_facts', 'more_seeds', 'verdicts', 'compare_runs',
+           'print_table']
 
 # %% ../nbs/17_tables.ipynb #237fc218
 import csv, io, json, math, re, shlex, warnings
@@ -130,7 +131,10 @@ def _settings(rows:pd.DataFrame) -> list[dict]:
         if _has_resnet(method) and s.get('latent') == network(method).latent and REPORT_LATENT in latents and '--latent' not in command: s['latent'] = REPORT_LATENT
     return found
 
-def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool: return all(a[k] == b[k] for k in keys if k in a and k in b)
+def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool:
+    "The same images are the same data, however the folder's path was typed."
+    same_images = 'data_fingerprint' in a and a['data_fingerprint'] == b.get('data_fingerprint')
+    return all(a[k] == b[k] for k in keys if k in a and k in b and not (k == 'data' and same_images))
 
 # %% ../nbs/17_tables.ipynb #34f682ca
 def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
@@ -439,7 +443,7 @@ def _differences(rows:pd.DataFrame, name:str) -> list[str]:
 def _comparable(rows:pd.DataFrame) -> str:
     data = next(iter(distinct(rows, 'data')), '')
     name, networks = published_as(data), trained(rows)
-    if not name: return ''
+    if not name or networks.empty: return ''
     conditions = "32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU"
     different = _differences(networks, name)
     if different: text = f'The published figures are from {conditions}. These runs differ: {listed(different)}. Compare the order of the methods rather than the figures, and no times.'
@@ -506,6 +510,30 @@ def headline(
     else: what, found = f'{len(table)} methods compared', _leads(table, winners, best(rows))
     chance = '; one seed: differences this small may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
+
+# %% ../nbs/17_tables.ipynb #4dd34bea
+def _at_size(rows:pd.DataFrame) -> str:
+    "The best networks with so many numbers."
+    table, winners = summarise(trained(rows)), first(rows)
+    if 'mse' not in winners: return ''
+    of = winners['mse'][0]
+    equals = table.equals_pca[of]
+    text = f'With {_whole(min(distinct(trained(rows), "latent")))} numbers {table.label[of]} has the lowest MSE ({MEASURES["mse"].show(table.mse[of])}' + ('' if missing(equals) else f', as good as {equals:.0f} principal components') + ')'
+    reads = winners.get('accuracy')
+    return text + (f', and {table.label[reads[0]]} the highest classifier accuracy ({MEASURES["accuracy"].show(table.accuracy[reads[0]])}).' if reads else '.')
+
+def sweep_facts(
+    rows:pd.DataFrame # A part of `sweeps`
+) -> list[str]:
+    "What several latent sizes teach, a sentence each."
+    parts = sorted((part for _, part in groups(rows)), key=lambda o: min(distinct(trained(o), 'latent')))
+    found = [o for part in parts if (o := _at_size(part))]
+    low, high = (summarise(trained(part)) for part in (parts[0], parts[-1]))
+    gains = (low.mse/high.mse).dropna().astype(float).sort_values(ascending=False)
+    if len(gains): found.append(f'From the fewest numbers to the most, the MSE falls to a fraction: ' + ', '.join(f'{high.label[o]} 1/{gain:.1f}' for o, gain in gains.items()) + '.')
+    stuck = [high.label[o] for o, gain in gains.items() if gain < 1.5]
+    if stuck and len(stuck) < len(gains): found.append(f'More numbers hardly help {listed(stuck)}: what limits them is not the latent.')
+    return found
 
 # %% ../nbs/17_tables.ipynb #22bbd894
 def more_seeds(command:str, methods:list[str], seeds:int) -> str:

@@ -17,7 +17,7 @@ def main(paths:list[Path]):
     for path in paths:
         print(path.relative_to(ROOT), flush=True)
         nb = read_nb(path)
-        off = [c for c in nb.cells if c.cell_type == 'code' and 'eval: false' in c.source]
+        off = [c for c in nb.cells if c.cell_type == 'code' and any(line.startswith('#|') and 'eval: false' in line for line in c.source.splitlines())]
         keep = {id(c): c.source for c in off}
         for c in off: c.source = ''
         shell = CaptureShell(path.parent)

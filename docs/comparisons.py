@@ -1,0 +1,82 @@
+"""A page for each folder in results/: its table, what may be said of it, its pictures, and how to make each line again."""
+import html
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from aebench.notebooks import notebook_name
+from aebench.registry import find_method
+from aebench.report import make_report
+from aebench.tables import MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, read_rows, sweep_facts, sweeps, verdicts
+from notebook import COLAB, Page
+
+SHEETS = dict( # The pictures that a report writes → what they show
+    samples='Test images in the first row, and below them what each method makes of them, one method a row.',
+    time_quality='Error and classifier accuracy against training time, a point a method.',
+    curves='Training and validation loss by epoch, one panel a method.',
+    lr_find='Loss against learning rate before the second phase, one panel a method.',
+    rates='Quality against bytes an image: rounded and coded latents beside image files.',
+    sizes='Error at image sizes that the models were not trained at.',
+    effects='What each technique changes on average, and how much more two do together.',
+    parameters='Number of parameters, a bar a method.')
+
+def figure(src:str, alt:str) -> str: return f'<figure markdown="0"><img src="{src}" alt="{alt}" loading="lazy"><figcaption>{alt}</figcaption></figure>'
+
+def title_of(rows:pd.DataFrame) -> str:
+    epochs = [sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()]
+    latents = sorted({int(o) for o in rows.latent[rows.seed.notna()].dropna()})
+    return f'{data_label(rows)}, {" and ".join(map(str, sorted(set(epochs))))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '')
+
+def table(rows:pd.DataFrame, folder:str, linked:bool=True) -> str:
+    "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."
+    shown, winners = comparison(rows), best(rows)
+    measures = {m.title: m.name for m in MEASURES.values()}
+    def cell(method, column, text):
+        text, _, spread = str(text).partition(' ± ')
+        strong = method in winners.get(measures.get(column), ())
+        return f'<td>{"<strong>" if strong else ""}{html.escape(text)}{"</strong>" if strong else ""}' + (f'<br><small>± {html.escape(spread.partition(" (")[0])}</small>' if spread else '') + '</td>'
+    def name(method):
+        known = find_method(method)
+        label = html.escape(method_label(rows, method))
+        return f'<a href="../{known.card}">{label}</a>' if known and known.card else label
+    def colab(method):
+        runs = rows[(rows.method == method) & rows.command.notna()].run
+        return f'<td><a href="{COLAB}results/{folder}/report/notebooks/{notebook_name(runs.iloc[0])}" aria-label="Run {html.escape(method_label(rows, method))} in Colab">Colab</a></td>' if len(runs) else '<td></td>'
+    columns = list(shown.columns[1:])
+    head = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in ['Method', *columns, 'Again'])
+    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(cell(method, c, line[c]) for c in columns)}{colab(method)}</tr>' for method, line in shown.iterrows())
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Results"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: path below the site's root → file or bytes
+    "The page of one folder of results, with its report as `aebench report` writes it."
+    rows = read_rows(folder)
+    page = Page(f'benchmarks/{folder.name}.md', title_of(rows), '', source=f'results/{folder.name}')
+    with tempfile.TemporaryDirectory() as tmp:
+        copy = Path(tmp)/folder.name
+        shutil.copytree(folder, copy)
+        make_report(copy)
+        for path in [copy/'report.html', copy/'results.csv', *sorted((copy/'report').glob('*.png'))]: files[f'benchmarks/{folder.name}/{path.relative_to(copy)}'] = path.read_bytes()
+    parts = [f'# {page.title}']
+    for i, (title, part) in enumerate(sweeps(rows), 1):
+        name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
+        parts += [f'## What fewer numbers cost{": " + title if title else ""}', '\n'.join(f'- {html.escape(o, quote=False)}' for o in sweep_facts(part)), figure(name, 'Error and classifier accuracy against the latent size, with the line of principal components.')]
+    for i, (title, part) in enumerate(groups(rows), 1):
+        if title: parts.append(f'## {title}')
+        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part)]
+        parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), '\n'.join(f'- {html.escape(o, quote=False)}' for o in said)]
+        for name, alt in SHEETS.items():
+            path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
+            if f'benchmarks/{path}' in files: parts.append(figure(path, alt))
+    commands = distinct(rows, 'command')
+    parts += ['## Make it again', f'[The whole report]({folder.name}/report.html), as `aebench report` writes it; [all columns]({folder.name}/results.csv) as CSV. Each run stands in [results/{folder.name}](https://github.com/aebench/aebench/tree/main/results/{folder.name}) with its settings, versions and curves.',
+              '```bash\n' + '\n'.join(commands) + '\n```']
+    page.text = '\n\n'.join(parts) + '\n'
+    return page
+
+def index(pages:list[Page], others:list[Page]) -> Page:
+    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.source} |' for o in pages]
+    text = '\n\n'.join(['# Benchmarks', '<p class="lead">Every figure here was computed from the runs in <code>results/</code>; none was typed.</p>', '\n'.join(f'- [{o.title}]({Path(o.path).name})' for o in others),
+                        '## Comparisons', '\n'.join(['| Comparison | Folder |', '| --- | --- |', *rows])])
+    return Page('benchmarks/index.md', 'Benchmarks', text + '\n')

@@ -1,0 +1,45 @@
+"""Where the links of a notebook lead on the site: other pages, copied pictures, or the repository."""
+import re
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE, REPOSITORY = 'https://aebench.github.io/aebench/', 'https://github.com/aebench/aebench'
+PICTURES = ('.png', '.svg', '.jpg')
+
+@dataclass
+class Links:
+    "Rewrites links; notes those that lead nowhere."
+    pages:dict # Source below the project's root → page below the site's root
+    pictures:dict = field(default_factory=dict) # Path below the site's root → file
+    troubles:list = field(default_factory=list)
+
+    def of(self, source:str, page:str) -> Callable[[str], str]:
+        "What rewrites the Markdown of `source`, which becomes `page`."
+        def link(text:str) -> str:
+            def one(m): return f'{m[1]}({self.target(m[2], source, page)}{m[3] or ""})'
+            parts = re.split(r'(```.*?```|`[^`\n]*`(?!\]))', text, flags=re.S)  # not inside code
+            return ''.join(part if i % 2 else re.sub(r'(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)( "[^"]*")?\)', one, part) for i, part in enumerate(parts))
+        return link
+
+    def target(self, href:str, source:str, page:str) -> str:
+        here = str(PurePosixPath(page).parent)
+        if href.startswith(SITE):
+            path, _, anchor = href.removeprefix(SITE).partition('#')
+            return relpath(path.replace('.html', '.md') or 'index.md', here) + (f'#{anchor}' if anchor else '')
+        if re.match(r'[a-z][a-z+.-]*:|#', href): return href
+        path, _, anchor = urllib.parse.unquote(href).partition('#')
+        if path.endswith('.html'): return path.replace('.html', '.md') + (f'#{anchor}' if anchor else '')  # another module's page, as nbdev's own links
+        path = normpath(str(PurePosixPath(source).parent/path))
+        if path in self.pages: return relpath(self.pages[path], here) + (f'#{anchor}' if anchor else '')
+        if not (ROOT/path).exists():
+            self.troubles.append(f'{source} links to {href}, and there is no {path}.')
+            return href
+        if path.endswith(PICTURES):
+            name = 'pictures/' + path.replace('/', '-')
+            self.pictures[name] = ROOT/path
+            return relpath(name, here)
+        return f'{REPOSITORY}/{"tree" if (ROOT/path).is_dir() else "blob"}/main/{path}' + (f'#{anchor}' if anchor else '')

@@ -1,0 +1,112 @@
+"What is between a push and `pip install aebench`: wheel, workflows, install cells, and adding a technique as CONTRIBUTING says."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aebench.notebooks import INSTALL
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+def run(*words, **kwargs): return subprocess.run([str(o) for o in words], capture_output=True, text=True, timeout=600, **kwargs)
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp('dist')
+    done = run(sys.executable, '-m', 'build', '--outdir', out, ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (checked := run(BIN/'twine', 'check', '--strict', *out.iterdir())).returncode, checked.stdout
+    return next(out.glob('*.whl'))
+
+def test_wheel_is_small_and_holds_the_package_alone(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert all(re.match(r'aebench/\w+\.py$|aebench-[\d.]+\.dist-info/', o) for o in names), names
+    assert {f'aebench/{p.name}' for p in (ROOT/'aebench').glob('*.py')} <= set(names)
+    assert wheel.stat().st_size <= 200_000
+
+def test_wheel_runs_by_itself(wheel, home, tmp_path):
+    "In an environment of its own, which borrows the dependencies from here but not the package."
+    assert run(sys.executable, '-m', 'venv', tmp_path/'venv').returncode == 0
+    bin = tmp_path/'venv'/BIN.name
+    own = Path(run(bin/'python', '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').stdout.strip())
+    borrowed = Path(run(sys.executable, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').stdout.strip())
+    (own/'borrowed.pth').write_text(f'{borrowed}\n')
+    assert run(bin/'python', '-c', 'import aebench', cwd=tmp_path).returncode  # not there yet
+    assert not (done := run(bin/'python', '-m', 'pip', 'install', '--no-index', '--no-deps', wheel)).returncode, done.stderr
+    env = {**os.environ, 'AEBENCH_HOME': str(home)}
+    done = run(bin/'aebench', 'run', '--methods', 'baseline', '--epochs', '1', '1', '--out', tmp_path/'out', cwd=tmp_path, env=env)
+    assert done.returncode == 0 and (tmp_path/'out'/'report.html').is_file(), done.stderr
+    assert not (done := run(bin/'python', '-c', 'import aebench.losses as o; from aebench.losses import FeatureLoss; print(o.__file__)', cwd=tmp_path)).returncode, done.stderr
+    assert str(tmp_path) in done.stdout
+
+def test_install_cell_leaves_torch_alone(wheel, tmp_path):
+    "The cell's own command, told to install the wheel here, would install aebench and nothing else."
+    code = '\n'.join(line for line in INSTALL.splitlines() if not line.startswith('#|'))
+    report = tmp_path/'report.json'
+    patched = f'''import os, subprocess
+os.path.exists = lambda path: path == '/content'
+def run(words, check):
+    words[words.index('aebench')] = {str(wheel)!r}
+    return original(words + ['--dry-run', '--no-index', '--report', {str(report)!r}], check=check)
+original, subprocess.run = subprocess.run, run
+'''
+    done = run(sys.executable, '-c', patched + code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    there = (tmp_path/'there.txt').read_text()
+    assert re.search(r'^torch==', there, re.M) and re.search(r'^torchvision==', there, re.M)
+    assert [o['metadata']['name'] for o in json.loads(report.read_text())['install']] == ['aebench']
+
+def test_lessons_open_in_colab_and_install_alike():
+    lessons = sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb'))
+    assert len(lessons) == 7
+    for path in lessons:
+        cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+        sources = [''.join(c['source']) for c in cells]
+        assert f'(https://colab.research.google.com/github/aebench/aebench/blob/main/nbs/tutorials/{path.name})' in sources[1], path
+        assert sources[2] == INSTALL, path
+        assert any('On a GPU' in o for o in sources), path
+        assert any(c.get('outputs') for c in cells), f'{path} holds no outputs: run make notebooks'
+
+def test_workflows_are_valid_and_pinned():
+    workflows = sorted((ROOT/'.github'/'workflows').glob('*.yaml'))
+    assert {o.stem for o in workflows} >= {'test', 'docs', 'release'}
+    done = run(BIN/'check-jsonschema', '--builtin-schema', 'vendor.github-workflows', *workflows)
+    assert done.returncode == 0, done.stdout
+    for path in workflows:
+        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/.-]+@[0-9a-f]{40}', used), (path, used)
+
+def test_adding_a_technique_as_contributing_says(home, tmp_path):
+    "A toy upsampling, from its notebook to the table."
+    copy = tmp_path/'copy'
+    for name in run('git', 'ls-files', 'nbs', 'aebench', 'index.ipynb', 'pyproject.toml', 'settings.ini', cwd=ROOT).stdout.splitlines():
+        if not (ROOT/name).is_file(): continue
+        (copy/name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT/name, copy/name, follow_symlinks=False)
+    def edit(name, old, new):
+        path = copy/'nbs'/name
+        notebook = json.loads(path.read_text(encoding='utf-8'))
+        cell, = [c for c in notebook['cells'] if old in ''.join(c['source'])]
+        cell['source'] = ''.join(cell['source']).replace(old, new).splitlines(True)
+        path.write_text(json.dumps(notebook), encoding='utf-8')
+    edit('04_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
+    "Bilinear, then averaged."
+    return nn.Sequential(bilinear(ni, scale), nn.AvgPool2d(3, 1, 1))
+
+UPSAMPLERS = {'softened': softened, ''')
+    edit('01_registry.ipynb', 'METHODS = {m.name: m for m in (', '''METHODS = {m.name: m for m in (
+    Method('softened', 'Softened', 'Upsampling that softens.', upsample='softened', report_rates=(('cifar10', 1e-3),), in_report=False),''')
+    assert not (done := run(BIN/'nbdev-export', cwd=copy)).returncode, done.stderr
+    assert 'def softened' in (copy/'aebench'/'layers.py').read_text()
+    env = {**os.environ, 'AEBENCH_HOME': str(home), 'PYTHONPATH': str(copy)}
+    def aebench(*words): return run(sys.executable, '-m', 'aebench.cli', *words, cwd=copy, env=env)
+    assert 'Upsampling that softens.' in aebench('methods').stdout
+    done = aebench('run', '--methods', 'softened,softened+progressive_resizing', '--epochs', '1', '1', '--out', tmp_path/'out')
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'^Softened  ', done.stdout, re.M) and 'Softened + Progressive' in done.stdout and 'Softened' in (tmp_path/'out'/'report.html').read_text()
