@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.notebooks import notebook_name
-from aebench.registry import find_method
+from aebench.registry import DATA, find_method
 from aebench.report import make_report
-from aebench.tables import MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, read_rows, sweep_facts, sweeps, verdicts
+from aebench.tables import MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
 from notebook import COLAB, Page
 
 SHEETS = dict( # The pictures that a report writes → what they show
@@ -25,9 +25,13 @@ SHEETS = dict( # The pictures that a report writes → what they show
 def figure(src:str, alt:str) -> str: return f'<figure markdown="0"><img src="{src}" alt="{alt}" loading="lazy"><figcaption>{alt}</figcaption></figure>'
 
 def title_of(rows:pd.DataFrame) -> str:
-    epochs = [sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()]
-    latents = sorted({int(o) for o in rows.latent[rows.seed.notna()].dropna()})
-    return f'{data_label(rows)}, {" and ".join(map(str, sorted(set(epochs))))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '')
+    "Data and epochs; a folder that copies a known data set is called after that."
+    data = next(iter(distinct(rows, 'data')))
+    copied = published_as(data) if data not in DATA else ''
+    label = f'{DATA[copied].label} from image files' if copied else data_label(rows)
+    epochs = sorted({sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()})
+    latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
+    return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '')
 
 def table(rows:pd.DataFrame, folder:str, linked:bool=True) -> str:
     "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."

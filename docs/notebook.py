@@ -63,9 +63,8 @@ def symbol(text:str) -> str:
     text = re.sub(r'^---\n+', '', text)
     source = re.search(r'\[source\]\((\S+?)\)\{.*?\}\n*', text)
     if source: text = text.replace(source[0], '')
-    def heading(m):
-        link = f' <a class="source" href="{source[1]}" title="Source of {m[2]}">source</a>' if source else ''
-        return f'{m[1]} `{m[2]}`{link} {{ #{m[2].lower()} data-toc-label="{m[2]}" }}'
+    link = f'[source]({source[1]}){{ .source }}\n\n' if source else ''  # apart from the heading, whose text search shows
+    def heading(m): return f'{link}{m[1]} `{m[2]}` {{ #{m[2].lower()} data-toc-label="{m[2]}" }}'
     text = re.sub(r'^(#+) (\S+)$', heading, text, count=1, flags=re.M)
     return re.sub(r'(?<=```python\n)(.*?)(?=\n```)', lambda m: short_types(m[1]), text, count=1, flags=re.S)
 
