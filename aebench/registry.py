@@ -47,8 +47,8 @@ class Method:
     pretrained:bool=False # Does the encoder start from trained weights, frozen in the first phase?
     first_size:float=1. # Size of the first phase's images, as a fraction of the full size
     report_rates:tuple=() # The report's maximum rates of the second phase, (data set, rate) pairs; a pair of numbers is a slice
-    taught:str='models' # The module, and the section of its notebook on the technique
-    lesson:str='first_autoencoder' # The tutorial that takes it step by step
+    taught:str='' # The module, and after # the section of its notebook, on the technique: its card is made from that
+    lesson:str='' # The tutorial that takes it step by step
     in_report:bool=True # Is it one of the report's six?
 
     @property
@@ -71,7 +71,7 @@ class Method:
 # %% ../nbs/01_registry.ipynb #45af58c4
 METHODS = {m.name: m for m in (
     Method('baseline', 'Baseline', 'Two convolutions down, nearest-neighbour upsampling back, mean squared error.',
-           report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='models#the-baseline'),
+           report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='models#the-baseline', lesson='first_autoencoder'),
     Method('pixel_shuffle', 'Pixel Shuffle', 'Upsampling by PixelShuffle with ICNR initialisation in place of nearest neighbours.',
            upsample='pixel_shuffle', report_rates=(('mnist', 1e-3), ('cifar10', 1e-3)), taught='layers#pixelshuffle-with-icnr', lesson='sharper_upsampling'),
     Method('progressive_resizing', 'Progressive Resizing', 'The first phase trains on images of half the size.',
@@ -344,9 +344,9 @@ class Run:
 
     @property
     def key(self) -> str:
-        "Readable first, then a fingerprint of every setting."
+        "Readable first, then a fingerprint of every setting but the path of a folder."
         settings = {k: v for k, v in asdict(self).items() if (k, v) not in _LATER}
-        if self.data not in DATA: settings['data'] = Path(self.data).resolve().name  # however its path was typed; its images' fingerprint is in the folder's name too
+        if self.data not in DATA: settings['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         return f'{self.method}{"" if is_reference(self.method) else f"-seed{self.seed}"}-{fingerprint([repr(sorted(settings.items()))], 8)}'
 
     @property

@@ -18,10 +18,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from .files import read_json, write_bytes, write_text
-from .notebooks import DOCS, notebook_name, row_notebook
+from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (colour, crossed_effects, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
-from .registry import METHODS, find_method
+from .registry import find_method
 from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, image_noise, is_failed,
                             method_label, missing, sweep_facts, sweeps, verdicts)
 
@@ -193,14 +193,6 @@ def _named(rows:pd.DataFrame, method:str) -> dict:
     known = find_method(method)
     return dict(label=method_label(rows, method), css=_css_class(method), href=DOCS+known.card if known and known.card else '')
 
-def _again(rows:pd.DataFrame) -> list[dict]:
-    "The first row of each method that says how it is made."
-    return rows[rows.command.notna()].drop_duplicates('method').to_dict('records')
-
-def _notebook(rows:pd.DataFrame, method:str) -> str:
-    "Where the notebook of a method's line is, from the page."
-    return next((f'report/notebooks/{quote(notebook_name(o["run"]))}' for o in _again(rows) if o['method'] == method), '')
-
 def _table(rows:pd.DataFrame) -> dict:
     "The comparison with its best cells marked."
     table, winners = comparison(rows), best(rows)
@@ -211,7 +203,8 @@ def _table(rows:pd.DataFrame) -> dict:
         text, _, spread = text.partition(' ± ')
         spread, _, bounds = spread.partition(' (')
         return dict(text=text, spread=spread, bounds=bounds.rstrip(')'), css=css, best=method in winners.get(measures.get(c), ()))
-    lines = [dict(_named(rows, method), notebook=_notebook(rows, method), cells=[cell(method, c, line[c]) for c in table.columns[1:]]) for method, line in table.iterrows()]
+    again = {method: f'report/notebooks/{quote(notebook_name(o["run"]))}' for method, o in first_commands(rows).items()}  # from the page
+    lines = [dict(_named(rows, method), notebook=again.get(method, ''), cells=[cell(method, c, line[c]) for c in table.columns[1:]]) for method, line in table.iterrows()]
     return dict(columns=columns, lines=lines)
 
 def _pairs(rows:pd.DataFrame, method:str, pairs:list) -> dict:
@@ -309,7 +302,7 @@ def make_report(
         sections.append(values)
         labels.append(data_label(rows))
         for name, png in files.items(): keep(name, i, png)
-        written |= {write_text(out/'report'/'notebooks'/notebook_name(o['run']), row_notebook(o)) for o in _again(rows)}
+        written |= {_keep_notebook(out, o) for o in first_commands(rows).values()}
     for i, (title, rows) in enumerate(sweeps(rows_of_all), 1):
         drawn = latent_panels(out, rows)
         keep('latent', i, sheet(list(drawn.values())))
@@ -317,8 +310,13 @@ def make_report(
     _drop_older(out, written)
     return write_text(out/'report.html', _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))
 
+def _keep_notebook(out:Path, row:dict) -> Path:
+    "The notebook of a line; one that somebody has changed or run stays."
+    path = out/'report'/'notebooks'/notebook_name(row['run'])
+    return path if path.exists() and not is_untouched(path) else write_text(path, row_notebook(row))
+
 def _drop_older(out:Path, written:set):
     "An older report's pictures and notebooks would show runs that are gone."
     for path in [*out.glob('report/*.png'), *out.glob('report/notebooks/*.ipynb')]:
-        ours = path.suffix == '.ipynb' or re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes|rates|effects|latent)(-\d+)?', path.stem)
+        ours = is_untouched(path) if path.suffix == '.ipynb' else re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes|rates|effects|latent)(-\d+)?', path.stem)
         if ours and path not in written: path.unlink()

@@ -201,7 +201,8 @@ def load_model(
 # %% ../nbs/14_runs.ipynb #6b8351a6
 def _about(run:Run, data:ImageSet) -> dict:
     "What run.json holds from the beginning."
-    return dict(settings=asdict(run), method=asdict(get_method(run.method)), environment=environment(run.device),
+    method = {k: v for k, v in asdict(get_method(run.method)).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
+    return dict(settings=asdict(run), method=method, environment=environment(run.device),
                 data=dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable))
 
 def _keep_evaluation(found:Evaluation, folder:Path):

@@ -131,7 +131,7 @@ class TinyMapConv2d(nn.Conv2d):
     "`nn.Conv2d` that is fast on a CPU where the output has at most 2×2 pixels: 2.8 times for 256 channels of 2×2, 15 times for 512 of 1×1."
     def forward(self, x):
         out = [(n + 2*p - k)//s + 1 for n, p, k, s in zip(x.shape[-2:], self.padding, self.kernel_size, self.stride)]
-        if x.device.type != 'cpu' or min(out) < 1 or out[0]*out[1] > 4 or not torch.is_grad_enabled(): return super().forward(x)  # without gradients, plain and ready for export
+        if x.device.type != 'cpu' or min(out) < 1 or out[0]*out[1] > 4 or torch.compiler.is_compiling() or torch.jit.is_tracing(): return super().forward(x)  # exported as the plain layer
         dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype  # autocast doesn't look into own functions
         y = _TinyMapConv.apply(x.to(dtype), self.weight.to(dtype), out, self.stride, self.padding)
         return y if self.bias is None else y + self.bias.to(dtype)[:, None, None]

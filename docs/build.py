@@ -16,8 +16,8 @@ from pathlib import Path
 import cards
 import comparisons
 from aebench.registry import METHODS
-from links import ROOT, Links
-from notebook import Page, Trouble, front_matter, page_of
+from links import ROOT, Links, result_folders
+from notebook import Page, Trouble, page_of
 
 PROCESSED, WORK, SITE = ROOT/'_proc', ROOT/'_proc'/'site', ROOT/'_docs'
 TABS = {'tutorials': 'Tutorials', 'techniques': 'Techniques', 'benchmarks': 'Benchmarks', '': 'Library'}
@@ -43,17 +43,17 @@ def pages(links:Links, files:dict) -> list[Page]:
     "All pages of the site."
     notebooks = sources()
     made = [page_of(path, page, source, links.of(source, page)) for path, (source, page) in notebooks.items()]
-    opened = {page.removesuffix('.md'): dict(source=source, json=json.loads(path.read_text(encoding='utf-8'))) for path, (source, page) in notebooks.items()}
-    titles = {k: front_matter(o['json']).get('title', k) for k, o in opened.items()}
-    lessons = {k.removeprefix('tutorials/'): t for k, t in titles.items() if k.startswith('tutorials/')}
-    techniques = [cards.card(m, {**opened, 'lessons': lessons}, ROOT/'results', links, titles[m.taught.partition('#')[0]]) for m in METHODS.values()]
-    compared = [comparisons.page_of(folder, files) for folder in sorted((ROOT/'results').iterdir()) if (folder/'results.csv').is_file()]
+    opened = {o.path.removesuffix('.md'): dict(source=o.source, title=o.title, json=json.loads(path.read_text(encoding='utf-8'))) for path, o in zip(notebooks, made)}
+    lessons = {k.removeprefix('tutorials/'): o['title'] for k, o in opened.items() if k.startswith('tutorials/')}
+    techniques = [cards.card(m, opened, lessons, links) for m in METHODS.values()]
+    compared = [comparisons.page_of(folder, files) for folder in result_folders()]
     written = [o for o in made if o.path.startswith('benchmarks/')]
     for name, page in PROSE.items(): made.append(Page(page, page.removesuffix('.md').title(), links.of(name, page)((ROOT/name).read_text(encoding='utf-8'))))
     return [*made, tutorials_index([o for o in made if o.path.startswith('tutorials/')]), cards.index(techniques), *techniques, comparisons.index(compared, written), *compared]
 
 def tutorials_index(lessons:list[Page]) -> Page:
-    rows = [f'| [{o.title}]({Path(o.path).name}) | {said[1] if (said := re.search(r"""<p class="lead">(.*?)</p>""", o.text)) else ""} |' for o in lessons]
+    "All lessons in one table."
+    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.description} |' for o in lessons]
     text = '\n\n'.join(['# Tutorials', '<p class="lead">Each takes up to three minutes on two processor cores, and opens in Colab.</p>', '\n'.join(['| Lesson | What it shows |', '| --- | --- |', *rows])])
     return Page('tutorials/index.md', 'Tutorials', text + '\n')
 
@@ -101,7 +101,7 @@ def serve():
 
 def main():
     process()
-    compared = {f'results/{o.name}': f'benchmarks/{o.name}.md' for o in (ROOT/'results').iterdir() if (o/'results.csv').is_file()}
+    compared = {f'results/{o.name}': f'benchmarks/{o.name}.md' for o in result_folders()}
     links, files = Links({source: page for source, page in sources().values()} | PROSE | compared), {}
     found = pages(links, files)
     if links.troubles: raise Trouble('\n'.join(links.troubles))

@@ -4,16 +4,16 @@ The words and the picture are taken from the technique's own notebook, the figur
 """
 import html
 import re
-from pathlib import Path
 
 import pandas as pd
 
 from aebench.registry import METHODS, Method
 from aebench.statistics import differences
-from aebench.tables import MEASURES, data_label, distinct, groups, read_rows, trained
-from notebook import Page, Trouble, outputs, maths
+from aebench.tables import MEASURES, data_label, groups, missing, read_rows, trained
+from links import result_folders
+from notebook import Page, Trouble, maths, outputs
 
-PARTS = {'Why': 'Why', 'Suggested values': 'Suggested values', 'Goes with': 'Goes with', 'Known failures': 'Known failures', 'Source': 'Source'}
+PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each in bold, with a full stop, at the beginning of a paragraph
 
 def section_of(notebook:dict, heading:str) -> list[dict]:
     "The cells of `notebook` from its heading whose anchor is `heading` to the next of that level; all of them for ''."
@@ -40,41 +40,41 @@ def parts_of(cells:list[dict]) -> dict[str, str]:
 
 def first_picture(cells:list[dict], page:Page, link) -> str:
     for cell in cells:
-        if any('image/png' in o.get('data', {}) for o in cell.get('outputs', [])): return outputs(cell, page, link)[0]
+        if drawn := [o for o in outputs(cell, page, link) if o.startswith('<img')] if cell['cell_type'] == 'code' else []: return drawn[0]
     return ''
 
 # ---- what was measured
 
 def _change(rows:pd.DataFrame, method:str, measure:str) -> str:
-    "How `method` differs from the baseline, with the 95 % interval where there are several seeds."
+    "How `method` differs from the baseline, and whether that holds among all comparisons of `rows`."
     m = MEASURES[measure]
     means = rows.groupby('method')[measure].mean()
-    if pd.isna(means.get(method)) or pd.isna(means.get('baseline')): return ''
-    text = f'{means[method]/means["baseline"] - 1:+.0%}' if m.ratio or measure == 'seconds' else f'{100*(means[method] - means["baseline"]):+.1f} points'
+    if missing(means[method]) or missing(means['baseline']): return 'n/a'
+    text = f'{means[method]/means["baseline"] - 1:+.0%}' if m.ratio else f'{100*(means[method] - means["baseline"]):+.1f} points'
     found = next((d for d in differences(rows, measure, m.ratio) if {d.a, d.b} == {method, 'baseline'}), None)
     return text.replace('-', '−') + (' (holds)' if found is not None and found.holds else '')
 
-def measured(method:Method, results:Path) -> pd.DataFrame:
-    "The method beside the baseline, a line for each comparison in `results`."
-    lines = []
-    for folder in sorted(results.iterdir()):
-        if not (folder/'results.csv').is_file(): continue
-        for _, part in groups(read_rows(folder)):
-            rows = trained(part)
-            both = rows[rows.method.isin([method.name, 'baseline'])]
-            if method.name not in set(both.method) or 'baseline' not in set(both.method): continue
-            own = both[both.method == method.name]
-            line = dict(Data=data_label(part), Epochs=' + '.join(str(own.epochs.iloc[0]).split()), Seeds=len(own), MSE=MEASURES['mse'].show(own.mse.mean()), Accuracy=MEASURES['accuracy'].show(own.accuracy.mean()))
-            if method.name != 'baseline':
-                line |= {'MSE, change': _change(both, method.name, 'mse'), 'Accuracy, change': _change(both, method.name, 'accuracy')}
-                line['Training time'] = f'×{own.seconds.mean()/both[both.method == "baseline"].seconds.mean():.2f}'
-            lines.append((folder.name, line))
-    return pd.DataFrame([o for _, o in lines], index=[name for name, _ in lines])
+def _shown(rows:pd.DataFrame, measure:str) -> str: return 'n/a' if missing(rows[measure].mean()) else MEASURES[measure].show(rows[measure].mean())
 
-def card(method:Method, notebooks:dict, results:Path, links, title:str) -> Page:
-    "The card of `method`. Raises `Trouble` for a notebook that lacks a part of it."
+def measured(method:Method) -> pd.DataFrame: # Indexed by the folder's name
+    "The method beside the baseline, a line for each comparison in results/."
+    lines = []
+    for folder in result_folders():
+        for title, part in groups(read_rows(folder)):
+            rows = trained(part)
+            own, base = rows[rows.method == method.name], rows[rows.method == 'baseline']
+            if own.empty or base.empty: continue
+            line = dict(Comparison=folder.name, Data=data_label(part), Epochs=' + '.join(str(own.epochs.iloc[0]).split()) if 'training' not in str(own.epochs.iloc[0]) else own.epochs.iloc[0], Settings=title, Seeds=own.seed.nunique(), MSE=_shown(own, 'mse'), Accuracy=_shown(own, 'accuracy'))
+            if method.name != 'baseline': line |= {'MSE, change': _change(rows, method.name, 'mse'), 'Accuracy, change': _change(rows, method.name, 'accuracy'), 'Training time': f'×{own.seconds.mean()/base.seconds.mean():.2f}'}
+            lines.append(line)
+    table = pd.DataFrame(lines)
+    return table if table.empty else table.set_index('Comparison').drop(columns=[] if table.Settings.any() else 'Settings')
+
+def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened notebooks and lessons' titles, by their pages' names
+    "The card of `method`. Raises `Trouble` for a method that names no notebook or lesson, and for a notebook that lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
-    notebook = notebooks[stem]
+    if stem not in notebooks or method.lesson not in lessons: raise Trouble(f'The registry doesn\'t say where {method.name} is taught: give it taught=\'module#section\' and lesson=\'name\' as the others have.')
+    notebook, title = notebooks[stem], notebooks[stem]['title']
     page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
@@ -83,7 +83,7 @@ def card(method:Method, notebooks:dict, results:Path, links, title:str) -> Page:
     picture = first_picture(cells, page, link)
     if not picture: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
     def text(part): return maths(link(found[part]))
-    table = measured(method, results)
+    table = measured(method)
     rows = [f'| [{label}](../benchmarks/{label}.md) | ' + ' | '.join(str(o) for o in line) + ' |' for label, line in zip(table.index, table.itertuples(index=False))]
     lines = [f'# {method.label}', f'<p class="lead">{html.escape(method.summary, quote=False)}</p>',
              f'`aebench run --methods {method.name}`', '## Why', text('Why'), picture,
@@ -91,14 +91,13 @@ def card(method:Method, notebooks:dict, results:Path, links, title:str) -> Page:
               'Times are of one machine each.' if method.name != 'baseline' else 'What the others are compared with.') + ' The first column leads to the whole comparison.',
              '\n'.join(['| Comparison | ' + ' | '.join(table.columns) + ' |', '|' + ' --- |'*(len(table.columns)+1), *rows]) if rows else 'Nothing yet.',
              '## Suggested values', text('Suggested values'), '## Goes with', text('Goes with'), '## Known failures', text('Known failures'), '## Source', text('Source'),
-             f'**How it is made:** [{title}](../{stem}.md{"#" + heading if heading else ""}), with its code and its assertions. **Step by step:** [{notebooks["lessons"][method.lesson]}](../tutorials/{method.lesson}.md).']
+             f'**How it is made:** [{title}](../{stem}.md{"#" + heading if heading else ""}), with its code and its assertions. **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).']
     page.text = '\n\n'.join(lines) + '\n'
     return page
 
 def index(cards:list[Page]) -> Page:
     "All cards in one table."
-    by = {o.path: m for m in METHODS.values() for o in cards if o.path == m.card.replace('.html', '.md')}
-    rows = [f'| [{o.title}]({Path(o.path).name}) | {by[o.path].summary} |' for o in cards]
+    rows = [f'| [{o.title}]({o.path.rpartition("/")[2]}) | {m.summary} |' for o, m in zip(cards, METHODS.values())]
     text = '\n\n'.join(['# Techniques', '<p class="lead">What each one changes, why, what it was measured to be worth, and how to use it.</p>', '\n'.join(['| Technique | What it changes |', '| --- | --- |', *rows]),
                         'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../references.md).'])
     return Page('techniques/index.md', 'Techniques', text + '\n')

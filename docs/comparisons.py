@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from aebench.notebooks import notebook_name
+from aebench.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
 from aebench.report import make_report
 from aebench.tables import MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
-from notebook import COLAB, Page
+from links import COLAB, REPOSITORY
+from notebook import Page
 
 SHEETS = dict( # The pictures that a report writes → what they show
     samples='Test images in the first row, and below them what each method makes of them, one method a row.',
@@ -33,7 +34,7 @@ def title_of(rows:pd.DataFrame) -> str:
     latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
     return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '')
 
-def table(rows:pd.DataFrame, folder:str, linked:bool=True) -> str:
+def table(rows:pd.DataFrame, folder:str) -> str:
     "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."
     shown, winners = comparison(rows), best(rows)
     measures = {m.title: m.name for m in MEASURES.values()}
@@ -45,12 +46,15 @@ def table(rows:pd.DataFrame, folder:str, linked:bool=True) -> str:
         known = find_method(method)
         label = html.escape(method_label(rows, method))
         return f'<a href="../{known.card}">{label}</a>' if known and known.card else label
-    def colab(method):
-        runs = rows[(rows.method == method) & rows.command.notna()].run
-        return f'<td><a href="{COLAB}results/{folder}/report/notebooks/{notebook_name(runs.iloc[0])}" aria-label="Run {html.escape(method_label(rows, method))} in Colab">Colab</a></td>' if len(runs) else '<td></td>'
+    again = first_commands(rows)
+    def notebook(method):
+        if method not in again: return '<td></td>'
+        here = again[method]['data'] in DATA  # what Colab can fetch
+        link, what = (COLAB, 'Colab') if here else (f'{REPOSITORY}/blob/main/', 'notebook')
+        return f'<td><a href="{link}results/{folder}/report/notebooks/{notebook_name(again[method]["run"])}" aria-label="{html.escape(method_label(rows, method))}, again: {what}">{what}</a></td>'
     columns = list(shown.columns[1:])
     head = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in ['Method', *columns, 'Again'])
-    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(cell(method, c, line[c]) for c in columns)}{colab(method)}</tr>' for method, line in shown.iterrows())
+    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(cell(method, c, line[c]) for c in columns)}{notebook(method)}</tr>' for method, line in shown.iterrows())
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Results"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: path below the site's root → file or bytes
@@ -59,9 +63,9 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     page = Page(f'benchmarks/{folder.name}.md', title_of(rows), '', source=f'results/{folder.name}')
     with tempfile.TemporaryDirectory() as tmp:
         copy = Path(tmp)/folder.name
-        shutil.copytree(folder, copy)
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns('model.safetensors'))
         make_report(copy)
-        for path in [copy/'report.html', copy/'results.csv', *sorted((copy/'report').glob('*.png'))]: files[f'benchmarks/{folder.name}/{path.relative_to(copy)}'] = path.read_bytes()
+        for path in [copy/'report.html', copy/'results.csv', *sorted((copy/'report').rglob('*.*'))]: files[f'benchmarks/{folder.name}/{path.relative_to(copy)}'] = path.read_bytes()
     parts = [f'# {page.title}']
     for i, (title, part) in enumerate(sweeps(rows), 1):
         name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
@@ -74,7 +78,7 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
             if f'benchmarks/{path}' in files: parts.append(figure(path, alt))
     commands = distinct(rows, 'command')
-    parts += ['## Make it again', f'[The whole report]({folder.name}/report.html), as `aebench report` writes it; [all columns]({folder.name}/results.csv) as CSV. Each run stands in [results/{folder.name}](https://github.com/aebench/aebench/tree/main/results/{folder.name}) with its settings, versions and curves.',
+    parts += ['## Make it again', f'[The whole report]({folder.name}/report.html), as `aebench report` writes it; [all columns]({folder.name}/results.csv) as CSV. Each run stands in [results/{folder.name}]({REPOSITORY}/tree/main/results/{folder.name}) with its settings, versions and curves.',
               '```bash\n' + '\n'.join(commands) + '\n```']
     page.text = '\n\n'.join(parts) + '\n'
     return page

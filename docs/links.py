@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 
+from aebench.notebooks import DOCS
+
 ROOT = Path(__file__).resolve().parent.parent
-SITE, REPOSITORY = 'https://aebench.github.io/aebench/', 'https://github.com/aebench/aebench'
+REPOSITORY = 'https://github.com/aebench/aebench'
+COLAB = 'https://colab.research.google.com/github/aebench/aebench/blob/main/'
 PICTURES = ('.png', '.svg', '.jpg')
+
+def result_folders() -> list[Path]: return sorted(o.parent for o in (ROOT/'results').glob('*/results.csv'))
 
 @dataclass
 class Links:
@@ -27,8 +32,8 @@ class Links:
 
     def target(self, href:str, source:str, page:str) -> str:
         here = str(PurePosixPath(page).parent)
-        if href.startswith(SITE):
-            path, _, anchor = href.removeprefix(SITE).partition('#')
+        if href.startswith(DOCS):
+            path, _, anchor = href.removeprefix(DOCS).partition('#')
             return relpath(path.replace('.html', '.md') or 'index.md', here) + (f'#{anchor}' if anchor else '')
         if re.match(r'[a-z][a-z+.-]*:|#', href): return href
         path, _, anchor = urllib.parse.unquote(href).partition('#')

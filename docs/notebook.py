@@ -9,6 +9,8 @@ from pathlib import Path
 
 import latex2mathml.converter
 
+from links import COLAB, REPOSITORY
+
 @dataclass
 class Page:
     "One page of the site, before the generator lays it out."
@@ -17,7 +19,7 @@ class Page:
     text:str # Markdown
     pictures:dict = field(default_factory=dict) # Path below the site's root → bytes
     source:str = '' # The notebook it was made from, below the project's root
-    order:tuple = () # Where it stands among the others
+    description:str = ''
 
 class Trouble(Exception):
     "What would be wrong on the site: a picture without words, a link that leads nowhere."
@@ -115,8 +117,8 @@ def page_of(
     "The page of one processed notebook."
     notebook = json.loads(path.read_text(encoding='utf-8'))
     front = front_matter(notebook)
-    page = Page(page_path, front.get('title', path.stem), '', source=source)
-    parts = [f'# {page.title}'] + [f'<p class="lead">{html.escape(front["description"], quote=False)}</p>']*bool(front.get('description'))
+    page = Page(page_path, front.get('title', path.stem), '', source=source, description=html.escape(front.get('description', ''), quote=False))
+    parts = [f'# {page.title}', f'<p class="lead">{page.description}</p>'*bool(page.description)]
     if source.startswith('nbs/tutorials/'): parts.append(colab_button(source))
     for cell in notebook['cells']:
         text = ''.join(cell['source'])
@@ -134,7 +136,6 @@ def is_badges(text:str) -> bool:
     "A cell of nothing but badges: pictures from other hosts, which the site does without."
     return bool(text.strip()) and all(re.fullmatch(r'\[!\[[^\]]*\]\(https?://[^)]*\)\]\([^)]*\)', line.strip()) for line in text.strip().splitlines())
 
-COLAB = 'https://colab.research.google.com/github/aebench/aebench/blob/main/'
-
 def colab_button(source:str) -> str:
-    return f'[Open in Colab]({COLAB}{source}){{ .md-button }} [Notebook](https://github.com/aebench/aebench/blob/main/{source}){{ .md-button }}'
+    "Links to a notebook in Colab and in the repository."
+    return f'[Open in Colab]({COLAB}{source}){{ .md-button }} [Notebook]({REPOSITORY}/blob/main/{source}){{ .md-button }}'

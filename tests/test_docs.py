@@ -1,5 +1,6 @@
 "The site is built, served on this machine and opened in a real browser."
 import functools
+import html
 import http.server
 import os
 import re
@@ -8,10 +9,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from aebench.registry import METHODS, REFERENCES
+from aebench.registry import METHODS, REFERENCES, Method
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT/'_docs'
@@ -38,7 +40,7 @@ def browser():
     if BROWSER is None:
         if os.environ.get('AEBENCH_BROWSER') == 'required': pytest.fail('No Chromium is installed, and this run may not do without.')
         pytest.skip('No Chromium is installed: apt-get install chromium, or any Chrome on the PATH.')
-    playwright = pytest.importorskip('playwright.sync_api')
+    from playwright import sync_api as playwright
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=BROWSER, args=['--no-sandbox'])
         yield browser
@@ -84,7 +86,7 @@ def test_search_and_theme(address, browser):
 @pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'benchmarks/digits.html'])
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_accessible(address, browser, name, scheme):
-    axe = pytest.importorskip('axe_playwright_python.sync_playwright')
+    from axe_playwright_python import sync_playwright as axe
     page = browser.new_page(color_scheme=scheme, viewport=dict(width=1280, height=800))
     page.goto(address + name, wait_until='networkidle')
     grave = [o for o in axe.Axe().run(page).response['violations'] if o['impact'] in ('serious', 'critical')]
@@ -96,10 +98,39 @@ def test_site_says_what_the_registry_says(site):
     for m in METHODS.values():
         card = (site/f'{m.card}.md').read_text(encoding='utf-8')
         assert m.name in listed and m.summary in listed, m.name
-        assert m.summary in index and card.startswith(f'# {m.label}\n') and m.summary.replace("'", '&#x27;') in card.replace("'", '&#x27;'), m.name
+        assert m.summary in index and card.startswith(f'# {m.label}\n') and m.summary in card, m.name
         assert (site/'tutorials'/f'{m.lesson}.html').is_file(), m.name
     for o in REFERENCES.values(): assert o.summary in listed, o.name
     helped = subprocess.run([sys.executable, '-m', 'aebench.cli', '--help'], capture_output=True, text=True).stdout
     commands = re.findall(r'^    (\w+)(?:  +\S.*)?$', helped, re.M)
     home = (site/'index.html.md').read_text(encoding='utf-8')
     assert len(commands) > 10 and not [o for o in commands if not re.search(rf'^    {o}(?:  |$)', home, re.M)]
+
+def test_links_within_lead_somewhere(site):
+    "In every page, the copied reports too; what leads into the repository stands there."
+    tracked = set(subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True).stdout.splitlines())
+    anchors, lost = {}, []
+    def ids(path):
+        if path not in anchors: anchors[path] = set(re.findall(r'\bid="?([^"\s>]+)', path.read_text(encoding='utf-8')))
+        return anchors[path]
+    for page in site.rglob('*.html'):
+        if page.name == '404.html': continue  # its links are absolute
+        for href in set(re.findall(r'<a\b[^>]*?\bhref="?([^"\s>]+)', page.read_text(encoding='utf-8'))):
+            href = html.unescape(href)
+            inside = re.match(r'https://(?:colab\.research\.google\.com/github|github\.com)/aebench/aebench/(?:blob|tree)/main/([^#]*)', href)
+            if inside and (path := unquote(inside[1])) not in tracked and not any(o.startswith(path.rstrip('/') + '/') for o in tracked): lost.append(f'{page.relative_to(site)}: {href}')
+            if href.startswith('https://aebench.github.io/aebench/'): href, page_here = href.removeprefix('https://aebench.github.io/aebench/') or 'index.html', site/'index.html'
+            elif re.match(r'[a-z]+:|//', href): continue
+            else: page_here = page
+            path, _, anchor = href.partition('#')
+            target = (page_here.parent/unquote(path)).resolve() if path else page_here
+            if target.is_dir(): target = target/'index.html'
+            if not target.exists() and path != 'report/': lost.append(f'{page.relative_to(site)}: {href}')
+            elif anchor and not anchor.startswith('__') and target.suffix == '.html' and unquote(anchor) not in ids(target): lost.append(f'{page.relative_to(site)}: {href}')
+    assert not lost, '\n'.join(lost)
+
+def test_a_method_without_a_card_is_named(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT/'docs')
+    import cards
+    from notebook import Trouble
+    with pytest.raises(Trouble, match='where new is taught'): cards.card(Method('new', 'New', ''), {}, {}, None)

@@ -53,6 +53,7 @@ def test_install_cell_leaves_torch_alone(wheel, tmp_path):
     patched = f'''import os, subprocess
 os.path.exists = lambda path: path == '/content'
 def run(words, check):
+    assert words[-2:] == ['-c', 'there.txt'], words
     words[words.index('aebench')] = {str(wheel)!r}
     return original(words + ['--dry-run', '--no-index', '--report', {str(report)!r}], check=check)
 original, subprocess.run = subprocess.run, run
@@ -60,6 +61,9 @@ original, subprocess.run = subprocess.run, run
     done = run(sys.executable, '-c', patched + code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     there = (tmp_path/'there.txt').read_text()
+    (tmp_path/'other.txt').write_text(re.sub(r'^torch==.*$', 'torch==0.1', there, flags=re.M))
+    refused = run(sys.executable, '-m', 'pip', 'install', '--dry-run', '--no-index', wheel, '-c', 'other.txt', cwd=tmp_path)
+    assert refused.returncode and 'torch' in refused.stderr  # constraints are what decides
     assert re.search(r'^torch==', there, re.M) and re.search(r'^torchvision==', there, re.M)
     assert [o['metadata']['name'] for o in json.loads(report.read_text())['install']] == ['aebench']
 
