@@ -34,6 +34,7 @@ def set_image_size(self:Learner,
 ):
     "Swap the DataLoaders for ones of `size` and have the model give images of that size. The weights carry over."
     if self.dls is not getattr(self, 'sized_dls', None): self.full_dls = self.dls  # new ones may have been given meanwhile
+    if not (isinstance(self.full_dls.train, ImageDL) and hasattr(self.model, 'set_size')): raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: load the images with load_images.')
     full = self.full_dls.train.dataset.shape[-1]
     if size > full: raise UsageError(f'The images were loaded at {full} pixels and have no more to show at {size}: load them at {size}.')
     for big, now in zip(self.full_dls.loaders, self.dls.loaders): big.epoch = now.epoch
