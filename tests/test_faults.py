@@ -1,0 +1,166 @@
+"What is promised when things go wrong, each tested by really doing the harm (harm.py)."
+import errno
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from test_cli import TIMES, aebench, make_folder, start, steady
+
+HARM = Path(__file__).with_name('harm.py')
+
+def harm(what, data, folder, home, **options) -> dict:
+    "What harm.py found."
+    words = [o for k, v in options.items() for o in (f'--{k}', *map(str, v if isinstance(v, tuple) else (v,)))]
+    done = subprocess.run([sys.executable, HARM, what, data, folder, *words], capture_output=True, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(what, {k: len(v) if isinstance(v, list) else v for k, v in found.items()})
+    return found
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('pictures'), 80)
+
+@pytest.mark.parametrize('what,step', [('sweep', 45), ('report', 20), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report'))])
+def test_killed_before_each_change_on_the_disk(what, step, pictures, home, tmp_path):
+    "kill -9 before the n-th open, write, sync, replace or removal: the same command ends with the undisturbed artefacts, trains nothing twice and leaves no temporary file."
+    found = harm(what, pictures, tmp_path, home, step=step)
+    assert found['faults'] == [] and found['changes'] > 40 and found['points'] >= found['changes']//step
+
+def test_power_cut_after_each_change(pictures, home, tmp_path):
+    "What was not synced is dropped, emptied or halved: each file is one of its versions, a row never stands before its files. Without the syncs it would not be so."
+    found = harm('power', pictures, tmp_path, home)
+    assert found['faults'] == [] and found['prefixes'] > 200
+    assert found['faults_without_sync']['files'] > 10 and found['faults_without_sync']['folders'] > 10
+
+SIGNALS = [(signal.SIGTERM, 'train', 1), (signal.SIGINT, 'save', 2), (signal.SIGHUP, 'valid', 1)]
+ALL_SIGNALS = [(number, moment, times) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for moment in ('train', 'save', 'valid') for times in (1, 2)]
+
+@pytest.mark.parametrize('number,moment,times', [*SIGNALS, *(pytest.param(*o, marks=pytest.mark.slow) for o in ALL_SIGNALS if o not in SIGNALS)])
+def test_a_signal_keeps_the_state(number, moment, times, pictures, home, tmp_path):
+    found = harm('signal', pictures, tmp_path, home, number=int(number), moment=moment, times=times, epochs=(3, 3))
+    assert found['code'] == 128 + number and found['state'] and found['left'] == [] and 0 <= found['seconds'] < 5
+
+def test_stopped_and_gone_on(home, tmp_path):
+    "TERM in mid-training, to the whole process group; the same command says where it goes on, and ends with the undisturbed results."
+    words = ['run', '--data', 'digits', '--epochs', 3, 6, '--methods', 'baseline', '--out']
+    code, _, err = aebench(*words, tmp_path/'whole', home=home)
+    assert code == 0, err
+    p = start(*words, tmp_path/'stopped', home=home, start_new_session=True)
+    for line in p.stderr:
+        if 'epoch 5/9' in line: break
+    os.killpg(p.pid, signal.SIGTERM)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 143 and 'the same command goes on from there' in err
+    code, _, err = aebench(*words, tmp_path/'stopped', home=home)
+    assert code == 0 and 'Baseline, seed 3333, goes on from epoch ' in err and 'epoch 2/9' not in err
+    pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'))
+    assert not list(tmp_path.rglob('*.tmp')) and not list(tmp_path.rglob('checkpoint*'))
+
+@pytest.mark.parametrize('kills', [2, pytest.param(30, marks=pytest.mark.slow), pytest.param(200, marks=[pytest.mark.slow, pytest.mark.skipif('AEBENCH_LONG' not in os.environ, reason='hours: set AEBENCH_LONG')])])
+def test_killed_at_random(kills, pictures, home, tmp_path):
+    "kill -9 of the whole process group, up to three in one run."
+    def words(out): return ['run', '-q', '--data', pictures, '--methods', 'baseline,pixel_shuffle', '--weights', 'random', '--size', 16, '--epochs', 3, 3, '--latent', 8, '--out', out]
+    began = time.monotonic()
+    assert aebench(*words(tmp_path/'whole'), home=home)[0] == 0
+    lasts, gen, done, n = time.monotonic() - began, random.Random(0), 0, 0
+    while done < kills:
+        out, n = tmp_path/f'{n}', n + 1
+        for _ in range(min(gen.randint(1, 3), kills - done)):
+            p = start(*words(out), home=home, start_new_session=True)
+            try: p.wait(gen.uniform(.2, 1)*lasts)
+            except subprocess.TimeoutExpired:
+                os.killpg(p.pid, signal.SIGKILL)
+                done += 1
+            p.communicate()
+        code, _, err = aebench(*words(out), home=home)
+        assert code == 0, err
+        pd.testing.assert_frame_equal(steady(out), steady(tmp_path/'whole').assign(command=steady(out).command))
+        assert not list(out.rglob('*.tmp'))
+
+@pytest.mark.parametrize('number,step', [(errno.ENOSPC, 60), *(pytest.param(o, 4, marks=pytest.mark.slow) for o in (errno.ENOSPC, errno.EIO, errno.EACCES))])
+def test_the_disk_fails_at_any_call(number, step, pictures, home, tmp_path):
+    "A sentence with the folder, exit code 1 or what was asked for all the same, the other runs go on; and the same command mends it."
+    found = harm('fail', pictures, tmp_path, home, number=number, step=step)
+    assert found['faults'] == [] and found['points'] >= 3
+
+def test_a_limit_on_the_size_of_files(pictures, home, tmp_path):
+    "What is larger can not be written: the run fails with a sentence, what was there before stays."
+    words = ['run', '-q', '--data', pictures, '--methods', 'baseline', '--weights', 'random', '--size', 16, '--epochs', 1, 1, '--out', tmp_path]
+    assert aebench(*words, '--latent', 8, home=home)[0] == 0
+    before = (tmp_path/'results.csv').read_text()
+    p = start(*words, '--latent', 1000, home=home, preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))))
+    out, err = p.communicate(timeout=300)
+    assert p.returncode == 1 and 'Traceback' not in err and f'{tmp_path}' in out + err and 'File too large' in out + err
+    assert set(before.splitlines()) <= set((tmp_path/'results.csv').read_text().splitlines())
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_a_read_only_folder(home, tmp_path):
+    tmp_path.chmod(0o500)
+    code, _, err = aebench('run', '--out', tmp_path/'x', home=home)
+    assert code == 1 and 'can not be written to' in err and 'Traceback' not in err
+
+HOLDER = "import sys, time; from aebench.files import one_writer\nwith one_writer(sys.argv[1]):\n    print('holds', flush=True)\n    time.sleep(600)"
+WRITER = '''import sys, time, os
+from pathlib import Path
+from aebench.files import one_writer
+folder = Path(sys.argv[1])
+for _ in range(5):
+    with one_writer(folder, lambda text: None):
+        os.close(os.open(folder/'inside', os.O_CREAT | os.O_EXCL))  # fails where another writer is within
+        time.sleep(.02)
+        (folder/'inside').unlink()
+print('done')'''
+
+def test_never_two_writers(tmp_path):
+    "Eight processes fight for one folder."
+    fighters = [subprocess.Popen([sys.executable, '-c', WRITER, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    for p in fighters:
+        out, err = p.communicate(timeout=120)
+        assert out == 'done\n', err
+
+def test_a_stopped_holder_keeps_and_a_dead_one_loses_the_folder(home, tmp_path):
+    p = subprocess.Popen([sys.executable, '-c', HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == 'holds\n'
+    p.send_signal(signal.SIGSTOP)
+    words = ['run', '--methods', 'mean_image', '--out', tmp_path]
+    code, _, err = aebench(*words, home=home)
+    assert code == 2 and f'Process {p.pid} is already writing to {tmp_path}' in err
+    waiting = start(*words, '--wait', home=home)
+    for line in waiting.stderr:
+        if 'waiting for it' in line: break
+    assert f'Process {p.pid} is writing to {tmp_path}' in line
+    time.sleep(3)
+    assert waiting.poll() is None
+    p.kill()
+    _, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, err
+
+FAILING = '''import sys
+import aebench.bench, aebench.runs, aebench.cli
+from fastai.callback.core import Callback
+import torch
+class Bug(Callback):
+    def after_epoch(self):
+        if self.epoch == 0: raise {error}
+plain = aebench.runs.train_run
+def train_run(run, data, cbs=(), *more, **kwargs): return plain(run, data, [*cbs, *([Bug()] if run.method == 'baseline' else [])], *more, **kwargs)
+aebench.runs.train_run = train_run
+sys.exit(aebench.cli.main(sys.argv[1:]))'''
+
+@pytest.mark.parametrize('error,said', [("KeyError('mine')", 'KeyError'), ("torch.OutOfMemoryError('CUDA out of memory')", 'try --batch-size 64'), ("aebench.runs.UsageError('The loss became nan: try a lower rate.')", 'The loss became nan')])
+def test_a_failing_run_is_marked_and_the_others_go_on(error, said, home, tmp_path):
+    words = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '128', '--methods', 'baseline,pixel_shuffle', '--out', str(tmp_path)]
+    done = subprocess.run([sys.executable, '-c', FAILING.format(error=error), *words], capture_output=True, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert rows.status['baseline'] == 'failed' and said in rows.reason['baseline'] and rows.status['pixel_shuffle'] == 'done'
+    assert '1 of 2 runs failed' in done.stderr and said in done.stdout + done.stderr
