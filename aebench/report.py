@@ -269,7 +269,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
                  effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=[*facts(rows), *image_noise(out, rows)], **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *image_noise(out, rows)], **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +

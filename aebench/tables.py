@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .files import UsageError, duration, listed, read_json, write_text
-from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, find_method, is_reference, numbers_in_image
+from .files import UsageError, duration, listed, read_json, read_tensors, runs_in, shown, write_text
+from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, few_steps, find_method, is_reference, numbers_in_image
 from .statistics import Interval, bootstrap, differences, gap, interval, leaders, unlike, verdict
 
 # %% ../nbs/18_tables.ipynb #99fd5afb
@@ -388,6 +388,18 @@ def _weights_facts(rows:pd.DataFrame) -> list[str]:
     facts += [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
     return facts
 
+def _steps_fact(rows:pd.DataFrame) -> str:
+    found = (few_steps(n, bs) for n in distinct(rows, 'n_train') for bs in distinct(rows, 'batch_size') if isinstance(n, int) and isinstance(bs, int))
+    return next((o for o in found if o), '')
+
+def _chance_fact(rows:pd.DataFrame) -> str:
+    "Whether the classifier reads even the untouched images no better than by always naming the commonest class."
+    for row in rows[rows.method == 'original'].to_dict('records'):
+        accuracy, chance, n = (row.get(k) for k in ('accuracy', 'chance', 'n_test'))
+        if missing(accuracy) or missing(chance) or missing(n) or accuracy > chance + 2*math.sqrt(chance*(1 - chance)/n): continue
+        return f'The classifier reads the untouched images no better than chance ({MEASURES["accuracy"].show(accuracy)}; the commonest class alone is {MEASURES["accuracy"].show(chance)}), so accuracy and agreement say nothing here: give it more training images.'
+    return ''
+
 def _classifier_fact(rows:pd.DataFrame) -> str:
     if made := distinct(rows, 'classifier'): return f'Classifier that judges: {listed(made).rstrip(".")}.'
     return '' if rows.accuracy.notna().any() or rows.empty else 'No classifier judged the reconstructions, so accuracy and agreement are missing.'
@@ -415,8 +427,8 @@ def facts(
     "What a reader must know to read the table, a sentence each."
     rows = _complete(rows)
     networks = trained(rows)
-    found = [_data_fact(rows), _training_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), *_weights_facts(networks),
-             _classifier_fact(rows), seed_fact(rows), _device_fact(networks)]
+    found = [_data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), *_weights_facts(networks),
+             _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 
 def failures(rows:pd.DataFrame) -> list[str]:
@@ -461,10 +473,12 @@ def comparable(
     return ' '.join(f'{title}: {text}' if title else text for title, text in parts if text)
 
 # %% ../nbs/18_tables.ipynb #50fe6829
-def _per_image(folder:Path) -> dict:
-    from safetensors.numpy import load_file
-    try: return load_file(folder/'per_image.safetensors')
-    except (OSError, ValueError): return {}
+def _per_image(folder:Path) -> dict: # Empty where it is missing, as in folders that are shared
+    "The values of each test image. Raises `UsageError` where their file is damaged."
+    path = folder/'per_image.safetensors'
+    try: return read_tensors(path, 'np')[0]
+    except OSError: return {}
+    except ValueError as e: raise UsageError(f'{shown(path)} is damaged ({e}): remove that run and make it again.') from e
 
 def image_noise(
     out:str|Path, # A folder that `aebench run` wrote
@@ -472,7 +486,8 @@ def image_noise(
 ) -> list[str]: # Nothing where no run kept its images' values
     "How far other test images would move the leader's figures, in a sentence."
     leader = next(iter(first(rows).get('mse', ())), None)
-    values = next((o for run in trained(rows)[trained(rows).method == leader].run if (o := _per_image(Path(out)/run))), None)
+    try: values = next((o for run in trained(rows)[trained(rows).method == leader].run if (o := _per_image(Path(out)/run))), None)
+    except UsageError as e: return [str(e)]
     if not values: return []
     parts = [f'{MEASURES[name].title} ±{MEASURES[name].show((noise.high - noise.low)/2)}' for name, column in (('mse', 'mse'), ('accuracy', 'right')) if column in values for noise in [bootstrap(values[column])]]
     return [f"Other test images of the same kind would move {method_label(rows, leader)}'s figures as well: {listed(parts)} (bootstrap over {len(values['mse']):,} test images, 95 %). That is apart from what seeds do."]
@@ -539,16 +554,23 @@ def sweep_facts(
     return found
 
 # %% ../nbs/18_tables.ipynb #22bbd894
-def more_seeds(command:str, methods:list[str], seeds:int) -> str:
-    "A run's own command, for several methods and seeds."
-    words = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip()
-    return f'{words} --methods {",".join(methods)} --seeds {seeds}'
+def more_seeds(
+    command:str, # A run's own
+    methods:list[str],
+    seeds:int,
+    out:str|Path|None=None # Where the runs are kept; None: not known
+) -> str:
+    "A run's own command, for several methods and seeds, into the folder that holds the first ones."
+    words, place = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip(), out and Path(out).absolute()
+    if place and place.is_relative_to(Path.cwd()): place = place.relative_to(Path.cwd())  # a report that is given away names no one's home
+    return f'{words} --methods {",".join(methods)} --seeds {seeds}' + (f' --out {shlex.quote(str(place))}' if place else '')
 
 def _apart(m:Measure) -> Callable: # A difference, or the logarithm of a factor, to text
     return (lambda x: f'{math.expm1(x):.0%}') if m.ratio else m.show
 
 def verdicts(
-    rows:pd.DataFrame # Of one group
+    rows:pd.DataFrame, # Of one group
+    out:str|Path|None=None # Where the runs are kept, for the command; None: not known
 ) -> list[str]: # None below two seeds
     "What the seeds show about the leaders' distance from the others, a sentence or two for each measure."
     networks = trained(_complete(rows))
@@ -557,7 +579,7 @@ def verdicts(
     command = next(iter(distinct(networks, 'command')), 'aebench run')
     for name, (leader, *_) in first(rows).items():
         m = MEASURES[name]
-        if name in _LEADS: found.append(verdict(leader, differences(networks, name, m.ratio), labels, m.title, _apart(m), seconds, partial(more_seeds, command)))
+        if name in _LEADS: found.append(verdict(leader, differences(networks, name, m.ratio), labels, m.title, _apart(m), seconds, partial(more_seeds, command, out=out)))
     return [o for o in found if o]
 
 # %% ../nbs/18_tables.ipynb #e37ca593
@@ -569,7 +591,7 @@ def compare_runs(
     a, b = Path(a), Path(b)
     rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
     for folder, row in zip((a, b), rows):
-        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f"{folder} holds no finished run: give the folder of one, as they stand in aebench run's --out.")
+        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f'{shown(folder)} holds no finished run.' + (runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."))
     lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
     same_images = rows[0]['data_fingerprint'] == rows[1]['data_fingerprint']
     values = [_per_image(o) if same_images else {} for o in (a, b)]
@@ -617,6 +639,7 @@ def print_table(
     for title, part in groups(rows):
         if title: say(_plain(f'\n{title}', style='bold'))
         say(_rich_table(part))
-        noise = [] if isinstance(out_or_rows, pd.DataFrame) else image_noise(out_or_rows, part)
-        for text in (headline(part), *failures(part), *verdicts(part), *facts(part), *noise, _comparable(part)):
+        out = None if isinstance(out_or_rows, pd.DataFrame) else out_or_rows
+        noise = [] if out is None else image_noise(out, part)
+        for text in (headline(part), *failures(part), *verdicts(part, out), *facts(part), *noise, _comparable(part)):
             if text: say(_plain(text))
