@@ -196,11 +196,15 @@ def recognise(folder:str|Path) -> Layout:
         raise UsageError(f'The class {classes[min(strange)]!r} is in the test images of {folder} only: add training images of it, or remove it.')
     return layout
 
+# %% ../nbs/02_data.ipynb #14eb055d
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
 # %% ../nbs/02_data.ipynb #21399f7d
 def _in_threads(f:Callable, items:list, chunk:int=500) -> list:
     "`f` of each item, in order; a task a chunk, since handing over single files would cost more than reading them."
     with warnings.catch_warnings(), ThreadPoolExecutor(min(16, 2*(os.cpu_count() or 1))) as pool:
         warnings.simplefilter('error', Image.DecompressionBombWarning)  # between once and twice its bound Pillow only warns
+        warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # marks of a camera that can't be read turn nothing; the pixels are whole
         return [o for part in pool.map(lambda i: [f(o) for o in items[i:i+chunk]], range(0, len(items), chunk)) for o in part]
 
 def why_unreadable(e:Exception) -> str: # Without the path, which stands beside it
@@ -580,4 +584,4 @@ def inspect_folder(folder:str|Path) -> FolderReport:
     trained = {good[o][2]: o for o in reversed(layout.train) if o in good}
     sizes = sorted((found[1] for found in good.values()), key=lambda s: s[0]*s[1])
     return FolderReport(layout, dict(Counter(found[0] for found in good.values()).most_common()), [sizes[0], sizes[-1]] if sizes else [],
-                        {o: why for o, why in looks.items() if o not in good}, [(trained[good[o][2]], o) for o in layout.test if o in good and good[o][2] in trained], _links(layout.folder, names))
+                        {o: why for o, why in looks.items() if o not in good}, [(trained[good[o][2]], o) for o in layout.test if o in good and good[o][2] in trained], _links(layout.folder, good))
