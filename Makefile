@@ -13,7 +13,7 @@ test: $(VENV)/installed-dev  ## Every test but the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: $(VENV)/installed-dev  ## Every test, those of many minutes too
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
+	AEBENCH_FUZZ=10 $(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
 	$(BIN)/python benchmarks/speed.py
