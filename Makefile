@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: run test bench notebooks readme docs docs-serve clean
+.PHONY: run test test-all bench notebooks readme docs docs-serve clean
 
 run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
 	$(BIN)/aebench run --out $(OUT)
 
-test: $(VENV)/installed-dev  ## Every test
+test: $(VENV)/installed-dev  ## Every test but the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-all: $(VENV)/installed-dev  ## Every test, those of many minutes too
+	AEBENCH_FUZZ=10 $(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
 	$(BIN)/python benchmarks/speed.py

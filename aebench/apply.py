@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from .coding import compress, decode_latents, encode_images, paid_after, pixel_errors, read_coder, read_folder, unpack, write_images
-from .files import UsageError, fingerprint, read_json, write_bytes
+from .coding import Coder, compress, decode_latents, encode_images, paid_after, pixel_errors, read_coder, read_folder, unpack, write_images
+from .files import UsageError, fingerprint, shown, write_bytes
 from .latents import check_kind, read_latents, write_latents
 from .references import recode
 from .runs import load_model
@@ -35,9 +35,8 @@ def open_run(
 ) -> Trained:
     "The model in `folder`, ready to use. Raises `UsageError` where there is none."
     folder = Path(folder).expanduser()
-    codec, about = load_model(folder), read_json(folder/'run.json')
-    if not isinstance(about, dict): raise UsageError(f'{folder/"run.json"} is missing or damaged: give the folder of a finished run.')
-    return Trained(codec.to(device), about['settings']['size'], fingerprint([(folder/'model.safetensors').read_bytes()]), folder)
+    codec = load_model(folder)
+    return Trained(codec.to(device), codec.size, fingerprint([(folder/'model.safetensors').read_bytes()]), folder)
 
 # %% ../nbs/22_apply.ipynb #dc3abbcc
 @dataclass(frozen=True)
@@ -56,6 +55,13 @@ class Savings:
         return (f'{self.images:,} images in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; as PNG {self.png_bytes:.0f}, raw {self.raw_bytes}. '
                 f'The decoder itself is paid for {paid(self.paid_after_png)} against PNG, {paid(self.paid_after_raw)} against raw pixels.')
 
+def _coder_of(run:Trained) -> Coder:
+    "The coding tables of a run. Raises `UsageError` where they are missing, damaged or another model's."
+    path = run.folder/'coder.safetensors'
+    coder = read_coder(path)
+    if len(coder.low) != run.codec.latent: raise UsageError(f'{shown(path)} codes {len(coder.low)} numbers and the model beside it has {run.codec.latent}: train the run again, or give another one.')
+    return coder
+
 def compress_folder(
     folder:str|Path, # Of images
     run:Trained,
@@ -63,7 +69,7 @@ def compress_folder(
     skip_unreadable:bool=False
 ) -> Savings:
     "All images of `folder`, at the size of the run, as one file of coded latents."
-    coder = read_coder(run.folder/'coder.safetensors')
+    coder = _coder_of(run)
     names, images = read_folder(folder, run.size, skip_unreadable)
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
@@ -78,7 +84,7 @@ def decompress_file(
     out:str|Path # Folder for the images
 ) -> list[Path]:
     "The images of a compressed file as PNG files. Raises `UsageError` for a file that is damaged or another run's."
-    path, coder = Path(path), read_coder(run.folder/'coder.safetensors')
+    path, coder = Path(path), _coder_of(run)
     if not path.is_file(): raise UsageError(f'There is no file {path}.')
     packed = unpack(path.read_bytes(), coder, run.model, str(path))
     return write_images(decode_latents(run.codec, coder.restore(packed.symbols)), packed.names, out)

@@ -134,6 +134,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     original = replace(run, method='original')
     row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
+    if data.classes: row['chance'] = data.test_y.long().bincount().max().item()/len(data.test_y)
     train, test = (spread(x, STUDIED) for x in (data.train_x, data.test_x))
     row |= vars(measure_latents(*(resize_images(x, min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255 for x in (train, test)), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))

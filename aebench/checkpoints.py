@@ -23,11 +23,9 @@ from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import Learner, Metric
 from fastcore.basics import noop
 from fastcore.foundation import L
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from .files import AebenchError, Interrupted, UsageError, fingerprint, remove, write_bytes
+from .files import AebenchError, Interrupted, UsageError, read_tensors, remove, write_tensors
 from .training import random_states, set_random_states
 
 # %% ../nbs/09_checkpoints.ipynb #046e9f33
@@ -100,28 +98,23 @@ def _note_again(o, noted:dict):
 class DamagedState(AebenchError):
     "A file that is not, or no longer, what `write_state` wrote."
 
-def _bytes(o:Tensor) -> np.ndarray: return o.reshape(-1).view(torch.uint8).numpy()
-
 def write_state(
     path:str|Path,
     value # What `pack` takes
 ) -> Path: # `path`
-    "Keep `value` in one file, durably and at once. Raises what `write_bytes` raises."
-    tensors = []
-    text = json.dumps(pack(value, tensors))
-    return write_bytes(path, save_safetensors({f't{i}': o for i, o in enumerate(tensors)}, dict(state=text, sha256=fingerprint([text, *map(_bytes, tensors)], 64))))
+    "Keep `value` in one file, durably and at once. Raises what `write_parts` raises."
+    text = json.dumps(pack(value, tensors := []))
+    return write_tensors(path, {f't{i}': o for i, o in enumerate(tensors)}, dict(state=text))
 
 def read_state(
     path:str|Path
 ): # None where there is no file
     "The value that `write_state` kept. Raises `DamagedState`."
-    try:
-        with safe_open(path, 'pt') as f: about, tensors = f.metadata() or {}, [f.get_tensor(f't{i}') for i in range(len(f.keys()))]
+    try: tensors, about = read_tensors(path)
     except FileNotFoundError: return None
-    except (OSError, SafetensorError, ValueError) as e: raise DamagedState(f'{path} is damaged: {e}.') from e
+    except (OSError, ValueError) as e: raise DamagedState(f'{path} is damaged: {e}.') from e
     if 'state' not in about: raise DamagedState(f'{path} is no checkpoint.')
-    if about.get('sha256') != fingerprint([about['state'], *map(_bytes, tensors)], 64): raise DamagedState(f'{path} is damaged: its checksum is another.')
-    return unpack(json.loads(about['state']), tensors)
+    return unpack(json.loads(about['state']), [tensors[f't{i}'] for i in range(len(tensors))])
 
 # %% ../nbs/09_checkpoints.ipynb #3289bfb7
 _LEARNER = ('iter', 'train_iter', 'pct_train', 'loss', 'smooth_loss') # What the loop itself keeps on a `Learner`
@@ -274,5 +267,4 @@ class Checkpoint(Callback):
 
 def _copied(value):
     "`value` with its tensors and lists copied."
-    tensors = []
-    return unpack(pack(value, tensors), tensors)
+    return unpack(pack(value, tensors := []), tensors)

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .files import AebenchError, Interrupted, UsageError
+from .files import AebenchError, Interrupted, UsageError, shown
 from .registry import (DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
                               plan_runs)
 
@@ -283,7 +283,7 @@ def _answer(args:argparse.Namespace) -> int:
     "The command's exit code; what goes wrong is said in a sentence."
     try: return args.command(args)
     except AebenchError as e:
-        print(f'aebench: {e}', file=sys.stderr)
+        print('aebench: ' + '\n'.join(map(shown, str(e).split('\n'))), file=sys.stderr)  # names of files may hold what moves the cursor
         return e.exit_code
     except KeyboardInterrupt as e:
         print('aebench: stopped; finished runs are kept (aebench report shows them), and the same command goes on from there.', file=sys.stderr)
@@ -292,6 +292,9 @@ def _answer(args:argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it
         return 0
     except Exception as e:  # a fault of ours: the user gets a sentence, whoever mends it the whole story
+        if isinstance(e, OSError) and e.filename:  # the system's: no rights, a name too long, a folder in a file's place
+            print(f'aebench: {shown(e.filename)} can not be used: {e.strerror or e}.', file=sys.stderr)
+            return 1
         try:
             with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8', errors='replace') as f: f.write(traceback.format_exc())
             where = f'with the file {f.name}'

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from .coding import STUDIED, decode_latents, encode_images
 from .data import ImageSet, spread
-from .files import UsageError, write_bytes, write_text
+from .files import UsageError, shown, write_bytes, write_text
 
 # %% ../nbs/14_latents.ipynb #c4556c76
 def effective_rank(
@@ -214,24 +214,27 @@ def read_latents(
     check_kind(path)
     path, kind = Path(path), Path(path).suffix.lower()
     if not path.is_file(): raise UsageError(f'There is no table {path}.')
+    def whole(about):  # before anything is made as large as the table says
+        if about['model'] != model: raise UsageError(f'{shown(path)} was made with the weights {shown(about["model"])} and not with these ({model}): give --run the run that made it.')
+        if about['latent'] != latent: raise UsageError(f'{shown(path)} holds {shown(about["latent"])} numbers an image and the model takes {latent}: make it again with aebench encode.')
+        return about
     try:
         if kind == '.npy':
-            about, z = json.loads(path.with_name(f'{path.name}.json').read_text()), np.load(path, allow_pickle=False)
-            names = about['names']
+            about = whole(json.loads(path.with_name(f'{path.name}.json').read_text(encoding='utf-8')))
+            names, z = about['names'], np.load(path, allow_pickle=False)
         elif kind == '.csv':
-            about = json.loads(path.open(encoding='utf-8').readline().removeprefix('# '))
+            with open(path, encoding='utf-8') as f: whole(json.loads(f.readline().removeprefix('# ')))
             with warnings.catch_warnings():
                 warnings.simplefilter('error')  # a row with a cell too many is no more than a warning to pandas
                 frame = pd.read_csv(path, skiprows=1, dtype=dict(name=str), keep_default_na=False, index_col=False)
-            names, z = frame['name'].tolist(), frame[_columns(about['latent'])].to_numpy()
+            names, z = frame['name'].tolist(), frame[_columns(latent)].to_numpy()
         else:
             frame = pd.read_parquet(path, engine='pyarrow')
-            about = frame.attrs
-            names, z = frame['name'].tolist(), frame[_columns(about['latent'])].to_numpy()
-        found, z = about['model'], np.asarray(z, np.float32)
-        if z.ndim != 2 or len(z) != len(names) or not np.isfinite(z).all(): raise ValueError('no whole numbers')
+            whole(frame.attrs)
+            names, z = frame['name'].tolist(), frame[_columns(latent)].to_numpy()
+        names, z = [_named(o) for o in names], np.asarray(z, np.float32)
+        if z.shape != (len(names), latent) or not len(names) or not np.isfinite(z).all(): raise ValueError('no whole numbers')
+    except UsageError: raise
     except Exception as e: # the readers raise whatever a damaged file leads them to
         raise UsageError(f'{path} can not be read as a table of latents ({type(e).__name__}): make it with aebench encode.') from e
-    if found != model: raise UsageError(f'{path} was made with the weights {found} and not with these ({model}): give --run the run that made it.')
-    if z.shape[1] != latent: raise UsageError(f'{path} holds {z.shape[1]} numbers an image and the model takes {latent}: make it again with aebench encode.')
-    return [_named(o) for o in names], z
+    return names, z

@@ -10,6 +10,7 @@ __all__ = ['INSTALL', 'DOCS', 'notebook_name', 'first_commands', 'row_notebook',
 # %% ../nbs/20_notebooks.ipynb #2f8a8e48
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -77,6 +78,12 @@ def first_commands(
         if not missing(row.get('command')): found.setdefault(row['method'], row)
     return found
 
+def _command(text:str) -> str: # '' for what is no command of aebench
+    "A row's command with each word quoted: a row may come from anybody, and a notebook is there to be run."
+    try: words = shlex.split(text)
+    except ValueError: return ''
+    return shlex.join(words) if words[:2] == ['aebench', 'run'] else ''
+
 def row_notebook(
     row:dict # As `read_rows` gives it
 ) -> str: # JSON
@@ -89,9 +96,9 @@ def row_notebook(
     about += [f'What it is: [{label}]({DOCS}{method.card}).'] if method and method.card else []
     about += ['Device and precision are what is there, so the figures may differ a little.']
     about += [f'First put the images of {data} where the command looks for them, or change its path.'] if row['data'] not in DATA else []
-    command = re.sub(r' --(device|precision) \S+', '', str(row['command']))
-    cells = [('markdown', f'# {label}, {data}\n\n> The settings of one row, ready to run.'), ('code', INSTALL), ('markdown', '\n\n'.join(about)),
-             ('markdown', '## By its command'), ('code', f'%%bash\n{command}')]  # not «!», which would look for Python's braces in it
+    command = _command(re.sub(r' --(device|precision) \S+', '', str(row['command'])))
+    cells = [('markdown', f'# {label}, {data}\n\n> The settings of one row, ready to run.'), ('code', INSTALL), ('markdown', '\n\n'.join(about))]
+    if command: cells += [('markdown', '## By its command'), ('code', f'%%bash\n{command}')]  # not «!», which would look for Python's braces in it
     if method and not is_reference(row['method']):
         cells += [('markdown', '## Step by step\n\nThe same training from Python: change what you like.'), ('code', _STEPS.format(settings=_settings(row))), ('code', _JUDGED)]
     def cell(i, kind, source): return dict(id=f'cell-{i}', cell_type=kind, metadata={}, source=source.splitlines(True), **dict(execution_count=None, outputs=[]) if kind == 'code' else {})

@@ -18,12 +18,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from .data import ImageSet
-from .files import UsageError, cache_home, fingerprint, write_bytes
+from .files import UsageError, cache_home, cache_name, fingerprint, read_tensors, write_tensors
 from .registry import Reference
 
 # %% ../nbs/12_references.ipynb #c512be91
@@ -137,16 +135,17 @@ def principal_components(
     device='cpu' # To compute on
 ) -> Components:
     "The principal components of the training images of `data`, computed once and kept."
-    path = cache_home()/'components'/f'{data.label.lower().replace(" ", "-")}-{data.size}-{fingerprint([data.fingerprint, "1"], 12)}.safetensors'
+    path = cache_home()/'components'/f'{cache_name(data.label)}-{data.size}-{fingerprint([data.fingerprint, "1"], 12)}.safetensors'
     try:
-        with safe_open(path, 'pt') as f: return Components(**{k: f.get_tensor(k) for k in f.keys()}, exact=f.metadata()['exact'] == 'True')
-    except (OSError, SafetensorError, KeyError, TypeError): pass  # missing or cut: made (again)
+        tensors, about = read_tensors(path)
+        return Components(**tensors, exact=about['exact'] == 'True')
+    except (OSError, ValueError, KeyError, TypeError): pass  # missing or damaged: made (again)
     exact_on = 'cpu' if torch.device(device).type == 'mps' else device  # no float64 there
     mean, variances, directions, exact = _fit(data.train_x, exact_on)
     mean, directions = mean.float(), directions.float()
     levels = _levels(len(directions))
     tensors = dict(mean=mean.cpu(), directions=directions.cpu(), variances=variances.double().cpu(), ks=torch.tensor(levels), mse=_errors(data.test_x, mean, directions, levels))
-    write_bytes(path, save_safetensors({k: v.contiguous() for k, v in tensors.items()}, {'exact': str(exact)}))
+    write_tensors(path, tensors, dict(exact=str(exact)))
     return Components(**tensors, exact=exact)
 
 # %% ../nbs/12_references.ipynb #dd19e6dc

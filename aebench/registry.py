@@ -9,7 +9,7 @@ __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS
            'FEATURE_INPUTS', 'JUDGES', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine', 'Reference', 'Family',
            'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of', 'get_method',
            'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'Run',
-           'numbers_in_image', 'plan_runs']
+           'numbers_in_image', 'few_steps', 'plan_runs']
 
 # %% ../nbs/01_registry.ipynb #f263d7fd
 import difflib
@@ -362,6 +362,13 @@ def numbers_in_image(
     "How many numbers an image can hold: the two grey data sets hold no more than their own pixels, enlarged and repeated to three channels or not."
     native = DATA[data].native if data in DATA else None
     return min(size, native)**2 if native else 3*size*size
+
+def few_steps(
+    n_train:int, # Training images
+    batch_size:int
+) -> str: # '' where there is nothing to say
+    "A sentence where an epoch is a single training step."
+    return f'There is one batch an epoch: {n_train} training images in batches of {batch_size}. A smaller --batch-size trains in more steps.' if 0 < n_train < 2*batch_size else ''
 
 _SHARED = ('size', 'weights', 'device', 'skip_unreadable', 'judges') # All that matters to a reference; the weights are the classifier's
 

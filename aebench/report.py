@@ -17,7 +17,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
-from .files import read_json, remove, write_bytes, write_text
+from .files import UsageError, read_json, remove, shown, write_bytes, write_text
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (colour, crossed_effects, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
@@ -269,7 +269,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
                  effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows), comparable=comparable(rows), facts=[*facts(rows), *image_noise(out, rows)], **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *image_noise(out, rows)], **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +
@@ -286,7 +286,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
 
 def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> str:
     page = Environment(autoescape=True).from_string(_TEMPLATE).render(
-        groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}', css=Markup(css), policy=policy(css))
+        groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}', css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
 # %% ../nbs/21_report.ipynb #5e2e5b5f
@@ -295,6 +295,7 @@ def make_report(
 ) -> Path: # Of the page
     "Write OUT/results.csv, OUT/report.html, its pictures in OUT/report/ and a notebook for each line in OUT/report/notebooks/. Raises `UsageError` when there are no runs."
     out = Path(out)
+    if link := next((o for o in (out/'report', out/'report'/'notebooks') if o.is_symlink()), None): raise UsageError(f'{shown(link)} is a link, and pictures would be written and replaced where it leads: remove it.')
     rows_of_all, sections, swept, labels, written = gather(out), [], [], [], set()
     def keep(name, i, png): written.add(write_bytes(out/'report'/(f'{name}.png' if i == 1 else f'{name}-{i}.png'), png))
     for i, (title, rows) in enumerate(groups(rows_of_all), 1):

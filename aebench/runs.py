@@ -29,15 +29,13 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import noop
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save as save_safetensors
 from torch import Tensor, nn
 
 import aebench
 from .checkpoints import Checkpoint
 from .coding import STUDIED, encode_images, fit_coder, rate_distortion
 from .data import ImageSet, spread
-from .files import UsageError, fingerprint, git_revision, write_bytes, write_json, write_text
+from .files import UsageError, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
 from .latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
 from .metrics import Evaluation, PeakMemory, evaluate
@@ -177,8 +175,7 @@ def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) 
 
 def save_model(codec:nn.Module, build:dict, path:Path):
     "The weights as safetensors, with what builds the module in the header."
-    tensors = {k: v.detach().cpu().contiguous() for k, v in codec.state_dict().items()}
-    write_bytes(path, save_safetensors(tensors, {'autoencoder': json.dumps(build)}))
+    write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, dict(autoencoder=json.dumps(build)))
 
 def network_build(run:Run, model:AutoEncoder) -> dict:
     "The arguments of `autoencoder` that make `model` again."
@@ -189,16 +186,22 @@ def load_model(
     folder:str|Path # Of a finished run
 ) -> AutoEncoder|LinearCodec: # On the CPU, in eval mode
     "The trained autoencoder of a run, or the fitted components. Raises `UsageError` where there is none or its file is damaged."
-    path = Path(folder)/'model.safetensors'
     try:
-        with safe_open(path, 'pt') as f: build = json.loads(f.metadata()['autoencoder'])
-        tensors = load_file(path)
-        if 'encoder' not in build: return LinearCodec(**tensors, **build).eval()
+        tensors, about = read_tensors(Path(folder)/'model.safetensors')
+        build = json.loads(about['autoencoder'])
+        if 'encoder' not in build:
+            codec = LinearCodec(**tensors, **build)
+            if codec.directions.shape != (codec.latent, codec.channels*codec.size**2) or codec.mean.shape != codec.directions.shape[1:]: raise ValueError('its shapes do not fit')
+            return codec.eval()
+        with torch.device('meta'): wanted = {k: v.shape for k, v in autoencoder(**build).state_dict().items()}  # takes no memory, whatever size it names
+        if wanted != {k: v.shape for k, v in tensors.items()}: raise ValueError('its weights are those of another network than its header names')
         model = autoencoder(**build)
         model.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise UsageError(f'{folder} holds no whole model ({type(e).__name__}): give the folder of a finished run.') from e
+    except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
+        why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
+        raise UsageError(f'{shown(folder)} holds no whole model ({why}).{runs_in(folder, "model.safetensors") or " Give the folder of a finished run."}') from e
     return model.eval()
+
 
 # %% ../nbs/15_runs.ipynb #6b8351a6
 def _about(run:Run, data:ImageSet) -> dict:
@@ -210,7 +213,7 @@ def _about(run:Run, data:ImageSet) -> dict:
 def _keep_evaluation(found:Evaluation, folder:Path):
     "The pictures, and the values of each image."
     write_bytes(folder/'samples.png', sample_strip(found.inputs, found.outputs))
-    write_bytes(folder/'per_image.safetensors', save_safetensors({k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()}))
+    write_tensors(folder/'per_image.safetensors', {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()})
 
 def _classifier(judges:Sequence[Classifier]) -> str: return '; '.join(judge.about for judge in judges)
 

@@ -11,9 +11,10 @@ __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name',
 
 # %% ../nbs/10_weights.ipynb #b919c4bc
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -22,12 +23,10 @@ from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Recorder
 from fastai.torch_core import default_device, params
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save as save_safetensors
 from torch import Tensor, nn
 
 from .data import Augment, ImageSet
-from .files import AebenchError, UsageError, cache_home, fingerprint, write_bytes
+from .files import AebenchError, UsageError, cache_home, cache_name, fetch, fingerprint, read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
 from .speed import FusedAdam, native_precision, use_bf16
@@ -68,12 +67,12 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
     "The tensors in a .safetensors file or a torch file of tensors alone. Raises `UsageError` for anything else."
     path = Path(path)
     try:
-        if path.suffix == '.safetensors': return load_file(path)
+        if path.suffix == '.safetensors': return read_tensors(path)[0]
         state = torch.load(path, map_location='cpu', weights_only=True)
         state = state.get('state_dict', state) if isinstance(state, dict) else state
         if isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values()): return state
     except Exception as e:  # a damaged archive, a pickle with code in it, no permission
-        raise UsageError(f'{path} can not be read as weights ({type(e).__name__}): give a .safetensors file, or a .pth file that holds tensors only.') from e
+        raise UsageError(f'{path} can not be read as weights ({e if isinstance(e, ValueError) else type(e).__name__}): give a .safetensors file, or a .pth file that holds tensors only.') from e
     raise UsageError(f'{path} holds no tensors by name: give the state_dict of a network.')
 
 def weights_file(weights:str, arch:str) -> Path:
@@ -86,13 +85,9 @@ def weights_file(weights:str, arch:str) -> Path:
     return found[0]
 
 # %% ../nbs/10_weights.ipynb #684d8bb4
-@lru_cache
-def _file_key(path:Path, size:int, changed:int) -> bytes: return fingerprint([path.read_bytes()], 64).encode()
-
 def _contents(path:Path) -> bytes:
-    "A hash of a weights file, which may hold half a gigabyte: read once."
-    stat = path.stat()
-    return _file_key(path.absolute(), stat.st_size, stat.st_mtime_ns)
+    "A hash of a weights file; of its content each time, since a file can change and keep its length and date."
+    return fingerprint([path.read_bytes()], 64).encode()
 
 def weights_key(
     weights:str, # One of `WEIGHTS`, or a path
@@ -102,14 +97,18 @@ def weights_key(
     return weights if weights in WEIGHTS else fingerprint([_contents(weights_file(weights, o)) for o in archs])
 
 # %% ../nbs/10_weights.ipynb #b82fa259
-def imagenet_weights(arch:str) -> dict[str, Tensor]:
-    "torchvision's ImageNet weights, downloaded on first use. Raises `AebenchError` that says what else can be done."
+def imagenet_weights(
+    arch:str,
+    classes:bool=True # Has the data classes, of which weights could be trained?
+) -> dict[str, Tensor]:
+    "torchvision's ImageNet weights, downloaded on first use and checked each time. Raises `AebenchError` that says what else can be done."
     from torchvision.models import get_model_weights
-    weights = get_model_weights(arch).IMAGENET1K_V1
-    try: return weights.get_state_dict(progress=True, check_hash=True, weights_only=True, map_location='cpu')
-    except Exception as e:  # no network, a cut download, a wrong hash, a full disk
-        raise AebenchError(f'The ImageNet weights of {arch} could not be had ({e}): try again with a network, put {weights.url} into '
-                           f'{torch.hub.get_dir()}/checkpoints, or choose --weights in-domain, random or the path of a file.') from e
+    url = get_model_weights(arch).IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir(), 'checkpoints', url.rpartition('/')[2])
+    try: return read_weights(fetch([url], path, re.search(r'-([0-9a-f]{8,})\.', path.name)[1]))  # its name ends in its checksum
+    except AebenchError as e:
+        others = f'{"in-domain, " if classes else ""}random or the path of a file'
+        raise AebenchError(f'The ImageNet weights of {arch} could not be had. {e} By hand: put {url} into {path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
 
 # %% ../nbs/10_weights.ipynb #0420c284
 BUDGET = {'resnet34': (1500, 7), 'vgg16_bn': (300, 2)} # Steps to aim at, epochs at most
@@ -186,23 +185,22 @@ def kept_classifier(
     device=None # To train and to judge on; None: fastai's default device
 ) -> Classifier:
     "The classifier that `make` trains, from the cache where it is there. Raises `UsageError` for data without classes."
-    if not data.classes: raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights imagenet, random or the path of a file.')
+    if not data.classes: raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights random or the path of a file; imagenet too, where its weights are or can be downloaded.')
     device = torch.device(device) if device else default_device()
     if native_precision(device) == 'bf16': recipe += ' in bf16'
     key = fingerprint([data.fingerprint, arch, recipe], 12)
-    path = cache_home()/'classifiers'/f'{data.label.lower().replace(" ", "-")}-{data.size}-{arch}-{key}.safetensors'
-    try:
-        with safe_open(path, 'pt') as f: about = json.loads(f.metadata()['about'])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # missing or cut: trained (again)
+    path = cache_home()/'classifiers'/f'{cache_name(data.label)}-{data.size}-{arch}-{key}.safetensors'
+    try: accuracy = float(json.loads(read_tensors(path)[1]['about'])['accuracy'])
+    except (OSError, KeyError, TypeError, ValueError):  # missing or damaged: trained (again)
         net = make().to(device)
-        about = dict(accuracy=_accuracy(net, data, device), recipe=recipe)
-        write_bytes(path, save_safetensors({k: v.contiguous() for k, v in net.cpu().state_dict().items()}, {'about': json.dumps(about)}))
+        accuracy = _accuracy(net, data, device)
+        write_tensors(path, net.cpu().state_dict(), dict(about=json.dumps(dict(accuracy=accuracy, recipe=recipe))))
     def load():
         net = classifier_network(arch, len(data.classes))
-        try: net.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as e: raise AebenchError(f'The classifier {path} is damaged ({type(e).__name__}): remove it, and the same command trains it again.') from e
+        try: net.load_state_dict(read_tensors(path)[0])
+        except (OSError, ValueError, RuntimeError) as e: raise AebenchError(f'The classifier {path} is damaged ({type(e).__name__}): remove it, and the same command trains it again.') from e
         return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return Classifier(load, arch, about['accuracy'], f'{arch}, {recipe} ({key})')
+    return Classifier(load, arch, accuracy, f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/10_weights.ipynb #b9b2d7a9
 def in_domain_classifier(
@@ -229,7 +227,7 @@ def trained_network(
         return net
     net = classifier_network(arch, 1000)
     if weights == 'random': return net
-    state, where = (imagenet_weights(arch), 'torchvision') if weights == 'imagenet' else (read_weights(path := weights_file(weights, arch)), str(path))
+    state, where = (imagenet_weights(arch, bool(data.classes)), 'torchvision') if weights == 'imagenet' else (read_weights(path := weights_file(weights, arch)), str(path))
     return load_body(net, state, arch, where)
 
 # %% ../nbs/10_weights.ipynb #8eb3e7d8

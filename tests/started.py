@@ -1,0 +1,12 @@
+"What a process that another one starts does: its own module, so that nothing else is imported there."
+import torch
+
+from aebench.coding import encode_images
+from aebench.data import load_images, resize_images
+from aebench.models import autoencoder
+
+def load_and_encode(answers):
+    "Read the digits, encode some of them, multiply matrices: all of it work that torch parts among threads."
+    data = load_images('digits', 16)
+    latents = encode_images(autoencoder(size=32, latent=16).eval(), resize_images(data.test_x[:200], 32))
+    answers.put((latents.shape, float((torch.rand(500, 500) @ torch.rand(500, 500)).mean())))

@@ -1,0 +1,262 @@
+"""Whatever stands on the command line or in a file: a sentence and an exit code, never a traceback.
+
+Each test runs its cases in this process; at the end of each, the number of cases is printed (`-s` shows it)."""
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import os
+import shutil
+import struct
+import tempfile
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from aebench import bench, data
+from aebench.apply import compress_folder, encode_folder, open_run
+from aebench.cli import main
+from aebench.coding import MAGIC
+from aebench.data import load_images
+from aebench.files import AebenchError, write_tensors
+from aebench.registry import METHODS, plan_runs
+from aebench.runs import do_run
+from aebench.tables import gather, print_table
+from made_up import made_up_original, made_up_run, made_up_samples
+from test_cli import make_folder
+
+TIMES = int(os.environ.get('AEBENCH_FUZZ', 1)) # As many cases as usual; `make test-all` has ten times as many
+
+def cases(n):
+    "So many generated cases; nothing is kept between runs, each starts from the same seed."
+    return lambda f: settings(max_examples=n*TIMES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))(f)
+
+COUNTS = {}
+
+def answer(what, *words):
+    "Exit code of `aebench WORDS`, after asserting that it was answered in sentences."
+    COUNTS[what] = COUNTS.get(what, 0) + 1
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try: code = main([str(o) for o in words])
+        except SystemExit as e: code = e.code  # argparse's way
+    said = err.getvalue()
+    assert code in (0, 1, 2) and 'Traceback' not in said and 'fault of aebench' not in said, (words, code, said)
+    assert code == 0 or said.strip() or out.getvalue().strip(), words
+    return code
+
+@pytest.fixture(scope='module', autouse=True)
+def counted():
+    yield
+    print(f'\nfuzz cases run: {sum(COUNTS.values())} ({", ".join(f"{n} {what}" for what, n in COUNTS.items())})')
+
+@pytest.fixture(scope='module')
+def finished(home, tmp_path_factory):
+    "A finished run, a folder of images, and both kinds of files made from them."
+    place = tmp_path_factory.mktemp('finished')
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('AEBENCH_HOME', str(home))
+        run, = plan_runs('pca-8', 'digits')
+        do_run(run, load_images('digits'), [], place/'out'/'pca-8')
+        make_folder(place/'in')
+        trained = open_run(place/'out'/'pca-8')
+        compress_folder(place/'in', trained, place/'in.ae')
+        for kind in ('csv', 'npy', 'parquet'): encode_folder(place/'in', trained, place/f'in.{kind}')
+        yield place
+
+@pytest.fixture
+def apart(home, tmp_path, monkeypatch):
+    "No network, no training, nothing written but in a folder of the test's own."
+    def nothing(*args, **kwargs): raise AebenchError('There is no network in a test: go on.')
+    monkeypatch.setenv('AEBENCH_HOME', str(home))
+    monkeypatch.setattr(data, 'fetch', nothing)
+    monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed') for _ in runs])
+    monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+# What is generated ---------------------------------------------------------------------------------------------------------
+
+names = st.text(st.characters(codec='utf-8', exclude_characters='\0/'), max_size=12)  # a word of the command line can't hold a NUL
+numbers = st.one_of(st.integers(-3, 40), st.integers(), st.floats()).map(str)
+leaves = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(['', 'nan', '../..', '/etc', '=1+1', '<script>']))
+values = st.recursive(leaves, lambda o: st.lists(o, max_size=3) | st.dictionaries(st.text(max_size=5), o, max_size=3), max_leaves=5)
+
+@st.composite
+def changed(draw, whole:dict):
+    "`whole` with a few of its values replaced, removed or added, at any depth."
+    found = copy.deepcopy(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at = found
+        while True:
+            key = draw(st.sampled_from(sorted(at))) if at and draw(st.integers(0, 9)) else draw(st.text(max_size=5))
+            if isinstance(at.get(key), dict) and draw(st.booleans()): at = at[key]
+            else: break
+        if draw(st.integers(0, 4)): at[key] = draw(values)
+        else: at.pop(key, None)
+    return found
+
+@st.composite
+def harmed(draw, whole:bytes):
+    "`whole` cut, altered, lengthened, or something else altogether."
+    way = draw(st.sampled_from(['cut', 'altered', 'longer', 'other', 'nul']))
+    if way == 'cut': return whole[:draw(st.integers(0, len(whole)))]
+    if way == 'longer': return whole + draw(st.binary(max_size=20))
+    if way == 'other': return draw(st.binary(max_size=100))
+    at = draw(st.integers(0, len(whole) - 1))
+    return whole[:at] + (bytes(8) if way == 'nul' else bytes([draw(st.integers(0, 255))])) + whole[at + (8 if way == 'nul' else 1):]
+
+# The command line ------------------------------------------------------------------------------------------------------------
+
+WORDS = ['run', 'report', 'check', 'data', 'methods', 'diff', 'sizes', 'compress', 'decompress', 'encode', 'decode', '--help', '--version']
+OPTIONS = '--data --methods --references --design --yes --seeds --seed --epochs --latent --seconds --judges --size --batch-size --protocol --weights --device --precision --feature-input --skip-unreadable --out --json -q --run --sizes --steps'.split()
+KNOWN = ['digits', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
+         'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
+
+@cases(250)
+@given(words=st.lists(st.one_of(st.sampled_from(OPTIONS), st.sampled_from(KNOWN), names, numbers), max_size=7), command=st.one_of(st.sampled_from(WORDS), names))
+def test_arguments(words, command, finished, apart):
+    "Any command with any words."
+    places = dict(IN=finished/'in', RUN=finished/'out'/'pca-8', OUT=finished/'out', FILE=finished/'in.ae', TABLE=finished/'in.csv')
+    answer('command lines', command, *(places.get(o, o) for o in words))
+
+SETTINGS = {'--seeds': numbers, '--seed': numbers, '--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--seconds': numbers, '--size': numbers, '--batch-size': numbers, '--judges': names,
+            '--protocol': names, '--precision': names, '--feature-input': names, '--weights': names, '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
+            '--device': names, '--data': st.sampled_from(['digits', 'IN', 'nowhere'])}
+
+@cases(250)
+@given(chosen=st.dictionaries(st.sampled_from(list(SETTINGS)), st.none(), max_size=4), draw=st.data(), extra=st.lists(st.sampled_from(['--references', '--yes', '--skip-unreadable', '--json', '-q']), max_size=2), epochs=st.none() | st.tuples(numbers, numbers))
+def test_settings(chosen, draw, extra, epochs, finished, apart):
+    "Settings of a run, each of any value."
+    words = [o for k in chosen for o in (k, str(draw.draw(SETTINGS[k])))]
+    answer('settings', 'run', *(str(finished/'in') if o == 'IN' else o for o in words), *extra, *(('--epochs', *epochs) if epochs else ()))
+
+# Results -----------------------------------------------------------------------------------------------------------------------
+
+ROW = json.loads((made_up_run(tempfile.mkdtemp(), 'baseline', pictures=False)/'row.json').read_text())
+ABOUT = dict(settings=dict(method='baseline', data='digits', size=16, skip_unreadable=False, epochs=[1, 1]), method=dict(name='baseline'), environment=dict(torch='2.6', threads=1), data=dict(label='Digits', classes=['a']))
+CURVE = b'phase,epoch,size,train_loss,valid_loss\n1,1,16,.5,.4\n2,2,16,.3,.2\n'
+
+def text_of(value) -> bytes: return json.dumps(value).encode('utf-8', 'surrogatepass')
+
+files = st.fixed_dictionaries({}, optional={
+    'row.json': st.one_of(changed(ROW).map(text_of), values.map(text_of), harmed(text_of(ROW)), st.just(b'['*100_000)),
+    'run.json': st.one_of(changed(ABOUT).map(text_of), values.map(text_of), harmed(text_of(ABOUT))),
+    'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'), 'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'), 'rates.csv': harmed(b'bits,bytes_per_image,mse,psnr\n4,10,.01,20\n6,20,.005,23\n'),
+    'samples.png': harmed(made_up_samples('baseline', n=2, size=8)), 'neighbours.png': harmed(made_up_samples('baseline', n=1, size=8)), 'per_image.safetensors': st.binary(max_size=60)})
+
+def results(out, harm):
+    "Two whole runs of two seeds, and one that was harmed."
+    made_up_original(out)
+    for method, seed in (('baseline', 1), ('baseline', 2), ('resnet', 1)): made_up_run(out, method, seed, pictures=False)
+    folder = Path(made_up_run(out, 'resnet', 2, pictures=False))
+    for name, content in harm.items(): (folder/name).write_bytes(content)
+    return folder
+
+@cases(30)
+@given(harm=files)
+def test_tables_of_results(harm):
+    "Rows, tables and sentences of results that somebody altered."
+    from rich.console import Console
+    COUNTS['tables'] = COUNTS.get('tables', 0) + 1
+    with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        results(d, harm)
+        first = (gather(d), (Path(d)/'results.csv').read_bytes())[1]
+        print_table(d, Console(file=io.StringIO()))
+        (Path(d)/'results.csv').write_bytes(first[:50] + b'\0\0\n' + first[9:])
+        gather(d)
+        assert (Path(d)/'results.csv').read_bytes() == first
+
+@cases(2)
+@given(harm=files)
+def test_reports_of_results(harm):
+    "The whole report of them, and what differs from a whole run."
+    with tempfile.TemporaryDirectory() as d:
+        folder = results(d, harm)
+        answer('reports', 'report', d)
+        answer('diffs', 'diff', folder, Path(d)/'baseline-seed1')
+
+@cases(20)
+@given(harm=files, other=st.booleans())
+def test_differences(harm, other):
+    with tempfile.TemporaryDirectory() as d:
+        folder = results(d, harm)
+        answer('diffs', 'diff', folder, folder if other else Path(d)/'resnet-seed1')
+
+# Models, compressed files, tables of latents ------------------------------------------------------------------------------------
+
+@cases(60)
+@given(draw=st.data())
+def test_run_folders(draw, finished, apart):
+    "A run's folder whose files somebody altered, in use."
+    with tempfile.TemporaryDirectory() as d:
+        folder = Path(shutil.copytree(finished/'out'/'pca-8', f'{d}/out/run'))
+        name = draw.draw(st.sampled_from(['model.safetensors', 'coder.safetensors', 'run.json', 'row.json']))
+        path = folder/name
+        if name.endswith('.json'): path.write_bytes(draw.draw(st.one_of(changed(json.loads(path.read_text())).map(text_of), harmed(path.read_bytes()))))
+        elif draw.draw(st.booleans()): path.write_bytes(draw.draw(harmed(path.read_bytes())))
+        else:  # a whole file with a right checksum that says something else
+            from aebench.files import read_tensors
+            tensors, about = read_tensors(path, 'np')
+            build = {k: json.dumps(draw.draw(st.one_of(changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3))))) for k, v in about.items()}
+            if draw.draw(st.booleans()): tensors = {k: v[:draw.draw(st.integers(0, len(v)))] for k, v in tensors.items()}
+            write_tensors(path, tensors, build)
+        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'sizes', 'diff', 'report'][:6]))
+        words = dict(compress=('compress', finished/'in', '--run', folder, '--out', f'{d}/x.ae'), encode=('encode', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
+                     decompress=('decompress', finished/'in.ae', '--run', folder, '--out', f'{d}/back'), decode=('decode', finished/'in.csv', '--run', folder, '--out', f'{d}/back'),
+                     sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'))[command]
+        answer('run folders', *words)
+
+def packed(whole:bytes):
+    "Header and body of a compressed file."
+    n, = struct.unpack('<I', whole[8:12])
+    return json.loads(zlib.decompress(whole[12:12+n])), whole[12+n:-32]
+
+@cases(200)
+@given(draw=st.data())
+def test_compressed_files(draw, finished, apart):
+    "Damaged ones, and ones with a right checksum whose header says anything."
+    whole = (finished/'in.ae').read_bytes()
+    if draw.draw(st.booleans()): content = draw.draw(harmed(whole))
+    else:
+        header, coded = packed(whole)
+        header = draw.draw(st.one_of(changed(header), changed({k: header[k] for k in ('names', 'coded')}), st.builds(lambda o: header | dict(names=o), st.lists(st.text(max_size=9), max_size=30)), values))
+        squeezed = draw.draw(st.sampled_from([zlib.compress, lambda o: o]))(text_of(header))
+        coded = draw.draw(st.sampled_from([coded, coded[:-4], b'', coded*2]))
+        content = MAGIC + struct.pack('<I', draw.draw(st.sampled_from([len(squeezed), 0, 2**32 - 1]))) + squeezed + coded
+        content += hashlib.sha256(content).digest()
+    with tempfile.TemporaryDirectory() as d:
+        (Path(d)/'x.ae').write_bytes(content)
+        answer('compressed files', 'decompress', f'{d}/x.ae', '--run', finished/'out'/'pca-8', '--out', f'{d}/in/back')
+        outside = [o for o in Path(d).rglob('*') if o.is_file() and o.name != 'x.ae' and not o.is_relative_to(Path(d)/'in'/'back')]
+        assert not outside
+
+@cases(80)
+@given(draw=st.data(), kind=st.sampled_from(['csv', 'npy', 'npy.json', 'parquet']))
+def test_tables_of_latents(draw, kind, finished, apart):
+    "Damaged ones, and whole ones with any names."
+    with tempfile.TemporaryDirectory() as d:
+        for o in finished.glob('in.*'): shutil.copy(o, d)
+        path = Path(d)/f'in.{kind}'
+        whole = path.read_bytes()
+        if kind == 'csv' and draw.draw(st.booleans()): path.write_bytes(whole.replace(b'a/', draw.draw(st.text(max_size=9)).encode('utf-8', 'surrogatepass'), draw.draw(st.integers(1, 9))))
+        elif kind == 'npy.json': path.write_bytes(text_of(draw.draw(changed(json.loads(whole)))))
+        else: path.write_bytes(draw.draw(harmed(whole)))
+        answer('tables of latents', 'decode', Path(d)/f'in.{kind.removesuffix(".json")}', '--run', finished/'out'/'pca-8', '--out', f'{d}/below/back')
+        assert not [o for o in Path(d).rglob('*.png') if not o.is_relative_to(Path(d)/'below'/'back')]
+
+@cases(60)
+@given(content=st.lists(st.one_of(st.binary(max_size=60), harmed(made_up_samples('baseline', n=1, size=8))), min_size=10, max_size=12), suffix=st.sampled_from(['.png', '.jpg', '.gif', '.tif', '.webp', '.bmp', '.ico', '.psd', '.dds']))
+def test_folders_of_images(content, suffix, finished, apart):
+    "Bytes of any kind under an image's name."
+    with tempfile.TemporaryDirectory() as d:
+        for i, o in enumerate(content): (Path(d)/f'{i}{suffix}').write_bytes(o)
+        answer('folders', 'check', d, '--steps', '0')
+        answer('folders', 'encode', d, '--run', finished/'out'/'pca-8', '--out', f'{d}/x.csv', '--skip-unreadable')
