@@ -23,6 +23,7 @@ from torch import Tensor
 from .apply import Trained, check_outside
 from .coding import read_folder
 from .files import AebenchError, UsageError, write_bytes, write_text
+from .latents import shown_name
 from .panels import png_of
 from .tables import to_csv
 
@@ -112,8 +113,8 @@ class Anomalies:
     def write(self,
         path:str|Path # *.csv
     ) -> list[Path]:
-        "The table, and beside it the picture."
-        return [write_text(path, to_csv(self.table)), write_bytes(Path(path).with_suffix('.png'), self.picture)]
+        "The table, its names as `shown_name` writes them, and beside it the picture."
+        return [write_text(path, to_csv(self.table.assign(path=self.table.path.map(shown_name)))), write_bytes(Path(path).with_suffix('.png'), self.picture)]
 
 def _picture(run:Trained, images:Tensor, table:pd.DataFrame) -> bytes: # uint8 images, in the order of the table
     "A row an image: input, output, and the squared error on one scale for all."
@@ -146,10 +147,10 @@ def find_anomalies(
     names, images = read_folder(folder, run.size, skip_unreadable)
     scores = scores_of(run, images)
     p = conformal_p(scores, compared)
-    table = pd.DataFrame(dict(path=names, score=scores, p_value=p, flagged=flag(p, level, false_discovery)))
+    table = pd.DataFrame(dict(path=pd.Series(names, dtype=object), score=scores, p_value=p, flagged=flag(p, level, false_discovery)))
     table = table.sort_values('score', ascending=False, kind='stable')
     worst = table.iloc[:SHOWN]
-    return Anomalies(table.reset_index(drop=True), len(compared), level, false_discovery, _picture(run, images[worst.index.to_numpy()], worst))
+    return Anomalies(table.reset_index(drop=True), len(compared), level, false_discovery, _picture(run, images[worst.index.tolist()], worst))
 
 def write_anomalies(
     folder:str|Path, # Of images

@@ -11,7 +11,7 @@ __all__ = ['read_images', 'Trained', 'load', 'check_outside', 'reconstruct_folde
 # %% ../nbs/22_apply.ipynb #9a6c6ed6
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,11 @@ def _checked(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (N
         x = x.clamp(0, 1)
     return (x[None] if x.ndim == 3 else x), len(shape) == 3
 
+def _fitted(x:Tensor, size:int, is_array:bool) -> Tensor: # (N, C, H, W) → (N, 3, size, size)
+    "Cut to squares and scaled: 8-bit arrays as files are, by Pillow, so that a file and its pixels are one image; floats and tensors by torch."
+    if not is_array or x.dtype != torch.uint8 or x.shape[-2:] == (size, size): return fit_tensor(x, size)
+    return torch.from_numpy(np.stack([fit_image(Image.fromarray(o.movedim(0, -1).squeeze(-1).numpy()), size) for o in x]))
+
 def _one(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
     "One image that isn't a file."
     if isinstance(item, Image.Image):
@@ -59,7 +64,7 @@ def _one(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
     if not isinstance(item, (np.ndarray, Tensor)): raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
     x, alone = _checked(item)
     if not alone: raise UsageError(f'Of several {"tensors" if isinstance(item, Tensor) else "arrays"} each is one image, and one is of shape {tuple(item.shape)}: join them into one, or give them one after the other.')
-    return fit_tensor(x.cpu(), size)
+    return _fitted(x.cpu(), size, isinstance(item, np.ndarray))
 
 def _files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
@@ -81,7 +86,7 @@ def read_images(
     if isinstance(images, Image.Image): return _one(images, size), True, None
     if isinstance(images, (np.ndarray, Tensor)):
         x, alone = _checked(images)
-        return fit_tensor(x, size), alone, images.device if isinstance(images, Tensor) else None
+        return _fitted(x, size, isinstance(images, np.ndarray)), alone, images.device if isinstance(images, Tensor) else None
     items = list(images) if isinstance(images, Iterable) else [images]
     if not items: raise UsageError('There are no images: give one or more.')
     if all(map(_is_path, items)): return _files(items, size), False, None
@@ -105,20 +110,21 @@ def _given_back(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """A trained model in use; `load` gives it. Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several;
+    """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own. Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several;
     uint8, or floats in [0, 1]; of any size: each is cut to a square and scaled. Tensors come back for tensors, on their device, and arrays for all else;
     one for one. What can't be an image raises `UsageError`."""
     codec:nn.Module # In eval mode, on its device
     size:int # Pixels a side
-    model:str # Fingerprint of the weights
-    folder:Path # It was loaded from
-    row:dict # What was measured when it was trained
+    model:str='' # Fingerprint of the weights
+    folder:Path=Path() # It was loaded from
+    row:dict=field(default_factory=dict) # What was measured when it was trained
 
     @property
     def latent(self) -> int: return self.codec.latent # Numbers an image
 
     def __repr__(self):
-        return f'{self.row["label"]}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {self.row["data_label"]}, MSE {self.row["mse"]:.6f}; on {device_of(self.codec)}'
+        measured = f'{self.row["data_label"]}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
+        return f'{self.row.get("label", type(self.codec).__name__)}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
 
     def encode(self, images):
         "Images → latents, float32, (N, latent); (latent,) for one image."

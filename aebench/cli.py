@@ -163,8 +163,8 @@ def push(args) -> int:
 def pull(args) -> int:
     "A model from the hub, as a folder that --run takes."
     with _imports(): from aebench.share import pull as pull_model
-    out = args.out or args.repo.rpartition('/')[2]
-    print(f'{pull_model(args.repo, out, "cpu", args.revision)!r}\nWritten to {out}, which --run takes')
+    run = pull_model(args.repo, args.out or args.repo.rpartition('/')[2], 'cpu', args.revision)
+    print(f'{run!r}\nIn {run.folder}, which --run takes')
     return 0
 
 # %% ../nbs/26_cli.ipynb #44b72870

@@ -150,7 +150,7 @@ def public_row(
     "`row` without paths of this machine: folders of images and of weights by their names alone."
     for path, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)):
         if missing(path) or path in known: continue
-        for said in (shlex.quote(path), path): row = {k: v.replace(said, Path(path).name) if isinstance(v, str) else v for k, v in row.items()}
+        for said, name in ((shlex.quote(path), shlex.quote(Path(path).name)), (path, Path(path).name)): row = {k: v.replace(said, name) if isinstance(v, str) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k != 'reason'}
 
 def _enlarged(path:Path) -> bytes: # PNG
@@ -199,6 +199,8 @@ On {n_test:,} test images that were not trained on:
 It copies what is like the images it was trained on, and other images worse. One run with one seed is no verdict on a method.
 '''
 
+def _epochs(text:str) -> str: return text if text.endswith('training') else f'{text.replace(" ", " + ")} epochs'
+
 def model_card(
     run:Trained,
     repo:str='FOLDER' # Where it can be had, for the line that loads it
@@ -214,19 +216,23 @@ def model_card(
     trained = not missing(row.get('seed'))
     card = _CARD.format(
         label=row['label'], data=row['data_label'], size=run.size, latent=run.latent, repo=repo, n_test=row['n_test'], n_train=row['n_train'], measures='\n'.join(shown), command=row['command'], fingerprint=row['data_fingerprint'],
-        training=f'Trained for {row["epochs"]} epochs in batches of {row["batch_size"]}, seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}' if trained else 'Fitted to them, no network',
+        training=f'Training: {_epochs(row["epochs"])}, batches of {row["batch_size"]}, seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}' if trained else 'Fitted to them, no network',
         weights=f'{listed(method.extractors)}, {row["weights"]}' if trained and method and method.extractors else 'none', versions=', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai')))
     return f'---\n{about.to_yaml()}\n---\n\n{card}'
 
 # %% ../nbs/24_share.ipynb #b9e67997
+def _refuse_filled(out:str|Path):
+    "Raise `UsageError` where files of a model's folder would overwrite others."
+    if there := [o for o in FILES if (Path(out).expanduser()/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
+
 def model_folder(
     run:Trained,
     out:str|Path, # The folder to write
     repo:str|None=None # Where it will be had, for the card; None: `out`
 ) -> list[Path]: # What was written
-    "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` for the run's own folder, and where the extra isn't installed."
+    "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
     out = Path(out).expanduser()
-    if out.resolve() == run.folder.resolve(): raise UsageError(f"{out} is the run's own folder: choose another --out.")
+    _refuse_filled(out)
     card = model_card(run, repo or str(out))
     written = [write_bytes(out/o, (run.folder/o).read_bytes()) for o in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors') if (run.folder/o).exists()]
     if (run.folder/'samples.png').exists(): written.append(write_bytes(out/'samples.png', _enlarged(run.folder/'samples.png')))
@@ -268,8 +274,9 @@ def pull(
     revision:str|None=None, # A branch, tag or commit; None: the newest
     api=None # As in `push`
 ) -> Trained:
-    "A model from the Hugging Face hub, or from a folder that `model_folder` wrote. Raises as `push` does, and `UsageError` for what is no such model."
+    "A model from the Hugging Face hub, or from a folder that `model_folder` wrote. Raises as `push` does, and `UsageError` for what is no such model, and where a file would be overwritten."
     if Path(repo).expanduser().is_dir(): return load(repo, device)
+    if out is not None: _refuse_filled(out)
     api = api or _client()
     with _hub(str(repo)): folder = api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES), local_dir=out)
     return load(folder, device)
