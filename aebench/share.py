@@ -169,9 +169,9 @@ _CARD = '''# {label} on {data}
 ## Use
 
 ```py
-from aebench.share import pull
+import aebench.share
 
-ae = pull({repo!r})
+ae = aebench.share.pull({repo!r})
 latents = ae.encode(images)         # paths, Pillow images, arrays or tensors; any size, uint8 or floats in [0, 1]
 copies = ae.decode(latents)         # arrays (N, {size}, {size}, 3), floats in [0, 1]
 ```
@@ -228,12 +228,12 @@ def _refuse_filled(out:str|Path):
 def model_folder(
     run:Trained,
     out:str|Path, # The folder to write
-    repo:str|None=None # Where it will be had, for the card; None: `out`
+    repo:str|None=None # Where it will be had, for the card; None: the name of `out`
 ) -> list[Path]: # What was written
     "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
     out = Path(out).expanduser()
     _refuse_filled(out)
-    card = model_card(run, repo or str(out))
+    card = model_card(run, repo or out.resolve().name)
     written = [write_bytes(out/o, (run.folder/o).read_bytes()) for o in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors') if (run.folder/o).exists()]
     if (run.folder/'samples.png').exists(): written.append(write_bytes(out/'samples.png', _enlarged(run.folder/'samples.png')))
     return [*written, write_json(out/'config.json', public_row(run.row) | dict(library_name='aebench', model=run.model)), write_text(out/'README.md', card)]

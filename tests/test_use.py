@@ -212,6 +212,7 @@ def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
     folder = make_folder(tmp_path/'secret place'/'my photos', classes='')
     do_run(plan_runs('pca-8', str(folder), size=16)[0], load_images(folder, 16), [], tmp_path/'run')
     assert said('export', '--run', tmp_path/'run', '--to', 'folder', '--out', tmp_path/'model')[0] == 0
+    assert str(tmp_path) not in (tmp_path/'model'/'README.md').read_text()
     for path, content in bytes_of(tmp_path/'model').items(): assert b'secret' not in content, path
     assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
 
