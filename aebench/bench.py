@@ -12,7 +12,6 @@ __all__ = ['PROBED_SIZE', 'WAYS', 'Progress', 'LineProgress', 'BarProgress', 'de
 # %% ../nbs/16_bench.ipynb #bf267a7f
 import os
 import shlex
-import shutil
 import sys
 import time
 import traceback
@@ -31,14 +30,14 @@ from torch import nn
 
 from .coding import STUDIED, file_points, mse_at
 from .data import ImageSet, listing, load_images, resize_images, spread
-from .files import AebenchError, UsageError, duration, fingerprint, one_writer, read_json, write_json, write_text
+from .files import AebenchError, UsageError, clear_folder, duration, fingerprint, one_writer, read_json, remove, write_json, write_text
 from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components
 from .registry import Run, get_method, is_reference, plan_runs
-from .runs import base_row, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything
+from .runs import STATE, base_row, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything
 from .speed import keep_freed_memory
 from .training import autoencoder_learner
 from .weights import Classifier, judge_for, trained_network
@@ -83,6 +82,10 @@ class TellProgress(Callback):
     order = 70
     def __init__(self, progress:Progress, what:str, epochs:int, cost:float=1., by_clock:bool=False):
         self.progress, self.what, self.epochs, self.cost, self.by_clock, self.count = progress, what, epochs, cost, by_clock, 0
+
+    def state_dict(self) -> dict: return dict(count=self.count)
+    def load_state_dict(self, state:dict):  # an earlier process made these
+        while self.count < state['count']: self._one_more()
 
     def before_fit(self): self.shown = time.monotonic()
     def before_epoch(self): self.start = time.perf_counter()
@@ -161,9 +164,10 @@ def _name(run:Run) -> str: return get_method(run.method).label + ('' if is_refer
 
 def _attempt(run:Run, data:ImageSet, judges:list[Classifier], folder:Path, progress:Progress, watch:Callable) -> dict|None: # The row; None where it failed
     "`do_run`; a failure is written into its row and goes no further."
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted attempt left
-    try: return do_run(run, data, judges, folder, tell(progress, run), watch)
+    clear_folder(folder, keep=(STATE,))  # what an interrupted attempt left
+    try: return do_run(run, data, judges, folder, tell(progress, run), watch, progress.say)
     except Exception as e:
+        if not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk can be mended
         reason = why_failed(e, run)
         progress.say(f'{_name(run)}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
@@ -198,7 +202,8 @@ def do_runs(
     out:str|Path='runs', # Folder of the results
     progress:Progress|None=None, # None: `default_progress`
     after_each:Callable=noop, # Called after each run, failed ones too
-    most_seconds:float|None=None # Refuse to begin what is expected to take longer
+    most_seconds:float|None=None, # Refuse to begin what is expected to take longer
+    wait:bool=False # Wait for another process that writes to `out`, in place of refusing
 ) -> list[dict]: # The rows of `runs`, in their order
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
@@ -206,9 +211,11 @@ def do_runs(
     torch.backends.cudnn.allow_tf32 = False  # single precision is to mean it; where speed is wanted there is bf16
     if Path(runs[0].data).is_dir() and out.is_relative_to(Path(runs[0].data).absolute()):
         raise UsageError(f'{out} lies within the images of {runs[0].data}, and its pictures would be taken for some of them: choose another --out.')
-    with one_writer(out), _memory_named(runs[0]):
+    with one_writer(out, progress.say if wait else None), _memory_named(runs[0]):
         data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
         todo = [run for run in runs if not is_done(run, data, out)]
+        for path in out.glob(f'*/{STATE}'):
+            if (read_json(path.with_name('row.json')) or {}).get('status') == 'done': remove(path)  # its process ended between row and tidying
         if todo:
             progress.begin(sum(cost_of(run)*units_of(run) for run in todo))
             watch = lambda what, epochs: [TellProgress(progress, what, epochs, 0.)]

@@ -17,6 +17,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .files import AebenchError, UsageError
+from .files import AebenchError, Interrupted, UsageError
 from .registry import (DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
                               plan_runs)
 
@@ -65,7 +66,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
         from aebench.tables import gather
     device = resolve_device(args.device)
     rows = do_runs(_plan(args, device, resolve_precision(args.precision, device)), out, Progress() if args.quiet else None, after_each=lambda: gather(out),
-                   most_seconds=None if args.yes or not (args.design or isinstance(args.latent, list)) else ASK_ABOVE)
+                   most_seconds=None if args.yes or not (args.design or isinstance(args.latent, list)) else ASK_ABOVE, wait=args.wait)
     _results(out, args.json, rows)
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {out}')
     failed = [row for row in rows if row['status'] != 'done']
@@ -263,6 +264,7 @@ def make_parser() -> argparse.ArgumentParser:
     p = command(run, 'run', 'Train the methods and print their table; finished runs are not made again.')
     _add_settings(p)
     p.add_argument('--out', metavar='DIR', help='folder of the results (default: runs/DATA)')
+    p.add_argument('--wait', action='store_true', help='wait for another command that writes to the same folder')
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
     p.add_argument('-q', '--quiet', action='store_true', help='no progress, only the result')
     p = command(report, 'report', 'Make the table and the HTML report from the saved runs in DIR.')
@@ -317,22 +319,32 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 # %% ../nbs/26_cli.ipynb #bf2a4beb
-def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job failed, 2 wrong use, 130 interrupted
+def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job failed, 2 wrong use, 130, 143 or 129 stopped by a signal
     "The `aebench` command."
     args = make_parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # names of files need not be text
-    def terminated(*_): raise KeyboardInterrupt  # SIGTERM leaves as tidily as Ctrl-C
-    try:
-        signal.signal(signal.SIGTERM, terminated)
-    except ValueError: pass  # not in the main thread
+    with _stopped_tidily(): return _answer(args)
+
+@contextmanager
+def _stopped_tidily():
+    "TERM and HUP leave as Ctrl-C does; whoever answered them before does so again afterwards."
+    def stop(number, frame): raise Interrupted(number)
+    numbers = [getattr(signal, o) for o in ('SIGTERM', 'SIGHUP') if hasattr(signal, o)] if threading.current_thread() is threading.main_thread() else []
+    earlier = {o: signal.signal(o, stop) for o in numbers if signal.getsignal(o) not in (None, signal.SIG_IGN)}  # nohup ignores HUP, and means it
+    try: yield
+    finally:
+        for number, handler in earlier.items(): signal.signal(number, handler)
+
+def _answer(args:argparse.Namespace) -> int:
+    "The command's exit code; what goes wrong is said in a sentence."
     try: return args.command(args)
     except AebenchError as e:
         print(f'aebench: {e}', file=sys.stderr)
         return e.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         print('aebench: stopped; finished runs are kept (aebench report shows them), and the same command goes on from there.', file=sys.stderr)
-        return 130
+        return getattr(e, 'exit_code', 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it
         return 0

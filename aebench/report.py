@@ -17,7 +17,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
-from .files import read_json, write_bytes, write_text
+from .files import read_json, remove, write_bytes, write_text
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (colour, crossed_effects, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
@@ -319,4 +319,4 @@ def _drop_older(out:Path, written:set):
     "An older report's pictures and notebooks would show runs that are gone."
     for path in [*out.glob('report/*.png'), *out.glob('report/notebooks/*.ipynb')]:
         ours = is_untouched(path) if path.suffix == '.ipynb' else re.fullmatch(r'(samples|curves|lr_find|time_quality|parameters|sizes|rates|effects|latent)(-\d+)?', path.stem)
-        if ours and path not in written: path.unlink()
+        if ours and path not in written: remove(path)

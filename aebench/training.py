@@ -6,7 +6,8 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 
 # %% auto #0
 __all__ = ['SLICE_SPAN', 'NonFiniteLoss', 'StopOnNonFinite', 'stages_splitter', 'SmoothLossThere', 'autoencoder_learner',
-           'before_divergence', 'same_randomness', 'FoundRate', 'find_lr', 'Phase', 'Clock', 'ClockStop', 'History']
+           'before_divergence', 'random_states', 'set_random_states', 'same_randomness', 'FoundRate', 'find_lr',
+           'Phase', 'Stopwatch', 'Clock', 'ClockStop', 'History']
 
 # %% ../nbs/08_training.ipynb #f379a907
 import copy
@@ -15,8 +16,8 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -94,19 +95,30 @@ def before_divergence(
     lr = min(float(lrs[edge])/10, most)
     return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
 
+def random_states(dls:DataLoaders|None=None) -> dict:
+    "Python's, NumPy's and torch's random states, and the loaders' own, which fastai draws when it makes them."
+    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+                loaders=[(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in (dls.loaders if dls else [])])
+
+def set_random_states(
+    states:dict, # As `random_states` gave them
+    dls:DataLoaders|None=None
+):
+    "Bring the random states back."
+    random.setstate(states['python'])
+    np.random.set_state(states['numpy'])
+    torch.set_rng_state(states['torch'])
+    if states['cuda']: torch.cuda.set_rng_state_all(states['cuda'])
+    for dl, (epoch, state) in zip(dls.loaders if dls else [], states['loaders']):
+        dl.rng.setstate(state)
+        if epoch is not None: dl.epoch = epoch
+
 @contextmanager
 def same_randomness(dls:DataLoaders|None=None):
-    "Leave Python's, NumPy's, torch's and the loaders' random states as they were."
-    loaders = list(dls.loaders) if dls else []
-    own, shared = [(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in loaders], (random.getstate(), np.random.get_state())
-    with torch.random.fork_rng():
-        try: yield
-        finally:
-            random.setstate(shared[0])
-            np.random.set_state(shared[1])
-            for dl, (epoch, state) in zip(loaders, own):
-                dl.rng.setstate(state)
-                if epoch is not None: dl.epoch = epoch
+    "Leave all random states as they were."
+    states = random_states(dls)
+    try: yield
+    finally: set_random_states(states, dls)
 
 @dataclass(frozen=True)
 class FoundRate:
@@ -152,18 +164,33 @@ class Phase:
     lr:float|tuple # The maximum rate; a pair for a slice
     found:FoundRate|None # The search that gave it, where there was one
 
+    @classmethod
+    def again(cls, fields:dict) -> 'Phase': # As `asdict` gave them
+        return cls(**fields | dict(found=FoundRate(**fields['found']) if fields['found'] else None))
+
 SLICE_SPAN = 1e4 # The report's slice(1e-6, 1e-2)
+
+class Stopwatch:
+    "Seconds since it was made, of wall time and of all processors together. Its state can be carried into another process, which a point in time can not."
+    def __init__(self, seconds:float=0., cpu_seconds:float=0.): # Spent already
+        self.start, self.cpu_start = time.perf_counter() - seconds, time.process_time() - cpu_seconds
+    @property
+    def seconds(self) -> float: return time.perf_counter() - self.start
+    @property
+    def cpu_seconds(self) -> float: return time.process_time() - self.cpu_start
+    def state_dict(self) -> dict: return dict(seconds=self.seconds, cpu_seconds=self.cpu_seconds)
+    def load_state_dict(self, state:dict): self.__init__(**state)
 
 class Clock(Callback):
     "End a cycle after so many seconds of training; the schedule follows the clock in place of the count of batches. Validation is not counted."
     order = TrainEvalCallback.order + 1 # before the scheduler
     def __init__(self, seconds:float): self.seconds, self.spent = seconds, 0.
-    def before_train(self): self.start = time.perf_counter() - self.spent
+    def before_train(self): self.watch = Stopwatch(self.spent)
     def before_batch(self):
         if self.training: self.learn.pct_train = min(self.spent/self.seconds, 1.)
     def after_batch(self):
         if not self.training: return
-        self.spent = time.perf_counter() - self.start
+        self.spent = self.watch.seconds
         if self.spent >= self.seconds: raise CancelTrainException()
 
 class ClockStop(Callback):
@@ -183,6 +210,14 @@ def fit_seconds(self:Learner,
     clock = Clock(seconds)
     self.fit_one_cycle(10**6, lr, cbs=[clock, ClockStop(clock)])
 
+def _rated(learn:Learner, epochs:int, lr:float|tuple|None, num_it:int|None, sliced:bool) -> Phase:
+    "A phase to come, its rate looked for where there is none."
+    found = None
+    if lr is None:
+        found = find_lr(learn, num_it or max(40, min(100, 2*len(learn.dls.train))))
+        lr = (found.lr/SLICE_SPAN, found.lr) if sliced else found.lr
+    return Phase(epochs, getattr(learn.model, 'size', None), lr, found)
+
 @patch
 def fit_phases(self:Learner,
     epochs:Sequence[int]=(5, 10), # One cycle for each; the report's
@@ -191,35 +226,41 @@ def fit_phases(self:Learner,
     lr:float=1e-3, # Maximum rate of the first phase
     next_lr:float|tuple|None=None, # Of the later ones; a pair is a slice; None: `find_lr` suggests it
     num_it:int|None=None, # Batches of the search; None: 100, on small data two epochs but at least 40
-    seconds:float|None=None # Of training, in place of epochs, which then only say how the phases divide it
+    seconds:float|None=None, # Of training, in place of epochs, which then only say how the phases divide it
+    checkpoint=None # A `Checkpoint`, from which the training goes on where an earlier process left it
 ) -> list[Phase]: # What was run
     "One cycle for each of `epochs`, with the rate looked for in between."
     phases, sizes = [], sizes or [None]*len(epochs)
     if len(sizes) != len(epochs): raise ValueError(f'{len(epochs)} phases and {len(sizes)} sizes')
-    for i, (n, size) in enumerate(zip(epochs, sizes)):
-        if not n: continue
-        if size: self.set_image_size(size)
-        if freeze_first: self.freeze() if i == 0 else self.unfreeze()
-        rate, found = lr if i == 0 else next_lr, None
-        if rate is None:
-            found = find_lr(self, num_it or max(40, min(100, 2*len(self.dls.train))))
-            rate = (found.lr/SLICE_SPAN, found.lr) if freeze_first else found.lr
-        rates = slice(*rate) if isinstance(rate, tuple) else rate
-        self.fit_seconds(seconds*n/sum(epochs), rates) if seconds else self.fit_one_cycle(n, rates)
-        phases.append(Phase(n, getattr(self.model, 'size', None), rate, found))
+    begun = [Phase.again(o) for o in checkpoint.notes.get('phases', ())] if checkpoint else []  # the last of them was not finished
+    with checkpoint.on(self) if checkpoint else nullcontext():
+        for i, (n, size) in enumerate(zip(epochs, sizes)):
+            if not n: continue
+            earlier = next(iter(begun[len(phases):]), None)
+            if len(phases) + 1 < len(begun):
+                phases.append(earlier)
+                continue
+            if size: self.set_image_size(size)
+            if freeze_first: self.freeze() if i == 0 else self.unfreeze()
+            phases.append(earlier or _rated(self, n, lr if i == 0 else next_lr, num_it, freeze_first))
+            if checkpoint: checkpoint.notes['phases'] = [asdict(o) for o in phases]
+            rate = phases[-1].lr
+            rates = slice(*rate) if isinstance(rate, tuple) else rate
+            self.fit_seconds(seconds*n/sum(epochs), rates) if seconds else self.fit_one_cycle(n, rates)
     return phases
 
 # %% ../nbs/08_training.ipynb #be7946f5
 class History(Callback):
-    "Keeps a row for each epoch over several fits: losses, metrics, image size, batches, seconds of training and in all."
+    "Keeps a row for each epoch over several fits: losses, metrics, image size, batches, seconds of training and in all, threads; and the time since it was made."
     order = 60 # after the recorder
-    def __init__(self): self.rows, self.phase = [], 0
+    def __init__(self): self.rows, self.phase, self.watch = [], 0, Stopwatch()
     def before_fit(self):
         if not hasattr(self, 'lr_finder'): self.phase += 1
-    def before_epoch(self): self.start = time.perf_counter()
-    def after_train(self): self.batches, self.train_seconds = self.iter + 1, time.perf_counter() - self.start
+    def before_epoch(self): self.epoch_watch = Stopwatch()
+    def after_train(self): self.batches, self.train_seconds = self.iter + 1, self.epoch_watch.seconds
     def after_epoch(self):
         if hasattr(self, 'lr_finder'): return
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.log[1:]))
         values.pop('time', None)
-        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, batches=self.batches, train_seconds=self.train_seconds, seconds=time.perf_counter()-self.start))
+        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, batches=self.batches,
+                              train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads()))

@@ -1,0 +1,224 @@
+"""Really does the harm: a run killed before each change on the disk, the disk after a power cut, a signal at a chosen moment.
+
+python tests/harm.py sweep|report|power|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # a fork of a process with threads may hang
+
+import pandas as pd
+import torch
+
+import aebench.bench
+import aebench.cli
+import aebench.report
+import aebench.runs
+import aebench.tables
+from aebench import files
+
+TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train_seconds')
+TIMED_FILES = ('report.html', 'time_quality.png', '.lock') # They tell times, or are never removed
+
+def words(data, out, methods='baseline,pixel_shuffle', epochs=(1, 1)):
+    return ['run', '-q', '--data', data, '--methods', methods, '--weights', 'random', '--size', 16, '--epochs', *epochs, '--latent', 8, '--batch-size', 16, '--out', out]
+
+def command(args, every=4, out=None) -> int:
+    "The exit code of `aebench`, its state kept after every `every`th batch in place of every minute."
+    class Eager(aebench.runs.Checkpoint):
+        batches = 0
+        def after_batch(self):
+            Eager.batches += 1
+            if Eager.batches % every: self.after, self.share = float('inf'), 1.
+            else: self.after, self.share = -1., float('inf')
+            super().after_batch()
+    aebench.runs.Checkpoint = Eager
+    with contextlib.redirect_stdout(out or io.StringIO()): return aebench.cli.main([str(o) for o in args])
+
+def forked(action) -> int: # The exit status; negative: the signal that killed it
+    "Run `action` in a process of its own."
+    pid = os.fork()
+    if not pid:
+        try: code = action() or 0
+        except BaseException as e:
+            print(f'{type(e).__name__}: {e}', file=sys.stderr)
+            code = 99
+        sys.stderr.flush()
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def at_change(n, act):
+    "Call `act` before the `n`th change on the disk."
+    count = iter(range(1, n))
+    def watch(what, path, *more):
+        if next(count, None) is None:
+            files.watch_disk = lambda *_: None
+            act(what, path, *more)
+    return watch
+
+def contents(out:Path) -> dict:
+    "What is in `out`, times and memory left out."
+    found = {}
+    for path in sorted(o for o in out.rglob('*') if o.is_file()):
+        name = str(path.relative_to(out))
+        if path.name in TIMED_FILES: found[name] = None
+        elif path.suffix == '.csv': found[name] = pd.read_csv(path).drop(columns=list(TIMES), errors='ignore').to_csv()
+        elif path.name == 'row.json': found[name] = {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
+        elif path.suffix == '.ipynb': found[name] = json.loads(path.read_text())['metadata']
+        else: found[name] = path.read_bytes()
+    return found
+
+def finished(out:Path) -> dict:
+    "The models of finished runs, by what tells one training from another."
+    return {o.parent.name: o.with_name('model.safetensors').stat().st_ino for o in out.glob('*-seed*/row.json')}
+
+def training(data, out) -> int:
+    "All but the report."
+    aebench.report.make_report = aebench.tables.gather
+    return command(words(data, out))
+
+def reporting(data, out) -> int:
+    "The report alone, of runs that are there already."
+    if not out.exists(): shutil.copytree(out.with_name('runs'), out)
+    return command(['report', out])
+
+def sweep(run, data, folder:Path, step:int) -> dict:
+    "Kill `run` before every `step`th change on the disk, and let it run again."
+    whole, count = folder/'whole', folder/'count'
+    if run is reporting: assert forked(lambda: training(data, folder/'runs')) == 0
+    def counted():
+        changes = []
+        files.watch_disk = lambda *o: changes.append(o)
+        code = run(data, whole)
+        count.write_text(str(len(changes)))
+        return code
+    assert forked(counted) == 0
+    changes, wanted, faults = int(count.read_text()), contents(whole), []
+    points = range(1, changes + 1, step)
+    for n in points:
+        out = folder/f'{n}'
+        def killed():
+            files.watch_disk = at_change(n, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            return run(data, out)
+        status, before = forked(killed), finished(out) if out.exists() else {}
+        again, after, found = forked(lambda: run(data, out)), finished(out), contents(out)
+        unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
+        if status != -signal.SIGKILL or again or unequal or any(after.get(k) != v for k, v in before.items()): faults.append([n, status, again, unequal])
+        shutil.rmtree(out)
+    return dict(changes=changes, points=len(points), faults=faults)
+
+class Disk:
+    "What the operating system knows and what the disk has, after a list of changes."
+    def __init__(self, start:Path): self.start, self.names, self.lasting, self.data, self.synced, self.folders = start, {}, {}, {}, {}, set()
+    def apply(self, what, path, *more):
+        path = Path(path)
+        if what == 'write': self.data[self.names.setdefault(path, len(self.data))] = self.data.get(self.names.get(path), b'') + bytes(more[0])
+        elif what == 'replace': self.names[Path(more[0])] = self.names.pop(path)
+        elif what == 'remove': self.names.pop(path, None)
+        elif what == 'sync' and path in self.names: self.synced[self.names[path]] = self.data[self.names[path]]
+        elif what == 'sync':
+            self.lasting = {k: v for k, v in self.lasting.items() if k.parent != path} | {k: v for k, v in self.names.items() if k.parent == path}
+            self.folders |= {path}
+
+    def after_power_cut(self) -> dict: # {how: {path: content}}
+        "Nothing that was not synced is there; or the names are there and their data is not, or half of it."
+        def reached(path): return all(o in self.folders for o in path.parents if o != self.start and o.is_relative_to(self.start))
+        whole = {n: self.synced.get(n) for n in self.data}
+        return dict(dropped={k: whole[n] or b'' for k, n in self.lasting.items() if reached(k)},
+                    emptied={k: b'' if whole[n] is None else whole[n] for k, n in self.names.items()},
+                    halved={k: self.data[n][:len(self.data[n])//2] if whole[n] is None else whole[n] for k, n in self.names.items()})
+
+def torn(changes:list, start:Path) -> tuple[int, list]:
+    "How many prefixes of `changes` were looked at, and in which a file is neither of its versions, a row stands before its files, or what was written is gone."
+    versions, pending, faults, disk = {}, {}, [], Disk(start)
+    for what, path, *more in changes:  # what each file was meant to hold, at one time or another
+        if what == 'write': pending[str(path)] = pending.get(str(path), b'') + bytes(more[0])
+        if what == 'replace': versions.setdefault(Path(more[0]), set()).add(pending.pop(str(path), b''))
+    rows = {o.parent: [p for p in versions if p.parent == o.parent and p.name not in ('row.json', 'checkpoint.safetensors')] for o in versions if o.name == 'row.json' and '-seed' in o.parent.name}
+    for n, change in enumerate(changes):
+        disk.apply(*change)
+        for how, found in disk.after_power_cut().items():
+            bad = [str(p) for p, content in found.items() if p.suffix != '.tmp' and content not in versions.get(p, ())]
+            lost = [str(p) for p in disk.names if how == 'dropped' and change[0] == 'open' and p.suffix != '.tmp' and p not in found]  # the writer before has returned
+            early = [str(folder) for folder, parts in rows.items() if folder/'row.json' in found and not all(p in found for p in parts)]
+            if bad or early or lost: faults.append([n, how, bad, early, lost])
+    return len(changes), faults
+
+def power(data, folder:Path) -> dict:
+    "Log a run's changes on the disk, and look at what a power cut after each would leave."
+    changes, out = [], folder/'out'
+    files.watch_disk = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
+    assert command(words(data, out)) == 0
+    changes = [o for o in changes if o[1].is_relative_to(out) or o[1] == folder]
+    prefixes, faults = torn(changes, folder)
+    unsynced = {kind: len(torn([o for o in changes if not (o[0] == 'sync' and (Path(o[1]).suffix == '.tmp') == (kind == 'files'))], folder)[1]) for kind in ('files', 'folders')}
+    return dict(prefixes=prefixes, faults=faults, faults_without_sync=unsynced)
+
+def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
+    "Send a signal in mid-epoch, in mid-save or in validation; say how long the process still took, and how it ended."
+    def run():
+        def tell(*_):
+            (folder/'told').write_text(str(time.monotonic()))
+            for _ in range(times): os.kill(os.getpid(), number)
+        if moment == 'save':
+            def watch(what, path, *more):
+                if what == 'write' and 'checkpoint' in Path(path).name:
+                    files.watch_disk = lambda *_: None
+                    tell()
+            files.watch_disk = watch
+        else:
+            from aebench.training import History
+            left = iter(range(6 if moment == 'train' else 1))
+            def after_batch(self):
+                if self.training == (moment == 'train') and next(left, None) is None and not (folder/'told').exists(): tell()
+            History.after_batch = after_batch
+        return command(words(data, folder/'out', 'pixel_shuffle', epochs), every=1 if moment == 'save' else 10**9)
+    code = forked(run)
+    ended = time.monotonic()
+    return dict(code=code, seconds=ended - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
+                left=[o.name for o in (folder/'out').rglob('*.tmp')])
+
+def disk_fails(data, folder:Path, step:int, number:int) -> dict:
+    "Fail every `step`th change on the disk; what stood before stands, and the command says why."
+    faults, points = [], 0
+    for n in range(1, 10**6, step):
+        out = folder/f'{n}'
+        err = folder/'err'
+        def failing():
+            def fail(what, path, *more): raise OSError(number, os.strerror(number), str(path))
+            sys.stderr = open(err, 'w')
+            files.watch_disk = at_change(n, fail)
+            code = command(words(data, out), out=sys.stderr)
+            return code if files.watch_disk.__name__ == '<lambda>' else 77  # it came to its end before
+        code = forked(failing)
+        if code == 77: break
+        said = err.read_text()
+        again = forked(lambda: command(words(data, out)))
+        points += 1
+        if code not in (0, 1) or again or 'Traceback' in said or 'fault of aebench' in said or (code and str(out) not in said): faults.append([n, code, again, said[-300:]])
+        shutil.rmtree(out)
+    return dict(points=points, faults=faults)
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser()
+    parser.add_argument('what')
+    parser.add_argument('data')
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--step', type=int, default=1)
+    parser.add_argument('--number', type=int, default=signal.SIGTERM)
+    parser.add_argument('--moment', default='train')
+    parser.add_argument('--times', type=int, default=1)
+    parser.add_argument('--epochs', type=int, nargs=2, default=(1, 1))
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    a.folder.mkdir(parents=True, exist_ok=True)
+    if a.what in ('sweep', 'report', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
+    print(json.dumps(dict(sweep=lambda: sweep(training, a.data, a.folder, a.step), report=lambda: sweep(reporting, a.data, a.folder, a.step), power=lambda: power(a.data, a.folder),
+                          signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs), fail=lambda: disk_fails(a.data, a.folder, a.step, a.number))[a.what]()))

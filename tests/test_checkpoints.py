@@ -1,0 +1,229 @@
+"A training that is interrupted goes on bit for bit; every item of the saved state is needed for that."
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fastai.callback.core import Callback
+from fastai.callback.tracker import SaveModelCallback
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
+from torch import nn
+
+from aebench.checkpoints import Checkpoint, read_state, write_state
+from aebench.data import load_images
+from aebench.files import Interrupted, UsageError
+from aebench.models import autoencoder
+from aebench.training import History, autoencoder_learner
+
+class Noise(Callback):
+    "An augmentation that draws from all of Python's, NumPy's and torch's random states."
+    run_valid = False
+    def before_batch(self): self.learn.xb = (self.xb[0] + .01*torch.randn_like(self.xb[0]) + .01*random.random() + .01*np.random.rand(),)
+
+class Worst(Callback):
+    "Remembers over all batches, as callbacks may."
+    def __init__(self): self.highest, self.seen = 0., []
+    def after_batch(self):
+        self.highest = max(self.highest, float(self.loss.detach()))
+        self.seen.append(self.highest)
+    def after_train(self): self.seen.append(float(self.loss))
+
+class StopAt(Callback):
+    "A signal at the `n`th batch of training; or in the validation after it."
+    order = 98
+    def __init__(self, n, validation=False): self.left, self.validation = iter(range(n - 1)), validation
+    def after_batch(self):
+        if self.training and not self.validation or not self.training and self.validation:
+            if next(self.left, None) is None: signal.raise_signal(signal.SIGTERM)
+
+class Dropping(nn.Module):
+    "A small autoencoder with dropout and batch norm, of the kind that needs every random state."
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(.2), nn.Conv2d(8, 3, 1))
+    def forward(self, x): return self.net(x)
+
+class Pairs(torch.utils.data.Dataset):
+    "Images that a worker process augments."
+    def __init__(self, x, augment): self.x, self.augment = x, augment
+    def __len__(self): return len(self.x)
+    def __getitem__(self, i):
+        x = self.x[i]
+        return (x + .01*random.random() + .01*np.random.rand() + .01*torch.rand(()) if self.augment else x).float(), x
+
+class Turned(DataLoader):
+    "An order that is drawn from every random state when the epoch begins."
+    def get_idxs(self):
+        idxs = super().get_idxs()
+        by = random.randrange(len(idxs)) + np.random.randint(len(idxs)) + int(torch.randint(len(idxs), ()))
+        return [idxs[(i + by) % len(idxs)] for i in range(len(idxs))]
+
+@pytest.fixture(scope='module')
+def images(home):
+    os.environ['AEBENCH_HOME'] = str(home)
+    return load_images('digits')
+
+def ours(images, augment, tmp, cbs):
+    "The package's loaders and autoencoder, two sizes, a rate looked for in between."
+    dls = images.dls(bs=128, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
+    learn = autoencoder_learner(dls, autoencoder(size=16, latent=16), cbs=[History(), *cbs], path=tmp)
+    return learn, dict(epochs=(2, 2), sizes=(8, 16), num_it=5)
+
+def frozen(images, augment, tmp, cbs):
+    "A body that is frozen first."
+    dls = images.dls(bs=256, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
+    learn = autoencoder_learner(dls, autoencoder('resnet18', size=16), cbs=[History(), *cbs], path=tmp)
+    return learn, dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
+
+def theirs(workers):
+    def make(images, augment, tmp, cbs):
+        "fastai's own loaders, with or without worker processes."
+        x = images.train_x[:160].float()/255
+        dls = DataLoaders(Turned(Pairs(x, augment), bs=32, shuffle=True, num_workers=workers), DataLoader(Pairs(x[:64], False), bs=64, num_workers=workers), device='cpu')
+        return Learner(dls, Dropping(), F.mse_loss, cbs=[History(), Noise(), Worst(), *cbs], path=tmp), dict(epochs=(2, 2), num_it=30)
+    return make
+
+def trained(make, images, augment, tmp, best=False, cbs=(), file=None):
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    learn, recipe = make(images, augment, tmp, [*cbs, *[SaveModelCallback(fname='best')]*best])
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(file) if file else None)
+    return learn
+
+def outcome(learn) -> dict:
+    "Weights, optimiser, history and what callbacks remember, times left out."
+    found = {f'model.{k}': v for k, v in learn.model.state_dict().items()}
+    for i, state in enumerate(learn.opt.state_dict()['state']): found |= {f'optimiser.{i}.{k}': v for k, v in state.items()}
+    found['loop'] = [learn.train_iter, learn.iter, float(learn.smooth_loss)]
+    found['hypers'] = [dict(o) for o in learn.opt.hypers]
+    found['history'] = [{k: v for k, v in row.items() if 'seconds' not in k} for row in learn.history.rows]
+    found['recorder'] = [[float(x) for x in o] for o in (learn.recorder.losses, learn.recorder.lrs, *learn.recorder.values)]
+    for name, attr in (('worst', 'seen'), ('save_model', 'best')):
+        if hasattr(learn, name): found[name] = getattr(getattr(learn, name), attr)
+    return found
+
+def unequal(a:dict, b:dict) -> list:
+    assert a.keys() == b.keys()
+    return [k for k in a if not (torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k])]
+
+CASES = {'two phases': (ours, True, False, (3, 14, 20)), 'two phases, plain': (ours, False, False, (11, 33)), 'best kept': (ours, True, True, (7, 30)), 'frozen first': (frozen, True, False, (5, 7)),
+         'no workers': (theirs(0), True, False, (5, 8)), 'two workers': (theirs(2), True, False, (2, 9)), 'two workers, best kept': (theirs(2), True, True, (13,)), 'two workers, plain': (theirs(2), False, False, (12,))}
+
+@pytest.mark.parametrize('case', CASES)
+def test_goes_on_as_if_nothing_had_happened(case, images, tmp_path):
+    make, augment, best, stops = CASES[case]
+    wanted, file = outcome(trained(make, images, augment, tmp_path/'whole', best)), tmp_path/'state.safetensors'
+    for n in stops:
+        with pytest.raises(Interrupted): trained(make, images, augment, tmp_path/'again', best, [StopAt(n)], file)
+        assert file.exists()
+    learn = trained(make, images, augment, tmp_path/'again', best, file=file)
+    assert unequal(outcome(learn), wanted) == []
+    if best: assert all(torch.equal(a, b) for a, b in zip(*(torch.load(tmp_path/o/'models'/'best.pth', weights_only=True).values() for o in ('whole', 'again'))))
+
+def test_a_signal_in_validation(images, tmp_path):
+    wanted, file = outcome(trained(ours, images, True, tmp_path)), tmp_path/'state.safetensors'
+    with pytest.raises(Interrupted): trained(ours, images, True, tmp_path, cbs=[StopAt(2, validation=True)], file=file)
+    assert read_state(file)['position']['batch'] == read_state(file)['position']['batches'] - 1
+    assert unequal(outcome(trained(ours, images, True, tmp_path, file=file)), wanted) == []
+
+AT_THE_END = [('learner', o) for o in ('iter', 'loss', 'smooth_loss')] # Any batch sets them again; after the last one they are needed
+NEEDED = [*AT_THE_END, ('model',), ('optimiser',), ('learner', 'train_iter'), ('learner', 'pct_train'), ('callbacks', 'recorder'), ('callbacks', 'history'), ('callbacks', 'worst'),
+          ('position', 'epoch'), ('position', 'batch'), *[(at, o) for at in ('start', 'now') for o in ('python', 'numpy', 'torch')], ('start', 'loaders'), ('notes', 'phases')]
+
+@pytest.fixture(scope='module')
+def interrupted(images, tmp_path_factory):
+    "States in the second epoch of the second phase and after its last batch, and what the training should come to."
+    tmp, make = tmp_path_factory.mktemp('interrupted'), theirs(0)
+    for name, n in (('within', 18), ('end', 20)):
+        with pytest.raises(Interrupted): trained(make, images, True, tmp, cbs=[StopAt(n)], file=tmp/name)
+    return make, tmp, outcome(trained(make, images, True, tmp))
+
+@pytest.mark.parametrize('item', NEEDED, ids='.'.join)
+def test_every_item_of_the_state_is_needed(item, interrupted, images, tmp_path):
+    "Without it the training goes on, and comes to something else, or not at all."
+    make, tmp, wanted = interrupted
+    state, (first, *rest) = read_state(tmp/('end' if item in AT_THE_END else 'within')), item
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    fresh, _ = make(images, True, tmp_path, [])
+    fresh.create_opt()
+    if item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, _ in state['start']['loaders']]
+    elif item == ('notes', 'phases'): state['notes'].clear()
+    elif item == ('model',): state['model'] = dict(fresh.model.state_dict())
+    elif item == ('optimiser',): state['optimiser'] = fresh.opt.state_dict()
+    elif first == 'callbacks': del state['callbacks'][rest[0]]
+    elif first == 'learner': state['learner'][rest[0]] = 0
+    elif first == 'position': state['position'][rest[0]] -= 1
+    elif first in ('start', 'now'): state[first][rest[0]] = dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state())[rest[0]]
+    without = write_state(tmp_path/'without.safetensors', state)
+    try: found = outcome(trained(make, images, True, tmp_path, file=without))
+    except Exception: return
+    assert unequal(found, wanted)
+
+def test_another_schedule_is_refused(images, tmp_path):
+    file = tmp_path/'state.safetensors'
+    with pytest.raises(Interrupted): trained(ours, images, True, tmp_path, cbs=[StopAt(3)], file=file)
+    learn, recipe = ours(images, True, tmp_path, [])
+    with learn.no_bar(), learn.no_logging(), pytest.raises(UsageError, match='made in a fit of 2 epochs, and this one has 3'):
+        learn.fit_phases(**recipe | dict(epochs=(3, 2)), checkpoint=Checkpoint(file))
+
+def test_an_interrupted_learner_serves_on(images, tmp_path):
+    "As in a notebook: stop, look, train again."
+    learn, recipe = ours(images, True, tmp_path, [])
+    learn.add_cb(stop := StopAt(3))
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors'))
+        learn.remove_cb(stop)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        learn.fit_one_cycle(1, 1e-3)
+        assert len(learn.get_preds()[0]) == 64
+
+def test_keeping_costs_little(images, tmp_path):
+    "As often as its share of the time allows, and not at all in the first minute."
+    file, writes = tmp_path/'state.safetensors', []
+    learn, recipe = ours(images, True, tmp_path, [])
+    checkpoint = Checkpoint(file)
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=checkpoint)
+    assert not file.exists()
+    class Counted(Checkpoint):
+        def save(self):
+            began = time.perf_counter()
+            super().save()
+            writes.append(time.perf_counter() - began)
+    learn, recipe = ours(images, True, tmp_path, [])
+    began = time.perf_counter()
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(10, 10)), checkpoint=Counted(file, after=0.))
+    assert len(writes) >= 2 and sum(writes[1:]) < .02*(time.perf_counter() - began) + max(writes)
+
+def test_killed_with_workers(tmp_path):
+    "kill -9 of a training with worker processes, three times; it ends with the undisturbed weights."
+    script = Path(__file__).with_name('killed_training.py')
+    def start(name): return subprocess.Popen([sys.executable, script, tmp_path/name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    whole, err = start('whole').communicate(timeout=300)
+    assert whole, err
+    for lines in (2, 3, 2):
+        p = start('killed')
+        for _ in range(lines): p.stdout.readline()
+        os.killpg(p.pid, signal.SIGKILL)
+        p.communicate()
+    again, err = start('killed').communicate(timeout=300)
+    assert again.splitlines()[-1] == whole.splitlines()[-1], err
+    assert int(again.splitlines()[0].split()[-1]) > 0  # it went on, and did not begin anew
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_the_scaler_of_mixed_precision(images, tmp_path):
+    "fastai's GradScaler goes on with its scale."
+    def make(images, augment, tmp, cbs):
+        learn, recipe = ours(images, augment, tmp, cbs)
+        learn.dls.to('cuda'), learn.model.cuda()
+        return learn.to_fp16(), recipe
+    wanted, file = trained(make, images, True, tmp_path).scaler.state_dict(), tmp_path/'state.safetensors'
+    with pytest.raises(Interrupted): trained(make, images, True, tmp_path, cbs=[StopAt(9)], file=file)
+    assert trained(make, images, True, tmp_path, file=file).scaler.state_dict() == wanted
