@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'BIG', 'IN_MEMORY', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LAYOUTS', 'to_rgb', 'fit_image', 'decode_image',
-           'room_for', 'spread', 'resize_images', 'image_files', 'Layout', 'recognise', 'why_unreadable',
+           'room_for', 'spread', 'resize_images', 'fit_tensor', 'image_files', 'Layout', 'recognise', 'why_unreadable',
            'decode_files', 'listing', 'as_images', 'ImageDL', 'dihedral', 'lighting', 'Augment', 'shift', 'ImageSet',
            'load_images', 'FolderReport', 'inspect_folder']
 
@@ -112,6 +112,18 @@ def resize_images(
     for part, o in zip(small.split(1024), x.split(1024)):
         part.copy_(F.interpolate(o.float(), size=(size, size), mode='bilinear', antialias=True).round_().clamp_(0, 255))
     return small
+
+def fit_tensor(
+    x:Tensor, # uint8, or floats in [0, 1]; (N, 1 or 3, H, W)
+    size:int # Pixels a side of the result
+) -> Tensor: # Of the same type; (N, 3, size, size)
+    "Images cut to squares and scaled, grey ones in three equal channels."
+    side = min(x.shape[-2:])
+    top, left = ((n - side)//2 for n in x.shape[-2:])
+    x = x[..., top:top+side, left:left+side]
+    if x.dtype == torch.uint8: x = resize_images(x, size)
+    elif side != size: x = F.interpolate(x, size=(size, size), mode='bilinear', antialias=True).clamp_(0, 1)
+    return x.expand(-1, 3, -1, -1)
 
 # %% ../nbs/02_data.ipynb #784ce8c1
 _NO_PICTURES = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # Pillow registers them, but reads them with outside programs or not at all
@@ -306,9 +318,7 @@ def as_images(
         if isinstance(item, Image.Image): return torch.from_numpy(fit_image(item, size).copy())
         if item.ndim == 2: item = item[None]
         if item.is_floating_point(): item = item.mul(255).round().clamp(0, 255).to(torch.uint8)
-        side = min(item.shape[-2:])
-        top, left = ((n - side)//2 for n in item.shape[-2:])
-        return resize_images(item[None, :, top:top+side, left:left+side].cpu().as_subclass(Tensor), size)[0].expand(3, -1, -1)
+        return fit_tensor(item[None].cpu().as_subclass(Tensor), size)[0]
     return torch.stack([one(o) for o in items])
 
 # %% ../nbs/02_data.ipynb #bfc0478c

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/latents.html.md"""
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'WIDEST', 'KINDS', 'effective_rank', 'LatentMeasures', 'latent_measures', 'RawPixels', 'measure_latents',
-           'nearest', 'neighbour_picture', 'between', 'between_picture', 'flat_map', 'map_picture', 'check_kind',
-           'write_latents', 'read_latents']
+           'nearest', 'neighbour_picture', 'between', 'between_picture', 'flat_map', 'map_picture', 'shown_name',
+           'check_kind', 'write_latents', 'read_latents']
 
 # %% ../nbs/14_latents.ipynb #85184816
 import io
@@ -173,7 +173,8 @@ KINDS = ('.parquet', '.csv', '.npy')
 
 def _columns(k:int) -> list[str]: return [f'z{i}' for i in range(k)]
 
-def _shown(name:str) -> str: # A name that every format can hold
+def shown_name(name:str) -> str:
+    "A name that every format can hold, and no spreadsheet takes for a formula; `read_latents` turns it back."
     name = re.sub('[\\\\\x00-\x1f\ud800-\udfff]', lambda o: f'\\u{ord(o[0]):04x}', name)
     return f"'{name}" if name.startswith(('=', '+', '-', '@', "'")) else name
 
@@ -196,9 +197,9 @@ def write_latents(
     if path.suffix.lower() == '.npy':
         data = io.BytesIO()
         np.save(data, z, allow_pickle=False)
-        write_text(path.with_name(f'{path.name}.json'), json.dumps(about | dict(names=[_shown(o) for o in names], mse=[float(o) for o in mse]), indent=1))
+        write_text(path.with_name(f'{path.name}.json'), json.dumps(about | dict(names=[shown_name(o) for o in names], mse=[float(o) for o in mse]), indent=1))
         return write_bytes(path, data.getvalue())
-    frame = pd.concat([pd.DataFrame(dict(name=[_shown(o) for o in names], mse=mse)), pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
+    frame = pd.concat([pd.DataFrame(dict(name=[shown_name(o) for o in names], mse=mse)), pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
     if path.suffix.lower() == '.csv': return write_text(path, f'# {json.dumps(about)}\n' + frame.to_csv(index=False, lineterminator='\n'))
     data, frame.attrs = io.BytesIO(), about  # pandas carries them through files of parquet
     try: frame.to_parquet(data, engine='pyarrow', index=False)

@@ -1,0 +1,256 @@
+"A trained model in use: images in whatever form, files for other programs, folders for other people, anomalies."
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings, strategies as st
+from PIL import Image
+
+from aebench import load
+from aebench.cli import main, make_parser
+from aebench.coding import write_images
+from aebench.data import load_images
+from aebench.files import UsageError
+from aebench.latents import _named
+from aebench.registry import plan_runs
+from aebench.runs import do_run
+from aebench.share import FILES, FORMATS, PARTS, run_onnx, run_torch
+
+from test_cli import make_folder
+
+@pytest.fixture(scope='module', autouse=True)
+def at_home(home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('AEBENCH_HOME', str(home))
+        yield
+
+@pytest.fixture(scope='module')
+def data(at_home): return load_images('digits')
+
+@pytest.fixture(scope='module')
+def run(data, tmp_path_factory):
+    "The folder of a small network's run."
+    folder = tmp_path_factory.mktemp('use')/'baseline'
+    do_run(plan_runs('baseline', 'digits', epochs=(1, 2))[0], data, [], folder)
+    return folder
+
+@pytest.fixture(scope='module')
+def ae(run): return load(run, device='cpu')
+
+@pytest.fixture
+def said(capsys):
+    "Exit code, stdout and stderr of a command."
+    def command(*words):
+        code = main([str(o) for o in words])
+        return code, *capsys.readouterr()
+    return command
+
+def bytes_of(folder): return {o.relative_to(folder): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
+
+def test_import_needs_no_torch():
+    code = 'import sys, aebench; assert "torch" not in sys.modules; from aebench import load; assert "torch" in sys.modules; aebench.nothing'
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
+    assert "no attribute 'nothing'" in done.stderr and 'AssertionError' not in done.stderr
+
+def test_same_error_as_measured(ae, data):
+    row = json.loads((ae.folder/'row.json').read_text())
+    arrays = data.test_x.permute(0, 2, 3, 1).numpy()
+    for images in (arrays, arrays/255, data.test_x):
+        copies = ae.reconstruct(images)
+        inputs = images if isinstance(images, torch.Tensor) else torch.from_numpy(arrays)
+        assert abs(float(np.square(np.asarray(copies) - inputs.numpy()/255).mean()) - row['mse']) < 1e-6
+    assert repr(ae) == f'Baseline: 16×16 pixels ↔ 32 numbers; Digits, MSE {row["mse"]:.6f}; on cpu'
+
+def test_files_of_any_size_are_scaled(ae, tmp_path):
+    folder = make_folder(tmp_path/'photos', n=6)  # 20×28 pixels
+    paths = sorted(folder.rglob('*.png'))
+    pillow = [Image.open(o) for o in paths]
+    expected = ae.encode(folder)
+    arrays = np.stack([np.asarray(o) for o in pillow])
+    for images in (paths, pillow, [str(o) for o in paths], (o for o in pillow), arrays, list(arrays), [paths[0], *pillow[1:3], *arrays[3:]]): assert np.array_equal(ae.encode(images), expected)
+    smooth = np.linspace(0, 1, 40*40, dtype=np.float32).reshape(40, 40, 1).repeat(3, -1)  # floats and tensors are scaled by torch
+    for images in (smooth, torch.from_numpy(smooth).movedim(-1, 0)): assert np.abs(np.asarray(ae.encode(images)) - ae.encode((smooth*255).round().astype(np.uint8))).max() < .02
+    assert ae.encode(paths[0]).shape == (32,) and ae.reconstruct(pillow[0]).shape == (16, 16, 3)
+
+KINDS = ['uint8', 'float32', 'float64', 'float16', '>f4', 'int64', 'bool', 'complex64']
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.lists(st.sampled_from([0, 1, 2, 3, 4, 16, 17]), min_size=0, max_size=5).map(tuple), kind=st.sampled_from(KINDS), top=st.sampled_from([1, 255, -1, np.nan]), as_tensor=st.booleans())
+def test_any_numbers_are_images_or_refused(ae, shape, kind, top, as_tensor):
+    "What comes out has the shape that goes with what went in, and is in [0, 1]; all else is a sentence."
+    with np.errstate(invalid='ignore'): x = np.full(shape, top).astype(kind)
+    channels = -3 if as_tensor else -1
+    right = len(shape) == 2 or len(shape) in (3, 4) and shape[channels] in (1, 3)
+    right = right and 0 not in shape and (kind == 'uint8' or np.dtype(kind).kind == 'f' and top == 1)
+    given = torch.from_numpy(x.astype(x.dtype.newbyteorder('='))) if as_tensor else x
+    if not right:
+        with pytest.raises(UsageError): ae.reconstruct(given)
+        return
+    y, z = ae.reconstruct(given), ae.encode(given)
+    n = shape[:1] if len(shape) == 4 else ()
+    assert type(y) is type(z) is type(given) and y.shape == n + ((3, 16, 16) if as_tensor else (16, 16, 3)) and z.shape == n + (32,)
+    assert 0 <= y.min() and y.max() <= 1
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.lists(st.sampled_from([0, 1, 3, 31, 32]), min_size=0, max_size=3).map(tuple), value=st.sampled_from([0, 1e3, np.inf, np.nan]))
+def test_any_latents_are_decoded_or_refused(ae, shape, value):
+    z = np.full(shape, value)
+    if len(shape) in (1, 2) and shape[-1] == 32 and shape[0] and np.isfinite(value): assert ae.decode(z).shape == shape[:-1] + (16, 16, 3)
+    else:
+        with pytest.raises(UsageError): ae.decode(z)
+
+ODD = ['a b.png', '=1+1.png', '$x$_{.png', 'ünï/çode.png', '..png', 'x/..png', '-rf.png', "it's.jpg.png", 'new\nline.png', os.fsdecode(b'\xff.png')]
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
+def test_odd_names_stay_within(run, said, data, tmp_path):
+    names = [o for o in ODD if not Path(o).name.startswith('.')]  # those are hidden, and left out
+    write_images(data.test_x[:len(ODD)], ODD, tmp_path/'in')
+    before = bytes_of(tmp_path/'in')
+    code, out, err = said('reconstruct', tmp_path/'in', '--run', run, '--out', tmp_path/'out', '--device', 'cpu')
+    assert code == 0 and out.startswith(f'{len(names)} images in'), err
+    assert {str(o) for o in bytes_of(tmp_path/'out')} == set(names) and bytes_of(tmp_path/'in') == before
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--out', tmp_path/'found.csv', '--device', 'cpu')
+    assert code == 0 and sorted(map(_named, pd.read_csv(tmp_path/'found.csv').path)) == sorted(names), err
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['found.csv', 'found.png', 'in', 'out']
+
+def test_links_lead_nowhere(run, said, tmp_path):
+    make_folder(tmp_path/'in', n=4, classes='a')
+    (tmp_path/'elsewhere').mkdir(), (tmp_path/'out').mkdir()
+    (tmp_path/'out'/'a').symlink_to(tmp_path/'elsewhere')
+    code, _, err = said('reconstruct', tmp_path/'in', '--run', run, '--out', tmp_path/'out')
+    assert code == 2 and 'leads out of' in err and not list((tmp_path/'elsewhere').iterdir())
+
+@pytest.mark.parametrize('to, read', [('onnx', run_onnx), ('torch', run_torch)])
+@pytest.mark.parametrize('part', PARTS)
+def test_exported_is_equal(ae, run, said, data, tmp_path, to, read, part):
+    path = tmp_path/f'model{FORMATS[to][0]}'
+    code, out, err = said('export', '--run', run, '--to', to, '--part', part, '--out', path)
+    assert code == 0 and str(path) in out, err
+    assert [o.name for o in tmp_path.iterdir()] == [path.name]  # all in one file
+    for n in (1, 2, 7):
+        images = data.test_x[:n].float()/255
+        latents = ae.encode(images)
+        expected = dict(whole=[latents, ae.reconstruct(images)], encoder=[latents], decoder=[ae.reconstruct(images)])[part]
+        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True): assert np.abs(a - b.numpy()).max() <= 1e-5
+
+def test_onnx_says_what_it_is(ae, run, said, tmp_path):
+    import onnx
+    assert said('export', '--run', run, '--out', tmp_path/'model.onnx')[0] == 0
+    model = onnx.load(tmp_path/'model.onnx')
+    onnx.checker.check_model(model)
+    assert {o.key: o.value for o in model.metadata_props}['weights'] == ae.model
+    assert [o.name for o in model.graph.input] == ['images'] and [o.name for o in model.graph.output] == ['latents', 'reconstructions']
+
+def test_a_missing_extra_is_named(run, said, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    code, _, err = said('export', '--run', run, '--out', tmp_path/'x.onnx')
+    assert code == 2 and 'pip install "aebench[onnx]"' in err
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    for words in (('export', '--run', run, '--to', 'folder', '--out', tmp_path/'x'), ('push', 'a/b', '--run', run), ('pull', 'a/b', '--out', tmp_path/'x')):
+        code, _, err = said(*words)
+        assert code == 2 and 'pip install "aebench[hub]"' in err
+    assert not list(tmp_path.iterdir())
+
+def test_choices_are_all_there_are():
+    helped = make_parser()._subparsers._group_actions[0].choices['export']
+    choices = {o.dest: set(o.choices) for o in helped._actions if o.choices}
+    assert choices == dict(to={*FORMATS, 'folder'}, part=set(PARTS))
+
+class LocalHub:
+    "The calls of `HfApi` that are used, on a folder; no network."
+    def __init__(self, **kwargs): pass
+    def create_repo(self, repo_id, private, exist_ok):
+        self.log.append((repo_id, private))
+        return f'https://hub.example/{repo_id}'
+    def upload_folder(self, repo_id, folder_path, commit_message): shutil.copytree(folder_path, self.root/repo_id)
+    def snapshot_download(self, repo_id, revision, allow_patterns, local_dir):
+        (local := Path(local_dir)).mkdir()
+        for o in (self.root/repo_id).iterdir():
+            if o.name in allow_patterns: shutil.copy(o, local/o.name)
+        return str(local)
+
+def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
+    import huggingface_hub
+    monkeypatch.setattr(huggingface_hub, 'HfApi', LocalHub)
+    monkeypatch.setattr(LocalHub, 'root', tmp_path/'hub', raising=False)
+    monkeypatch.setattr(LocalHub, 'log', [], raising=False)
+    code, out, err = said('push', 'me/digits', '--run', run)
+    assert code == 0 and out == 'https://hub.example/me/digits\n', err
+    assert said('push', 'me/open', '--run', run, '--public')[0] == 0 and LocalHub.log == [('me/digits', True), ('me/open', False)]
+    assert {o.name for o in (tmp_path/'hub'/'me'/'digits').iterdir()} == set(FILES)
+    (tmp_path/'hub'/'me'/'digits'/'code.py').write_text('raise SystemExit')
+    def refuse(*args, **kwargs): raise AssertionError('nothing is unpickled')
+    monkeypatch.setattr(pickle, 'Unpickler', refuse), monkeypatch.setattr(torch, 'load', refuse)
+    code, out, err = said('pull', 'me/digits', '--out', tmp_path/'got')
+    assert code == 0 and repr(ae) in out, err
+    assert {o.name for o in (tmp_path/'got').iterdir()} == set(FILES)
+    got = load(tmp_path/'got', device='cpu')
+    assert got.model == ae.model and np.array_equal(got.encode(data.test_x[:3]), ae.encode(data.test_x[:3]))
+    assert said('pull', 'me/digits', '--out', tmp_path/'got')[0] == 2  # would overwrite
+
+def test_card_says_what_the_row_says(run, ae, said, tmp_path):
+    assert said('export', '--run', run, '--to', 'folder', '--out', tmp_path/'model')[0] == 0
+    _, front, card = (tmp_path/'model'/'README.md').read_text().split('---\n')
+    about = yaml.safe_load(front)
+    metrics = {o['type']: o['value'] for o in about['model-index'][0]['results'][0]['metrics']}
+    assert about['library_name'] == 'aebench' and metrics == {k: ae.row[k] for k in ('mse', 'psnr', 'ssim')}
+    for said_there in (ae.row['command'], f'{ae.row["mse"]:.6f}', 'Digits', '(samples.png)', 'pull('): assert said_there in card
+    for command, out in (('compress', 'x.ae'), ('encode', 'x.csv'), ('anomaly', 'y.csv')):  # the folder does what the run does
+        code, _, err = said(command, make_folder(tmp_path/'in', n=3), '--run', tmp_path/'model', '--out', tmp_path/out)
+        assert code == 0, err
+
+def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
+    folder = make_folder(tmp_path/'secret place'/'my photos', classes='')
+    do_run(plan_runs('pca-8', str(folder), size=16)[0], load_images(folder, 16), [], tmp_path/'run')
+    assert said('export', '--run', tmp_path/'run', '--to', 'folder', '--out', tmp_path/'model')[0] == 0
+    assert str(tmp_path) not in (tmp_path/'model'/'README.md').read_text()
+    for path, content in bytes_of(tmp_path/'model').items(): assert b'secret' not in content, path
+    assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
+
+def test_strange_images_are_flagged(run, said, data, tmp_path):
+    write_images(torch.cat([data.test_x[:40], 255 - data.test_x[40:44]]), [f'{i}.png' for i in range(40)] + [f'strange/{i}.png' for i in range(4)], tmp_path/'in')
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .02, '--out', tmp_path/'found.csv', '--device', 'cpu')
+    assert code == 0 and ' of 44 images flagged at 2 %; 0.856 are expected if all are normal' in out and '359 held-out normal images' in out, err
+    table = pd.read_csv(tmp_path/'found.csv')
+    assert list(table) == ['path', 'score', 'p_value', 'flagged'] and set(table.path[:4]) == {f'strange/{i}.png' for i in range(4)}
+    assert table.flagged[:4].all() and table.score.is_monotonic_decreasing and (table.flagged == (table.p_value <= .02)).all()
+    assert Image.open(tmp_path/'found.png').width > 300
+    write_images(data.test_x[100:150], [f'{i}.png' for i in range(50)], tmp_path/'normal')
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv', '--device', 'cpu')
+    assert code == 0 and 'so nothing can be flagged: give 99 normal images or more' in out and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv', '--device', 'cpu')
+    assert code == 0 and 'of which 10 % are expected to be normal, at most' in out and pd.read_csv(tmp_path/'fd.csv').flagged[:4].all(), err
+
+@pytest.mark.parametrize('words, sentence', [
+    (['reconstruct', 'NOWHERE', '--run', 'RUN'], 'no folder'),
+    (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
+    (['reconstruct', 'BROKEN', '--run', 'RUN'], 'broken.png'),
+    (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no whole model'),
+    (['reconstruct', 'FOLDER', '--run', 'RUNS'], 'give the folder of one'),
+    (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
+    (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
+    (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
+    (['anomaly', 'FOLDER', '--run', 'RUN', '--normal', 'EMPTY'], 'holds no images'),
+    (['anomaly', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.csv'),
+    (['export', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.onnx'),
+    (['export', '--run', 'RUN', '--to', 'folder', '--out', 'RUN'], 'would be overwritten'),
+    (['push', 'a b', '--run', 'RUN'], 'is no name on the hub'),
+    (['pull', 'a/b/c'], 'is no name on the hub'),
+])
+def test_bad_input(words, sentence, run, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'EMPTY').mkdir()
+    make_folder(tmp_path/'FOLDER', n=4), (make_folder(tmp_path/'BROKEN', n=4)/'a'/'broken.png').write_bytes(b'no image')
+    places, before = dict(RUN=run, RUNS=run.parent), bytes_of(run)
+    code, out, err = said(*(places.get(o, tmp_path/o) if o.isupper() else o for o in words))
+    assert code == 2 and sentence in err and 'Traceback' not in err, err
+    assert bytes_of(run) == before and {o.name for o in tmp_path.iterdir()} == {'EMPTY', 'FOLDER', 'BROKEN'}
