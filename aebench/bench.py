@@ -7,8 +7,8 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 # %% auto #0
 __all__ = ['PROBED_SIZE', 'WAYS', 'Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of',
            'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed',
-           'spoken_name', 'attempt', 'in_turn', 'steady_computing', 'do_runs', 'Resized', 'ways_for', 'at_sizes',
-           'measure_sizes', 'expected_seconds', 'foresee']
+           'spoken_name', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs', 'Resized', 'ways_for',
+           'at_sizes', 'measure_sizes', 'expected_seconds', 'foresee']
 
 # %% ../nbs/16_bench.ipynb #bf267a7f
 import os
@@ -183,6 +183,21 @@ def attempt(
 def in_turn(todo:list[Run], data:ImageSet, judges:list[Classifier], out:Path, progress:Progress, watch:Callable, track:str|None=None) -> Iterator[dict|None]: # The rows, as they come
     "One run after the other, in this process; `aebench.cluster` has other ways."
     for run in todo: yield attempt(run, data, judges, out/run_name(run, data), progress, watch, track)
+
+def seldom(
+    f:Callable,
+    share:float=.05 # Of the time, at most
+) -> Callable:
+    "`f`, left out where the calls would take more than `share` of the time: gathering 10,000 rows takes seconds, 10,000 times it would take a day."
+    ended, took = time.monotonic(), 0.
+    def g():
+        nonlocal ended, took
+        began = time.monotonic()
+        if began - ended < took/share: return
+        f()
+        ended = time.monotonic()
+        took = ended - began
+    return g
 
 def steady_computing():
     "Set what all runs are to have alike, in each process that makes some."
