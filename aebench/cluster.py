@@ -105,7 +105,7 @@ WINDOW = 1000 # Runs that Ray has at once, at most: each time it is asked which 
 
 def import_ray():
     "Ray, told to be quiet and to report to nobody. Raises `UsageError` where it isn't installed."
-    for name, value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal', RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='0').items(): os.environ.setdefault(name, value)
+    for name, value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='0').items(): os.environ.setdefault(name, value)
     try: import ray
     except ModuleNotFoundError: raise UsageError('--ray needs further packages: pip install "aebench[ray]".') from None
     return ray
@@ -166,8 +166,10 @@ def _hand_out(cpus, gpus, url, todo, data, judges, out, progress, watch, track=N
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
     files = _shipped(data) if len(ray.nodes()) > 1 else {}
-    def send(run): return task.options(name=run_name(run, data)).remote(run, parts, files, out, mark, url, cpus, track)  # the name that its process shows
-    task = ray.remote(_do_task).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+    task = ray.remote(_do_task)
+    def send(run):
+        named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=run_name(run, data))  # what its process is called
+        return named.remote(run, parts, files, out, mark, url, cpus, track)
     waiting, running, lost = deque(todo), {}, Counter()
     while waiting or running:
         while waiting and len(running) < WINDOW:
