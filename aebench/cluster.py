@@ -213,8 +213,10 @@ def on_ray(
     ray, usual = import_ray(), signal.getsignal(signal.SIGTERM)
     if url: Remote(url).pull()
     local = dict(include_dashboard=False, num_cpus=max(cpus, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)) if address == 'local' else {}
-    try: ray.init(address, log_to_driver=False, logging_level='ERROR', **local)
-    except (ConnectionError, ValueError, RuntimeError) as e:
+    try:
+        if ':' in address and '://' not in address: socket.create_connection((address.rpartition(':')[0], int(address.rpartition(':')[2])), 10).close()  # Ray would try for minutes
+        ray.init(address, log_to_driver=False, logging_level='ERROR', **local)
+    except (OSError, ValueError, RuntimeError) as e:
         raise UsageError(f'No cluster of Ray can be used at {address} ({str(e).splitlines()[0]}): start one with ray start --head, or choose --ray local.') from None
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, usual)  # Ray sets its own
     threads = torch.get_num_threads()
