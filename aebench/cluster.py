@@ -29,7 +29,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from fastai.callback.core import Callback
-from fastai.distributed import DistributedDL, DistributedTrainer
+from fastcore.basics import GetAttr
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -258,24 +258,25 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(var*(count/(count - 1)), self.momentum)
         return torch.addcmul(self.bias[:, None, None], apart, (self.weight*(var + self.eps).rsqrt())[:, None, None])
 
-class PartDL(DistributedDL):
-    "Of each batch of an `ImageDL` the part of this process."
+class PartDL(GetAttr):
+    "Of each batch of an `ImageDL` the part of this process; all else is as there. Raises `UsageError` where it can't be divided."
+    _default = 'dl'
     def __init__(self, dl:ImageDL):
-        rank, size = dist.get_rank(), dist.get_world_size()
-        if dl.bs % size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {size} processes: give --batch-size a multiple of {size}.')
-        super().__init__(dl, rank, size)
+        self.dl, self.rank, self.size = dl, dist.get_rank(), dist.get_world_size()
+        if dl.bs % self.size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {self.size} processes: give --batch-size a multiple of {self.size}.')
 
     def __len__(self): return len(self.dl)
     def __iter__(self):
         for x, y in self.dl:
-            part = x.chunk(self.world_size)[self.rank]
-            yield part, part if y is x else y.chunk(self.world_size)[self.rank]
+            part = x.chunk(self.size)[self.rank]
+            yield part, part if y is x else y.chunk(self.size)[self.rank]
 
 # %% ../nbs/25_cluster.ipynb #c2500016
 class Joined(Callback):
     "Train as one of several processes: batches, batch norms, losses and rates are those of all together."
-    order = DistributedTrainer.order + 1
+    order = 12 # after fastai's `DistributedTrainer`
     def after_create(self):
+        import fastai.distributed  # adds `to_distributed` to Learner; can't be imported without Accelerate
         self.cpu = self.dls.device.type == 'cpu'
         self.learn.to_distributed(sync_bn=not self.cpu, cpu=self.cpu)  # what fastai's `distrib_ctx` does
         self.distributed_trainer._wrap_dl = lambda dl: PartDL(dl) if isinstance(dl, ImageDL) and dl.shuffle else dl

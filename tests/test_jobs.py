@@ -43,7 +43,7 @@ def cluster(home, tmp_path_factory):
 def photos(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('photos'), n=64, classes='')
 
 def long_runs(photos, out, *words, methods='baseline,pixel_shuffle'): # Some seconds each, without a classifier
-    return ['run', '--data', photos, '--methods', methods, '--epochs', 100, 100, '--size', 16, '--latent', 8, '--protocol', 'report', '--out', out, *words]
+    return ['run', '--data', photos, '--methods', methods, '--epochs', 30, 30, '--size', 16, '--latent', 8, '--protocol', 'report', '--out', out, *words]
 
 def ancestors(pid:int) -> list[int]:
     found = []
@@ -76,7 +76,7 @@ def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
     for file in (tmp_path/'a').glob('*/*.safetensors'): assert file.read_bytes() == (tmp_path/'b'/file.relative_to(tmp_path/'a')).read_bytes()
     shipped = [o.relative_to(other_home) for o in other_home.glob('c*/*.safetensors')]
     assert {o.parent.name for o in shipped} == {'classifiers', 'components'} and all((home/o).read_bytes() == (other_home/o).read_bytes() for o in shipped)
-    assert 'ray' not in err.lower() and 'Baseline, seed 3333: done in' in err
+    assert 'Baseline, seed 3333: done in' in err and not [o for o in ('ray::', 'raylet', 'WARNING', 'Warning', 'dashboard') if o in err], err
 
 def test_killed_workers(cluster, photos, home, tmp_path):
     "One lost process is made good; what is lost again and again is kept as failed, once, and made by the next command."
@@ -206,6 +206,11 @@ def test_missing_package_is_named(name, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, name, None)
     use = dict(ray=cluster.import_ray, accelerate=cluster.Team).get(name, lambda: check_tracker(name, tmp_path))
     with pytest.raises(UsageError, match=r'pip install "aebench\[' + ('distributed' if name == 'accelerate' else name)): use()
+
+def test_nothing_needs_the_extras():
+    "The modules, and the usual runner, are there without any of them."
+    code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.cluster, aebench.cli'
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 def test_wandb_without_login(monkeypatch, tmp_path):
     pytest.importorskip('wandb', reason='needs aebench[wandb]')
