@@ -16,11 +16,12 @@ from statistics import median
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-PARTS = ('runs', 'overhead', 'together', 'gather')
+PARTS = ('runs', 'overhead', 'together', 'distance', 'gather')
+JOINED = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 
-def seconds_of(words:list, cpus:set|None=None, before=()) -> float:
+def seconds_of(words:list, cpus:set|None=None, before=(), threads:int=1) -> float:
     "How long `aebench run WORDS` takes, on the processors `cpus` alone."
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    env = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
     limit = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
     began = time.perf_counter()
     done = subprocess.run([sys.executable, *before, '-m', 'aebench.cli', 'run', '-q', *map(str, words)], env=env, capture_output=True, text=True, preexec_fn=limit)
@@ -48,7 +49,7 @@ def many_rows(run:Path, out:Path, n:int):
         (folder/'row.json').write_text(json.dumps({**row, **values, 'run': folder.name, 'method': method, 'label': method.replace('_', ' ').title(), 'seed': i//2}))
 
 def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
-    "Measure one part."
+    "Measure one part: seconds, but for the distance of losses, which is a share of them, a value an epoch."
     two = ['--data', 'digits', '--methods', 'baseline', '--seeds', 2]
     if part == 'runs':  # long enough for the start of Ray not to decide
         two += ['--epochs', 20, 40]
@@ -62,7 +63,16 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
     if part == 'together':
         two[-1] = 1
         yield 'one run', 'one process', 1, times_of(two, turns)
-        yield 'one run', 'two processes', 1, times_of(two, turns, None, ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'])
+        yield 'one run', 'two processes', 1, times_of(two, turns, None, JOINED)
+    if part == 'distance':
+        methods = 'baseline,pixel_shuffle,progressive_resizing,feature_loss'
+        words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64, '--protocol', 'report', '--out']
+        with tempfile.TemporaryDirectory() as d:
+            for out, more in dict(one={}, threads=dict(threads=2), processes=dict(before=JOINED)).items(): seconds_of([*words, f'{d}/{out}'], **more)
+            for path in sorted(Path(d).glob('one/*/history.csv')):
+                for other in ('threads', 'processes'):
+                    a, b = (pd.read_csv(o)[['train_loss', 'valid_loss']] for o in (path, Path(d)/other/path.relative_to(Path(d)/'one')))
+                    yield 'distance', f'{path.parent.name.partition("-")[0]}, two {other}', 2, ((a - b).abs()/a).max(1).tolist()
     if part == 'gather':
         from aebench.report import make_report
         from aebench.tables import gather
@@ -86,7 +96,7 @@ def main():
     for part in args.parts.split(','):
         load = os.getloadavg()[0]
         for what, detail, count, values in rows_of(part, args.turns, args.rows):
-            rows.append(dict(part=part, what=what, detail=detail, count=count, seconds=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
+            rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's', median=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
             print(rows[-1], flush=True)
     from aebench.runs import environment
     environment = {k: v for k, v in environment().items() if k not in ('device', 'threads')}
