@@ -10,6 +10,7 @@ parser = ConfigParser(delimiters=['='], comment_prefixes=['#'])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 lines = lambda key: [o.strip() for o in cfg[key].splitlines() if o.strip()]
+extras = {name: lines(name) for name in cfg['extras'].split()}
 repo = f"{cfg['user']}/{cfg['repo']}"
 def absolute(link):  # a relative one leads nowhere from a package's page
     raw = link[1].endswith('.png')
@@ -22,7 +23,7 @@ setup(
     long_description=readme, long_description_content_type='text/markdown',
     author=cfg['author'], author_email=cfg['author_email'], license=cfg['license'], keywords=cfg['keywords'].split(),
     python_requires=f">={cfg['min_python']}", packages=find_packages(include=['aebench', 'aebench.*']),
-    install_requires=lines('requirements'), extras_require={key.removesuffix('_requirements'): lines(key) for key in cfg if key.endswith('_requirements')},
+    install_requires=lines('requirements'), extras_require={**extras, 'dev': lines('dev_requirements') + [o for found in extras.values() for o in found]},
     entry_points={'console_scripts': lines('console_scripts'), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     classifiers=['Development Status :: 4 - Beta', 'Intended Audience :: Developers', 'Intended Audience :: Science/Research',
                  'Topic :: Scientific/Engineering :: Artificial Intelligence']

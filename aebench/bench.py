@@ -6,8 +6,9 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['PROBED_SIZE', 'WAYS', 'Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of',
-           'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed', 'do_runs',
-           'Resized', 'ways_for', 'at_sizes', 'measure_sizes', 'expected_seconds', 'foresee']
+           'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed',
+           'spoken_name', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs', 'Resized', 'ways_for',
+           'at_sizes', 'measure_sizes', 'expected_seconds', 'foresee']
 
 # %% ../nbs/16_bench.ipynb #bf267a7f
 import os
@@ -15,7 +16,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components
 from .registry import Run, get_method, is_reference, plan_runs
-from .runs import STATE, base_row, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything
+from .runs import STATE, base_row, check_tracker, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything, tracked
 from .speed import keep_freed_memory
 from .training import autoencoder_learner
 from .weights import Classifier, judge_for, trained_network
@@ -161,18 +162,52 @@ def why_failed(e:Exception, run:Run) -> str:
     return f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (error.txt has the whole story).'
 
 # %% ../nbs/16_bench.ipynb #35daa286
-def _name(run:Run) -> str: return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
+def spoken_name(run:Run) -> str: return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
 
-def _attempt(run:Run, data:ImageSet, judges:list[Classifier], folder:Path, progress:Progress, watch:Callable) -> dict|None: # The row; None where it failed
+def attempt(
+    run:Run,
+    data:ImageSet,
+    judges:list[Classifier],
+    folder:Path, # To write to
+    progress:Progress,
+    watch:Callable|None=None, # As in `train_classifier`
+    track:str|None=None, # A name in `TRACKERS`
+    cbs:Iterable[Callback]=() # Further callbacks
+) -> dict|None: # The row; None where it failed
     "`do_run`; a failure is written into its row and goes no further."
     clear_folder(folder, keep=(STATE,))  # what an interrupted attempt left
-    try: return do_run(run, data, judges, folder, tell(progress, run), watch, progress.say)
+    try:
+        with tracked(track, run, folder) as tracking: return do_run(run, data, judges, folder, [*tell(progress, run), *tracking, *cbs], watch, progress.say)
     except Exception as e:
         if not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk can be mended
         reason = why_failed(e, run)
-        progress.say(f'{_name(run)}, failed: {reason}')
+        progress.say(f'{spoken_name(run)}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
         write_json(folder/'row.json', base_row(run, data) | dict(reason=reason))
+
+def in_turn(todo:list[Run], data:ImageSet, judges:list[Classifier], out:Path, progress:Progress, watch:Callable, track:str|None=None) -> Iterator[dict|None]: # The rows, as they come
+    "One run after the other, in this process; `aebench.cluster` has other ways."
+    for run in todo: yield attempt(run, data, judges, out/run_name(run, data), progress, watch, track)
+
+def seldom(
+    f:Callable,
+    share:float=.05 # Of the time, at most
+) -> Callable:
+    "`f`, left out where the calls would take more than `share` of the time: gathering 10,000 rows takes seconds, 10,000 times it would take a day."
+    ended, took = time.monotonic(), 0.
+    def g():
+        nonlocal ended, took
+        began = time.monotonic()
+        if began - ended < took/share: return
+        f()
+        ended = time.monotonic()
+        took = ended - began
+    return g
+
+def steady_computing():
+    "Set what all runs are to have alike, in each process that makes some."
+    keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # single precision is to mean it; where speed is wanted there is bf16
 
 @contextmanager
 def _memory_named(run:Run):
@@ -204,12 +239,13 @@ def do_runs(
     progress:Progress|None=None, # None: `default_progress`
     after_each:Callable=noop, # Called after each run, failed ones too
     most_seconds:float|None=None, # Refuse to begin what is expected to take longer
-    wait:bool=False # Wait for another process that writes to `out`, in place of refusing
+    wait:bool=False, # Wait for another process that writes to `out`, in place of refusing
+    track:str|None=None, # A name in `TRACKERS`
+    how:Callable=in_turn # Makes the runs once all is prepared, and yields their rows
 ) -> list[dict]: # The rows of `runs`, in their order
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
-    keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # single precision is to mean it; where speed is wanted there is bf16
+    steady_computing()
     if Path(runs[0].data).is_dir() and out.is_relative_to(Path(runs[0].data).absolute()):
         raise UsageError(f'{out} lies within the images of {runs[0].data}, and its pictures would be taken for some of them: choose another --out.')
     with one_writer(out, progress.say if wait else None), _memory_named(runs[0]):
@@ -218,6 +254,7 @@ def do_runs(
         for path in out.glob(f'*/{STATE}'):
             if (read_json(path.with_name('row.json')) or {}).get('status') == 'done': remove(path)  # its process ended between row and tidying
         if todo:
+            if track: check_tracker(track, out)
             progress.begin(sum(cost_of(run)*units_of(run) for run in todo))
             watch = lambda what, epochs: [TellProgress(progress, what, epochs, 0.)]
             try:
@@ -226,8 +263,7 @@ def do_runs(
                 judges = _prepare(todo, data, watch)
                 original = do_original(todo[0], data, judges, out)
                 if most_seconds: _refuse_long(todo, data, most_seconds, progress)
-                for run in todo:
-                    row = _attempt(run, data, judges, out/run_name(run, data), progress, watch)
+                for row in how(todo, data, judges, out, progress, watch, track):
                     if row and (line := equals_line(row, original)): progress.say(line)
                     after_each()
             finally: progress.end()

@@ -20,13 +20,13 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, Interrupted, UsageError, shown
-from .registry import (DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
+from .registry import (DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
                               plan_runs)
 
 # %% ../nbs/26_cli.ipynb #580e50b3
@@ -57,21 +57,54 @@ ASK_ABOVE = 3600 # Seconds that a design or a sweep may be expected to take befo
 def run(args:argparse.Namespace) -> int: # The exit code
     "Train and compare; print the table."
     _plan(args, 'cpu', 'fp32' if args.precision == 'auto' else args.precision)  # a wrong setting is told before torch's import is waited for
-    out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
-    talk = (lambda text: None) if args.quiet else lambda text: print(text, file=sys.stderr)
-    talk(f'Results go to {out}')
+    out, url, talk = _places(args)
     with _imports():
-        from aebench.bench import Progress, do_runs
+        from aebench.bench import Progress, do_runs, seldom
         from aebench.runs import resolve_device, resolve_precision
         from aebench.tables import gather
     device = resolve_device(args.device)
-    rows = do_runs(_plan(args, device, resolve_precision(args.precision, device)), out, Progress() if args.quiet else None, after_each=lambda: gather(out),
-                   most_seconds=None if args.yes or not (args.design or isinstance(args.latent, list)) else ASK_ABOVE, wait=args.wait)
+    runs = _plan(args, device, resolve_precision(args.precision, device))
+    with _way(args, runs, device, url) as how:
+        if how is None: return 0
+        rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait,
+                       most_seconds=None if args.yes or not (args.design or isinstance(args.latent, list)) else ASK_ABOVE)
     _results(out, args.json, rows)
-    talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {out}')
+    if url:
+        from aebench.cluster import Remote
+        Remote(url).push_report()
+    talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {url or out}')
     failed = [row for row in rows if row['status'] != 'done']
     if failed: print(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.', file=sys.stderr)
     return 1 if failed else 0
+
+def _places(args) -> tuple[Path, str|None, Callable]: # The folder of the results, the URL that it is a copy of, and what talks of it
+    "Where the results go, told at once."
+    url, follows = args.out if '://' in (args.out or '') else None, os.environ.get('RANK', '0') != '0'
+    if url and not args.ray: raise UsageError(f'{url} is a URL, which only the runs of Ray are written to: add --ray local, or give a folder.')
+    if url and args.track == 'mlflow' and 'MLFLOW_TRACKING_URI' not in os.environ: raise UsageError('The nodes share no folder for MLflow: set MLFLOW_TRACKING_URI to a server that all can reach.')
+    if url:
+        with _imports(): from aebench.cluster import Remote
+        out = Remote(url).copy
+    else: out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
+    talk = (lambda text: None) if args.quiet or follows else lambda text: print(text, file=sys.stderr)
+    talk(f'Results go to {url}, and without the models to {out}' if url else f'Results go to {out}')
+    return out, url, talk
+
+@contextmanager
+def _way(args, runs:Sequence[Run], device:str, url:str|None):
+    "How the runs are made, for `do_runs`; None where this process has trained along with one that leads."
+    if args.ray:
+        with _imports(): from aebench.cluster import on_ray
+        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as how: yield how
+    elif int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        with _imports(): from aebench.cluster import Team
+        team = Team(device)
+        if team.leads:
+            with team.leading(runs) as how: yield how
+        else: yield team.follow(runs)
+    else:
+        from aebench.bench import in_turn
+        yield in_turn
 
 def _results(out:Path, as_json:bool=False, rows:Sequence|None=None):
     "Gather the rows of `out`, write its report and print its table."
@@ -263,8 +296,12 @@ def make_parser() -> argparse.ArgumentParser:
         return p
     p = command(run, 'run', 'Train the methods and print their table; finished runs are not made again.')
     _add_settings(p)
-    p.add_argument('--out', metavar='DIR', help='folder of the results (default: runs/DATA)')
+    p.add_argument('--out', metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs')
     p.add_argument('--wait', action='store_true', help='wait for another command that writes to the same folder')
+    p.add_argument('--track', choices=TRACKERS, metavar='|'.join(TRACKERS), help='show training in a tracker as well; ' + '; '.join(f'{k}: {v}' for k, v in TRACKERS.items()))
+    p.add_argument('--ray', metavar='local|ADDRESS', help='make the runs beside each other by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)')
+    p.add_argument('--per-run-cpus', type=int, default=1, metavar='N', help='processors, and threads, of each run by Ray (default: 1)')
+    p.add_argument('--per-run-gpus', type=float, metavar='F', help='GPUs of each run by Ray, such as 0.5 (default: 1 where --device is a GPU)')
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
     p.add_argument('-q', '--quiet', action='store_true', help='no progress, only the result')
     p = command(report, 'report', 'Make the table and the HTML report from the saved runs in DIR.')

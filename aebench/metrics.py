@@ -48,7 +48,8 @@ class PixelMeasures:
     "Accumulates the measures of reconstructions, batch by batch, in float64."
     def __init__(self, device='cpu'):
         from torchmetrics import ExplainedVariance, MeanAbsoluteError, MeanSquaredError, R2Score
-        make = dict(mae=MeanAbsoluteError(), mse=MeanSquaredError(), r2=R2Score(), explained_variance=ExplainedVariance())
+        own = dict(sync_on_compute=False)  # where several processes train together, one alone measures
+        make = dict(mae=MeanAbsoluteError(**own), mse=MeanSquaredError(**own), r2=R2Score(**own), explained_variance=ExplainedVariance(**own))
         self.pixels = {k: m.set_dtype(torch.float64).to(device) for k, m in make.items()}
         self.ssim, self.count = torch.zeros((), dtype=torch.float64, device=device), 0
 

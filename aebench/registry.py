@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'SCHEMA', 'PROTOCOLS',
-           'FEATURE_INPUTS', 'JUDGES', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine', 'Reference', 'Family',
-           'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of', 'get_method',
-           'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'Run',
+           'FEATURE_INPUTS', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine',
+           'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of',
+           'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'Run',
            'numbers_in_image', 'few_steps', 'plan_runs']
 
 # %% ../nbs/01_registry.ipynb #f263d7fd
@@ -307,6 +307,8 @@ SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meani
 PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'report': "the report's own rates"}
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
 JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
+TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'Weights & Biases; WANDB_MODE=offline keeps all on this machine',
+            'mlflow': 'the server of MLFLOW_TRACKING_URI, else mlflow.db beside the runs'} # Each is an extra of the package
 _LATER = (('seconds', None), ('judges', ('resnet34',))) # Settings that came later: at their default they leave a run its earlier name
 PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 

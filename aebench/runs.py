@@ -7,18 +7,23 @@ Docs: https://aebench.github.io/aebench/runs.html.md"""
 # %% auto #0
 __all__ = ['REVISION', 'CODED_BITS', 'STATE', 'resolve_device', 'environment', 'resolve_precision', 'in_precision', 'make_model',
            'make_loss', 'seed_everything', 'train_run', 'command_for', 'extractors', 'run_name', 'base_row',
-           'sample_strip', 'save_model', 'network_build', 'load_model', 'study_latents', 'training_state',
-           'do_reference', 'do_run']
+           'sample_strip', 'save_model', 'network_build', 'load_model', 'PhaseFolders', 'EpochFigures', 'check_tracker',
+           'tracked', 'study_latents', 'training_state', 'do_reference', 'do_run']
 
 # %% ../nbs/15_runs.ipynb #4efd9b23
 import io
 import json
+import logging
+import os
 import platform
 import random
 import shlex
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +31,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
-from fastai.learner import Learner
+from fastai.learner import Learner, Recorder
 from fastcore.basics import noop
 from PIL import Image
 from torch import Tensor, nn
@@ -35,13 +40,13 @@ import aebench
 from .checkpoints import Checkpoint
 from .coding import STUDIED, encode_images, fit_coder, rate_distortion
 from .data import ImageSet, spread
-from .files import UsageError, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
+from .files import UsageError, fingerprint, git_revision, read_json, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
 from .latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
 from .metrics import Evaluation, PeakMemory, evaluate
 from .models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .references import LinearCodec, make_reference, principal_components
-from .registry import PRECISIONS, SCHEMA, Run, choose, get_method, is_reference
+from .registry import PRECISIONS, SCHEMA, TRACKERS, Run, choose, get_method, is_reference
 from .speed import native_precision, use_bf16
 from .training import History, Phase, autoencoder_learner
 from .weights import Classifier, trained_network, weights_key
@@ -73,8 +78,10 @@ REVISION = git_revision(Path(aebench.__file__).parent) # Of the code as it was l
 def environment(device:str='cpu') -> dict:
     "What a result depends on beside its settings."
     name = torch.cuda.get_device_name() if device.startswith('cuda') else _cpu_name()
+    joined = torch.distributed.get_world_size() if torch.distributed.is_available() and torch.distributed.is_initialized() else 1
     return dict(device=device, device_name=name, threads=torch.get_num_threads(), platform=f'{platform.system()} {platform.machine()}', python=platform.python_version(),
-                **{o: version(o) for o in ('aebench', 'torch', 'torchvision', 'fastai')}, git_revision=REVISION)
+                **{o: version(o) for o in ('aebench', 'torch', 'torchvision', 'fastai')}, git_revision=REVISION,
+                **(dict(processes=joined) if joined > 1 else {}))
 
 # %% ../nbs/15_runs.ipynb #16070f56
 def resolve_precision(
@@ -203,6 +210,93 @@ def load_model(
     return model.eval()
 
 
+# %% ../nbs/15_runs.ipynb #c1d0a002
+class PhaseFolders(Callback):
+    "A folder of `folder` for each phase: `TensorBoardCallback` counts its steps from nought in each."
+    order = Recorder.order # before that callback
+    def __init__(self, folder:Path): self.folder, self.phase = folder, 0
+    def before_fit(self):
+        self.phase += 1
+        self.tensor_board.log_dir = str(self.folder/f'phase{self.phase}')
+
+class EpochFigures(Callback):
+    "Give `log` the losses and metrics of each epoch and its number, counted over all phases."
+    order = Recorder.order + 1
+    def __init__(self, log:Callable): self.log, self.epochs = log, 0
+    def after_epoch(self):
+        self.epochs += 1
+        self.log({k: float(v) for k, v in zip(self.recorder.metric_names[1:-1], self.recorder.log[1:-1]) if v is not None}, self.epochs)
+
+def _measured(folder:Path) -> dict:
+    "The figures of a finished run."
+    return {k: v for k, v in read_json(folder/'row.json', {}).items() if isinstance(v, (int, float))}
+
+# %% ../nbs/15_runs.ipynb #c1d0a003
+@contextmanager
+def _tensorboard(run:Run, folder:Path):
+    from fastai.callback.tensorboard import SummaryWriter, TensorBoardCallback
+    yield [PhaseFolders(folder/'tensorboard'), TensorBoardCallback(trace_model=False, log_preds=False)]
+    with SummaryWriter(folder/'tensorboard'/'measures') as writer:
+        for name, value in _measured(folder).items(): writer.add_scalar(name, value)
+
+@contextmanager
+def _wandb(run:Run, folder:Path):
+    import wandb
+    from fastai.callback.wandb import WandbCallback
+    class Settled(WandbCallback):
+        def after_create(self): self.learn.gather_args = dict  # it looks for settings in the learner and stumbles over some; they are told below
+    folder.mkdir(parents=True, exist_ok=True)  # else it writes elsewhere
+    quiet = wandb.Settings(silent=True, console='off', disable_git=True, save_code=False)
+    with wandb.init(project=os.environ.get('WANDB_PROJECT', 'aebench'), name=folder.name, dir=folder, config=asdict(run), settings=quiet) as tracked:
+        yield [Settled(log_preds=False)]
+        tracked.summary.update(_measured(folder))
+
+def _mlflow_store(out:Path): # The client, and the experiment's id
+    "Open MLflow's store; made where it isn't there."
+    from mlflow import MlflowClient
+    for name in ('mlflow', 'alembic'): logging.getLogger(name).setLevel(logging.WARNING)
+    client = MlflowClient(os.environ.get('MLFLOW_TRACKING_URI') or f'sqlite:///{out.as_posix()}/mlflow.db')
+    found = client.get_experiment_by_name('aebench')
+    return client, found.experiment_id if found else client.create_experiment('aebench')
+
+@contextmanager
+def _mlflow(run:Run, folder:Path):
+    from mlflow.entities import Metric, Param
+    client, experiment = _mlflow_store(folder.parent)
+    tracked, ended = client.create_run(experiment, run_name=folder.name).info.run_id, 'FAILED'
+    def log(figures, step): client.log_batch(tracked, [Metric(name, value, round(1000*time.time()), step) for name, value in figures.items()])
+    client.log_batch(tracked, params=[Param(name, str(value)) for name, value in asdict(run).items()])
+    try:
+        yield [EpochFigures(log)]
+        log(_measured(folder), 0)
+        ended = 'FINISHED'
+    finally: client.set_terminated(tracked, ended)
+
+# %% ../nbs/15_runs.ipynb #c1d0a004
+def check_tracker(
+    track:str, # A name in `TRACKERS`
+    out:Path # Folder of the results
+):
+    "Raise `UsageError` where the tracker can't serve: its package is missing, or it would ask for a login."
+    choose(track, TRACKERS, 'tracker')
+    if find_spec(track) is None: raise UsageError(f'--track {track} needs further packages: pip install "aebench[{track}]".')
+    if track == 'mlflow': _mlflow_store(out)  # one process makes it, before several write to it
+    if track == 'wandb':
+        import wandb
+        if os.environ.get('WANDB_MODE') not in ('offline', 'disabled') and not wandb.api.api_key:
+            raise UsageError('Weights & Biases asks for a login: do it with wandb login, or set WANDB_MODE=offline to keep all on this machine.')
+
+@contextmanager
+def tracked(
+    track:str|None, # A name in `TRACKERS`
+    run:Run,
+    folder:Path # Of `run`
+) -> Iterator[list[Callback]]: # For its training
+    "Let a tracker follow what is trained within; at the end it is told what was measured."
+    if not track or is_reference(run.method): yield []
+    else:
+        with dict(tensorboard=_tensorboard, wandb=_wandb, mlflow=_mlflow)[track](run, folder) as cbs: yield cbs
+
 # %% ../nbs/15_runs.ipynb #6b8351a6
 def _about(run:Run, data:ImageSet) -> dict:
     "What run.json holds from the beginning."
@@ -243,8 +337,9 @@ def training_state(
     data:ImageSet,
     folder:Path, # Of the run
     say:Callable=noop # Is told in a sentence what there is to know
-) -> Checkpoint:
+) -> Checkpoint|None: # None where several processes train together: their states are not kept
     "The state of `run` in `folder`; one of other settings, images, weights or versions does not serve."
+    if torch.distributed.is_available() and torch.distributed.is_initialized(): return None
     about = dict(run=run_name(run, data), device=run.device.split(':')[0], **{o: version(o) for o in ('aebench', 'torch', 'fastai')})
     checkpoint = Checkpoint(folder/STATE, about, say=say)
     if checkpoint.found: say(f'{get_method(run.method).label}, seed {run.seed}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
@@ -297,7 +392,7 @@ def do_run(
     _keep_evaluation(found, folder)
     save_model(learn.model, network_build(run, learn.model), folder/'model.safetensors')
     write_json(folder/'row.json', row)
-    checkpoint.remove()
+    if checkpoint: checkpoint.remove()
     return row
 
 def _together(values:pd.Series) -> int|str:

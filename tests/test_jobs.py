@@ -1,0 +1,229 @@
+"Many runs by Ray, one run over several processes, trackers: killed, lost and started again."
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from aebench.bench import Progress, attempt
+from aebench.data import load_images
+from aebench.files import UsageError, read_json
+from aebench.registry import plan_runs
+from aebench.runs import check_tracker, run_name
+from test_cli import QUICK, aebench, make_folder, start, steady
+
+pytestmark = [pytest.mark.xdist_group('jobs'), pytest.mark.skipif(not Path('/proc').exists(), reason='looks for processes in /proc')]
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch): monkeypatch.setenv('OMP_NUM_THREADS', '1')
+
+@pytest.fixture(scope='module')
+def cluster(home, tmp_path_factory):
+    "The address of a cluster of two nodes, each with a processor and a cache of its own."
+    pytest.importorskip('ray', reason='needs aebench[ray]')
+    from aebench.cluster import import_ray
+    import_ray()
+    from ray.cluster_utils import Cluster
+    nodes, usual = Cluster(), os.environ.copy()
+    try:
+        for cache in (home, tmp_path_factory.mktemp('other_home')):
+            os.environ['AEBENCH_HOME'] = str(cache)
+            nodes.add_node(num_cpus=1, include_dashboard=False, object_store_memory=2**28)
+            os.environ.clear(), os.environ.update(usual)
+        yield nodes.address, cache
+    finally: nodes.shutdown()
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('photos'), n=64, classes='')
+
+def long_runs(photos, out, *words, methods='baseline,pixel_shuffle'): # Some seconds each, without a classifier
+    return ['run', '--data', photos, '--methods', methods, '--epochs', 30, 30, '--size', 16, '--latent', 8, '--protocol', 'report', '--out', out, *words]
+
+def ancestors(pid:int) -> list[int]:
+    found = []
+    while pid > 1:
+        pid = int(Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+        found.append(pid)
+    return found
+
+def process_of(method:str, among=os.getpid(), seconds:float=60) -> int:
+    "Wait for the process that Ray has given a run of `method`, among the descendants of a process."
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for path in Path('/proc').glob('[0-9]*/cmdline'):
+            try:
+                if path.read_bytes().startswith(f'ray::{method}-'.encode()) and among in ancestors(int(path.parent.name)): return int(path.parent.name)
+            except OSError: pass  # it has just ended
+        time.sleep(.2)
+    raise AssertionError(f'no process of {method} came')
+
+def trained(out:Path) -> dict: return {o.parent.name: o.stat().st_mtime_ns for o in out.glob('*/model.safetensors')}
+
+def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
+    "Bit for bit, on nodes of which one had nothing in its cache."
+    address, other_home = cluster
+    words = [*QUICK, '--methods', 'baseline,pixel_shuffle,pca-16']
+    for out, more in ((tmp_path/'a', ()), (tmp_path/'b', ('--ray', address))):
+        code, _, err = aebench(*words, '--out', out, *more, home=home)
+        assert code == 0, err
+    pd.testing.assert_frame_equal(steady(tmp_path/'a'), steady(tmp_path/'b'), check_exact=True)
+    for file in (tmp_path/'a').glob('*/*.safetensors'): assert file.read_bytes() == (tmp_path/'b'/file.relative_to(tmp_path/'a')).read_bytes()
+    shipped = [o.relative_to(other_home) for o in other_home.glob('c*/*.safetensors')]
+    assert {o.parent.name for o in shipped} == {'classifiers', 'components'} and all((home/o).read_bytes() == (other_home/o).read_bytes() for o in shipped)
+    assert 'Baseline, seed 3333: done in' in err and not [o for o in ('ray::', 'raylet', 'WARNING', 'Warning', 'dashboard') if o in err], err
+
+def test_killed_workers(cluster, photos, home, tmp_path):
+    "One lost process is made good; what is lost again and again is kept as failed, once, and made by the next command."
+    words = long_runs(photos, tmp_path, '--ray', cluster[0])
+    p = start(*words, home=home)
+    for method, times in dict(baseline=1, pixel_shuffle=3).items():
+        for _ in range(times):
+            os.kill(pid := process_of(method), signal.SIGKILL)
+            while Path(f'/proc/{pid}').exists() and 'Z' not in Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2][:3]: time.sleep(.05)
+    err = p.communicate(timeout=120)[1]
+    rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
+    assert p.returncode == 1 and 'tried again (2 of 2)' in err and 'Traceback' not in err, err
+    assert list(rows.index) == ['original', 'baseline', 'pixel_shuffle'] and list(rows.status) == ['done', 'done', 'failed']
+    assert rows.reason['pixel_shuffle'].startswith('Given up after 3 attempts: its process was killed')
+    before = trained(tmp_path)
+    code, _, err = aebench(*words, home=home)
+    assert code == 0 and (pd.read_csv(tmp_path/'results.csv').status == 'done').all(), err
+    assert before.items() <= trained(tmp_path).items() and len(trained(tmp_path)) == len(before) + 1
+
+def test_killed_driver(cluster, photos, home, tmp_path):
+    "kill -9 of the command itself: the same command goes on, and ends with what one after the other gives, tracked or not."
+    pytest.importorskip('tensorboard', reason='needs aebench[tensorboard]')
+    words = long_runs(photos, tmp_path/'ray', methods='baseline,pixel_shuffle,progressive_resizing')
+    p = start(*words, '--ray', cluster[0], '--track', 'tensorboard', home=home)
+    for line in p.stderr:
+        if 'done in' in line: break
+    p.kill()
+    p.wait()
+    before = trained(tmp_path/'ray')
+    assert 1 <= len(before) < 3
+    code, _, err = aebench(*words, '--ray', cluster[0], home=home)
+    assert code == 0 and 'runs are there already' in err, err
+    assert before.items() <= trained(tmp_path/'ray').items()
+    code, _, err = aebench(*long_runs(photos, tmp_path/'usual', methods='baseline,pixel_shuffle,progressive_resizing'), home=home)
+    assert code == 0, err
+    pd.testing.assert_frame_equal(steady(tmp_path/'ray'), steady(tmp_path/'usual'), check_exact=True)
+
+@pytest.mark.slow
+def test_results_at_a_url(cluster, photos, home, tmp_path):
+    "Runs and report are at the URL; another machine, which has no copy, goes on from there."
+    url = f'file://{tmp_path}/store'
+    words = [*long_runs(photos, url, '--ray', cluster[0], methods='baseline')]
+    code, table, err = aebench(*words, home=home)
+    assert code == 0 and err.startswith(f'Results go to {url}'), err
+    run, = (tmp_path/'store').glob('baseline-*')
+    assert {'row.json', 'model.safetensors', 'history.csv'} <= {o.name for o in run.iterdir()} and (tmp_path/'store'/'report.html').exists()
+    before = trained(tmp_path/'store')
+    code, again, err = aebench(*words, home=tmp_path/'home2')
+    assert code == 0 and again == table and trained(tmp_path/'store') == before, err
+    assert aebench('run', '--data', photos, '--out', url, home=home)[0] == 2
+
+@pytest.mark.slow
+def test_out_of_memory(photos, home, tmp_path, monkeypatch):
+    "Ray's guard over memory ends what is running: tried again, then kept as failed."
+    pytest.importorskip('ray', reason='needs aebench[ray]')
+    monkeypatch.setenv('RAY_memory_usage_threshold', '0.01')
+    monkeypatch.setenv('RAY_memory_monitor_refresh_ms', '50')
+    code, _, err = aebench(*long_runs(photos, tmp_path, '--ray', 'local', methods='pca-16'), home=home)
+    row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['pca-16']
+    assert code == 1 and row.status == 'failed' and 'memory of its node ran out' in row.reason and 'tried again (2 of 2)' in err, err
+
+def test_two_processes_train_as_one(home, tmp_path):
+    "Digits by two gloo processes: the loss curve of one process at the same batches, one row, and the others write nothing."
+    pytest.importorskip('accelerate', reason='needs aebench[distributed]')
+    words = [*QUICK, '--methods', 'baseline,progressive_resizing', '--batch-size', 64, '--out']
+    code, _, err = aebench(*words, tmp_path/'one', home=home)
+    assert code == 0, err
+    env = {**os.environ, 'AEBENCH_HOME': str(home)}
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', *map(str, words), tmp_path/'two']
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for file in (tmp_path/'one').glob('*/history.csv'):
+        one, two = pd.read_csv(file), pd.read_csv(tmp_path/'two'/file.relative_to(tmp_path/'one'))
+        assert list(one['size']) == list(two['size']) and list(one.batches) == list(two.batches)
+        for column in ('train_loss', 'valid_loss'): np.testing.assert_allclose(two[column], one[column], atol=1e-4, rtol=0)
+    rows = pd.read_csv(tmp_path/'two'/'results.csv').set_index('method')
+    assert list(rows.processes.dropna()) == [2, 2, 2] and done.stderr.count('Results go to') == 1 and done.stdout.count('Original Image') == 1
+
+def test_what_processes_can_not_divide(home, tmp_path):
+    pytest.importorskip('accelerate', reason='needs aebench[distributed]')
+    env = {**os.environ, 'AEBENCH_HOME': str(home)}
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', 'run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode and done.stderr.count('aebench: Training for a number of seconds can not be divided') == 1
+
+def track_run(track:str|None, out:Path) -> Path: # The run's folder
+    "Train a few epochs of two phases in this process."
+    data = load_images('digits')
+    run, = plan_runs('progressive_resizing', 'digits', epochs=(1, 2), batch_size=256)
+    if track: check_tracker(track, out)
+    assert attempt(run, data, [], out/run_name(run, data), Progress(), track=track), (out/run_name(run, data)/'row.json').read_text()
+    return out/run_name(run, data)
+
+@pytest.fixture(scope='module')
+def untracked(tmp_path_factory): return load_file(track_run(None, tmp_path_factory.mktemp('untracked'))/'model.safetensors')
+
+@pytest.mark.parametrize('track', ['tensorboard', 'wandb', 'mlflow'])
+def test_trackers_change_nothing(track, untracked, tmp_path, monkeypatch):
+    "Each knows every epoch and the result; the weights are those without it, bit for bit; nothing is pickled."
+    pytest.importorskip(track, reason=f'needs aebench[{track}]')
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+    folder = track_run(track, tmp_path)
+    weights = load_file(folder/'model.safetensors')
+    assert weights.keys() == untracked.keys() and all(np.array_equal(weights[k], untracked[k]) for k in weights)
+    losses, mse = pd.read_csv(folder/'history.csv').valid_loss, read_json(folder/'row.json')['mse']
+    assert not [o for o in tmp_path.rglob('*') if o.suffix in ('.pkl', '.pth', '.pt')]
+    if track == 'tensorboard':
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        def values(name, tag): return [o.value for o in EventAccumulator(str(folder/'tensorboard'/name)).Reload().Scalars(tag)]
+        np.testing.assert_allclose(values('phase1', 'valid_loss') + values('phase2', 'valid_loss'), losses, rtol=1e-5)
+        np.testing.assert_allclose(values('measures', 'mse'), [mse], rtol=1e-5)
+    if track == 'wandb':
+        kept = next(folder.glob('wandb/offline-run-*/run-*.wandb')).read_bytes()
+        assert kept.count(b'valid_loss') >= len(losses) and f'{mse}'[:9].encode() in kept
+    if track == 'mlflow':
+        from mlflow import MlflowClient
+        client = MlflowClient(f'sqlite:///{tmp_path}/mlflow.db')
+        run, = client.search_runs([client.get_experiment_by_name('aebench').experiment_id])
+        assert run.info.status == 'FINISHED' and run.info.run_name == folder.name and run.data.params['method'] == 'progressive_resizing'
+        np.testing.assert_allclose([o.value for o in client.get_metric_history(run.info.run_id, 'valid_loss')], losses, rtol=1e-9)
+        assert run.data.metrics['mse'] == pytest.approx(mse)
+
+@pytest.mark.parametrize('name', ['ray', 'accelerate', 'tensorboard', 'wandb', 'mlflow'])
+def test_missing_package_is_named(name, monkeypatch, tmp_path):
+    from aebench import cluster
+    monkeypatch.setitem(sys.modules, name, None)
+    use = dict(ray=cluster.import_ray, accelerate=cluster.Team).get(name, lambda: check_tracker(name, tmp_path))
+    with pytest.raises(UsageError, match=r'pip install "aebench\[' + ('distributed' if name == 'accelerate' else name)): use()
+
+def test_nothing_needs_the_extras():
+    "The modules, and the usual runner, are there without any of them."
+    code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.cluster, aebench.cli'
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+def test_wandb_without_login(monkeypatch, tmp_path):
+    pytest.importorskip('wandb', reason='needs aebench[wandb]')
+    for name in ('WANDB_MODE', 'WANDB_API_KEY'): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path)), monkeypatch.setenv('NETRC', str(tmp_path/'none'))
+    with pytest.raises(UsageError, match='WANDB_MODE=offline'): check_tracker('wandb', tmp_path)
+
+@pytest.mark.parametrize('words, sentence', [
+    (['--ray', '127.0.0.1:9'], 'No cluster of Ray'),
+    (['--ray', 'local', '--per-run-gpus', '1', '--device', 'cpu'], 'there is no GPU'),
+    (['--out', 's3://nowhere/runs'], 'add --ray local'),
+])
+def test_bad_input(words, sentence, home, tmp_path):
+    pytest.importorskip('ray', reason='needs aebench[ray]')
+    code, _, err = aebench('run', *([] if '--out' in words else ['--out', tmp_path]), *words, home=home)
+    assert code == 2 and sentence in err and 'Traceback' not in err
