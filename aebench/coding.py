@@ -136,9 +136,10 @@ def read_coder(path:str|Path) -> Coder:
     try:
         found, _ = read_tensors(path, 'np')
         coder = Coder(int(found.pop('bits')[0]), **found)
-        if not (coder.low.shape == coder.step.shape == coder.levels.shape == coder.counts.shape[:1] and coder.low.ndim == 1 and coder.counts.ndim == 2 and 1 <= coder.levels.min() and coder.levels.max() <= coder.counts.shape[1] and coder.counts.min() >= 0):
+        if not (coder.low.shape == coder.step.shape == coder.levels.shape == coder.counts.shape[:1] and coder.low.ndim == 1 and coder.counts.ndim == 2 and 1 <= coder.levels.min() and coder.levels.max() <= coder.counts.shape[1] and coder.counts.min() >= 0
+                and np.isfinite(coder.low).all() and np.isfinite(coder.step).all() and coder.step.min() > 0):
             raise ValueError('tables of other sizes')
-    except (OSError, KeyError, TypeError, ValueError) as e:
+    except (OSError, LookupError, TypeError, ValueError) as e:
         raise UsageError(f'{path} is no whole coder ({e if isinstance(e, ValueError) else type(e).__name__}): train the run again, or give another one.') from e
     return coder
 

@@ -29,7 +29,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .files import AebenchError, UsageError, cache_home, cache_name, disk_error, fetch, fingerprint, listed, read_tensors, shown, write_bytes, write_tensors
-from .registry import DATA, DataSource, few_steps, get_data
+from .registry import DATA, LARGEST, DataSource, few_steps, get_data
 
 # %% ../nbs/02_data.ipynb #ae27f543
 def to_rgb(img:Image.Image) -> Image.Image:
@@ -528,6 +528,7 @@ def load_images(
     source = get_data(data)
     size = source.size if size is None else size
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
+    if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
     layout = None if source.name in DATA else recognise(source.name)
     key = _content_key(source.name, layout, size, skip_unreadable)
     path = cache_home()/'images'/f'{cache_name(source.label)}-{size}-{key}.safetensors'

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'SCHEMA', 'PROTOCOLS',
-           'FEATURE_INPUTS', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine',
+           'FEATURE_INPUTS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine',
            'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of',
            'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'Run',
            'numbers_in_image', 'few_steps', 'plan_runs']
@@ -306,6 +306,7 @@ PUBLISHED = {
 SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meaning
 PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'report': "the report's own rates"}
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
+LARGEST = 4096 # Pixels a side of the images that networks are trained on
 JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
 TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'Weights & Biases; WANDB_MODE=offline keeps all on this machine',
             'mlflow': 'the server of MLFLOW_TRACKING_URI, else mlflow.db beside the runs'} # Each is an extra of the package
@@ -334,12 +335,15 @@ class Run:
     def __post_init__(self):
         get_method(self.method)
         for o in self.judges: choose(o, JUDGES, 'classifier')
-        if self.seconds is not None and not self.seconds > 0: raise UsageError(f'{self.seconds:g} seconds train nothing: give --seconds more than 0.')
+        if self.seconds is not None and not 0 < self.seconds < 1e9: raise UsageError(f'{self.seconds:g} seconds are no time to train for: give --seconds more than 0.')
+        if abs(self.seed) >= 2**32: raise UsageError(f'{self.seed} is no seed: give --seed a number of less than 2**32.')
         choose(self.protocol, PROTOCOLS, 'protocol')
         choose(self.precision, PRECISIONS, 'precision')
         choose(self.feature_input, FEATURE_INPUTS, 'feature input')
         if self.latent is not None and self.latent < 1: raise UsageError(f'A latent of {self.latent} numbers holds nothing: give --latent at least 1.')
+        if self.latent is not None and self.latent > 2**20: raise UsageError(f'A latent of {self.latent} numbers is longer than any image here: give --latent {2**20} at most.')
         if self.size < 8: raise UsageError(f'Images of {self.size} pixels are too small: give --size 8 or more.')
+        if self.size > LARGEST: raise UsageError(f'Images of {self.size} pixels a side are too large: give --size {LARGEST} or less.')
         if self.size % 4: raise UsageError(f"The networks halve an image twice, and {self.size} can't be: give --size {self.size//4*4} or {self.size//4*4+4}.")
         if len(self.epochs) != 2 or min(self.epochs) < 0 or not sum(self.epochs): raise UsageError('Training has two phases and needs at least one epoch: give --epochs two numbers, such as 5 10.')
         if self.batch_size < 2: raise UsageError(f'A batch of {self.batch_size} is too small for batch norm: give --batch-size 2 or more.')
@@ -383,7 +387,7 @@ def plan_runs(
     **settings # Any other field of `Run`, `latent` also several; None means the data set's default
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
-    if seeds < 1: raise UsageError(f'{seeds} seeds train nothing: give --seeds 1 or more.')
+    if not 1 <= seeds <= 1000: raise UsageError(f'{seeds} seeds {"train nothing" if seeds < 1 else "are more than any doubt needs"}: give --seeds 1 to 1000.')
     source = get_data(data)
     known = {f.name for f in fields(Run)}
     if extra := set(settings) - known: raise TypeError(f'Run has no field {", ".join(sorted(extra))}')

@@ -72,10 +72,12 @@ def finished(home, tmp_path_factory):
 
 @pytest.fixture
 def apart(home, tmp_path, monkeypatch):
-    "No network, no training, nothing written but in a folder of the test's own."
-    def nothing(*args, **kwargs): raise AebenchError('There is no network in a test: go on.')
+    "No network, no training, little room, nothing written but in a folder of the test's own."
+    room = data.room_for
+    def nothing(*args, **kwargs): raise AebenchError('There is no network and little room in a test: go on.')
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     monkeypatch.setattr(data, 'fetch', nothing)
+    monkeypatch.setattr(data, 'room_for', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
     monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed') for _ in runs])
     monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)
