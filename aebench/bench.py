@@ -31,7 +31,7 @@ from torch import nn
 
 from .coding import STUDIED, file_points, mse_at
 from .data import ImageSet, listing, load_images, resize_images, spread
-from .files import AebenchError, UsageError, clear_folder, duration, fingerprint, one_writer, read_json, remove, write_json, write_text
+from .files import AebenchError, UsageError, clear_folder, duration, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
 from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
@@ -324,11 +324,12 @@ def measure_sizes(
         for path in sorted(out.glob('*/model.safetensors')):
             row, about = (read_json(path.with_name(o)) for o in ('row.json', 'run.json'))
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
-            settings = about['settings']
-            progress.say(f'{row["label"]} at {", ".join(map(str, sizes))} pixels')
-            frame = pd.DataFrame(at_sizes(load_model(path.parent), settings['size'], settings['data'], sizes, device, settings['skip_unreadable']))
+            settings, model = about.get('settings'), load_model(path.parent)
+            if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)): raise UsageError(f'{shown(path.with_name("run.json"))} does not say which images the run was trained on: remove that run and make it again.')
+            progress.say(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels')
+            frame = pd.DataFrame(at_sizes(model, model.size, settings['data'], sizes, device, bool(settings.get('skip_unreadable'))))
             write_text(path.with_name('sizes.csv'), frame.to_csv(index=False))
-            frames.append(frame.assign(method=row['method'], label=row['label'], seed=row['seed'], trained=settings['size']))
+            frames.append(frame.assign(**{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)
 
