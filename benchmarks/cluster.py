@@ -52,7 +52,7 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
     "Measure one part: seconds, but for the distance of losses, which is a share of them, a value an epoch."
     two = ['--data', 'digits', '--methods', 'baseline', '--seeds', 2]
     if part == 'runs':  # long enough for the start of Ray not to decide
-        two += ['--epochs', 20, 40]
+        two += ['--epochs', 10, 20]
         yield 'two runs', 'one after the other', 2, times_of(two, turns)
         yield 'two runs', 'beside each other', 2, times_of([*two, '--ray', 'local'], turns)
     if part == 'overhead':
@@ -65,7 +65,7 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
         yield 'one run', 'one process', 1, times_of(two, turns)
         yield 'one run', 'two processes', 1, times_of(two, turns, None, JOINED)
     if part == 'distance':
-        methods = 'baseline,pixel_shuffle,progressive_resizing,feature_loss'
+        methods = 'baseline,pixel_shuffle,progressive_resizing'
         words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64, '--protocol', 'report', '--out']
         with tempfile.TemporaryDirectory() as d:
             for out, more in dict(one={}, threads=dict(threads=2), processes=dict(before=JOINED)).items(): seconds_of([*words, f'{d}/{out}'], **more)
