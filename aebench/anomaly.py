@@ -16,13 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
 from torch import Tensor
 
 from .apply import Trained, check_outside
 from .coding import read_folder
-from .files import AebenchError, UsageError, write_bytes, write_text
+from .files import AebenchError, UsageError, read_tensors, write_bytes, write_text
 from .latents import shown_name
 from .panels import png_of
 from .tables import to_csv
@@ -78,8 +76,8 @@ def normal_scores(
 ) -> np.ndarray: # (n,) float64
     "The scores of held-out normal images. Raises `UsageError` where there are none."
     if folder is not None: return scores_of(run, read_folder(folder, run.size, skip_unreadable)[1])
-    try: return load_arrays(run.folder/'per_image.safetensors')['mse'].astype(float)
-    except (OSError, SafetensorError, KeyError) as e: raise UsageError(f'{run.folder} holds no errors of its test images: give a folder of normal images, --normal FOLDER.') from e
+    try: return read_tensors(run.folder/'per_image.safetensors', 'np')[0]['mse'].astype(float)
+    except (OSError, ValueError, KeyError) as e: raise UsageError(f'{run.folder} holds no errors of its test images: give a folder of normal images, --normal FOLDER.') from e
 
 # %% ../nbs/23_anomaly.ipynb #b7864f94
 SHOWN = 8 # Images in the picture, at most
