@@ -13,6 +13,7 @@ __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name',
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from fastai.learner import Learner, Recorder
 from fastai.torch_core import default_device, params
 from torch import Tensor, nn
 
+from .checkpoints import Checkpoint
 from .data import Augment, ImageSet
 from .files import AebenchError, UsageError, cache_home, cache_name, fetch, fingerprint, read_tensors, write_tensors
 from .models import Normalize, new_network
@@ -135,7 +137,8 @@ def train_classifier(
     device=None, # To train on; None: fastai's default device
     seed:int=3333,
     epochs:int|None=None, # None: `classifier_epochs`
-    watch:Callable|None=None # Takes what is trained and the number of epochs, gives callbacks
+    watch:Callable|None=None, # Takes what is trained and the number of epochs, gives callbacks
+    checkpoint:Checkpoint|None=None # From which the training goes on, where an earlier process left one
 ) -> nn.Module: # In eval mode; takes normalised images
     "Train `arch` from random weights on the training labels of `data`: one cycle."
     with same_randomness():
@@ -144,7 +147,7 @@ def train_classifier(
         learn = _learner(data, net, device, seed)
         epochs = epochs or classifier_epochs(arch, len(learn.dls.train))
         if watch: learn.add_cbs(watch(f'{arch} classifier', epochs))
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, 2e-3)
+        with learn.no_bar(), learn.no_logging(), checkpoint.on(learn) if checkpoint else nullcontext(): learn.fit_one_cycle(epochs, 2e-3)
     return net.eval()
 
 # %% ../nbs/10_weights.ipynb #fb5d6e6b
@@ -181,7 +184,7 @@ def kept_classifier(
     data:ImageSet,
     arch:str,
     recipe:str, # All that decides the weights beside data and architecture
-    make:Callable, # Trains it where it isn't there yet: () → network
+    make:Callable, # Trains it where it isn't there yet: a `Checkpoint` → network
     device=None # To train and to judge on; None: fastai's default device
 ) -> Classifier:
     "The classifier that `make` trains, from the cache where it is there. Raises `UsageError` for data without classes."
@@ -192,9 +195,11 @@ def kept_classifier(
     path = cache_home()/'classifiers'/f'{cache_name(data.label)}-{data.size}-{arch}-{key}.safetensors'
     try: accuracy = float(json.loads(read_tensors(path)[1]['about'])['accuracy'])
     except (OSError, KeyError, TypeError, ValueError):  # missing or damaged: trained (again)
-        net = make().to(device)
+        checkpoint = Checkpoint(path.with_suffix('.checkpoint'), dict(torch=torch.__version__))
+        net = make(checkpoint).to(device)
         accuracy = _accuracy(net, data, device)
         write_tensors(path, net.cpu().state_dict(), dict(about=json.dumps(dict(accuracy=accuracy, recipe=recipe))))
+        checkpoint.remove()
     def load():
         net = classifier_network(arch, len(data.classes))
         try: net.load_state_dict(read_tensors(path)[0])
@@ -211,7 +216,7 @@ def in_domain_classifier(
 ) -> Classifier:
     "`train_classifier`'s network for `data`, trained once and kept."
     epochs = classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
-    return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', lambda: train_classifier(data, arch, device, epochs=epochs, watch=watch), device)
+    return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', lambda checkpoint: train_classifier(data, arch, device, epochs=epochs, watch=watch, checkpoint=checkpoint), device)
 
 def trained_network(
     arch:str, # 'resnet34' or 'vgg16_bn'
@@ -275,4 +280,4 @@ def judge_for(
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
     source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
     return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
-                           lambda: finetune_classifier(data, weights, arch, device, watch=watch), device)
+                           lambda checkpoint: finetune_classifier(data, weights, arch, device, watch=watch), device)

@@ -237,7 +237,7 @@ def test_classifiers_are_trained_anew(home, monkeypatch):
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     data, made = load_images('digits', 8), []
     net = classifier_network('resnet34', 10).eval()
-    def make():
+    def make(checkpoint):
         made.append(1)
         return net
     def get(): return kept_classifier(data, 'resnet34', 'a test', make, 'cpu')
