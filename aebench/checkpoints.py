@@ -206,6 +206,7 @@ class Checkpoint(Callback):
         self.moment = {k: state[k] for k in ('position', 'start', 'now', 'learner', 'callbacks')}
 
     def before_train(self):
+        if self.asked: self._stop()
         if self.found: set_random_states(self.found['start'], self.dls)
         self.start, self.busy = random_states(self.dls), True
     def before_batch(self): self.moment = None
@@ -236,6 +237,10 @@ class Checkpoint(Callback):
         self.kept_at = time.monotonic()
         self.cost = self.kept_at - began
 
+    def stop(self, number:int=signal.SIGINT):
+        "Ask the training to stop after this batch or validation, its state kept; from any thread."
+        self.asked, self.asked_at = number, time.monotonic()
+
     def remove(self):
         "Forget the state: the training is over and its results are safe."
         remove(self.file)
@@ -261,7 +266,7 @@ class Checkpoint(Callback):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         elif not self.asked:
-            self.asked, self.asked_at = number, time.monotonic()
+            self.stop(number)
             if not self.busy: self._stop()
         elif time.monotonic() - self.asked_at > PATIENCE: raise Interrupted(number)
 

@@ -163,6 +163,8 @@ def power(data, folder:Path) -> dict:
 
 def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
     "Send a signal in mid-epoch, in mid-save or in validation; say how long the process still took, and how it ended."
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have them ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     def run():
         def tell(*_):
             (folder/'told').write_text(str(time.monotonic()))

@@ -178,10 +178,11 @@ def test_an_interrupted_learner_serves_on(images, tmp_path):
     "As in a notebook: stop, look, train again."
     learn, recipe = ours(images, True, tmp_path, [])
     learn.add_cb(stop := StopAt(3))
+    usual = [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM)]
     with learn.no_bar(), learn.no_logging():
         with pytest.raises(KeyboardInterrupt): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors'))
         learn.remove_cb(stop)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM)] == usual
         learn.fit_one_cycle(1, 1e-3)
         assert len(learn.get_preds()[0]) == 64
 

@@ -93,7 +93,7 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     began = time.monotonic()
     p.terminate()
     err = p.communicate(timeout=30)[1]
-    assert p.returncode == 130 and 'the same command goes on' in err and 'Traceback' not in err and time.monotonic() - began < 5
+    assert p.returncode == 143 and 'the same command goes on' in err and 'Traceback' not in err and time.monotonic() - began < 5
 
 @pytest.mark.parametrize('words, code, sentence', [
     (['run', '--data', 'NOWHERE'], 2, 'no folder'),
