@@ -29,7 +29,7 @@ def harm(what, data, folder, home, **options) -> dict:
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('pictures'), 80)
 
-@pytest.mark.parametrize('what,step', [('sweep', 45), ('report', 20), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report'))])
+@pytest.mark.parametrize('what,step', [('sweep', 65), ('report', 27), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report'))])
 def test_killed_before_each_change_on_the_disk(what, step, pictures, home, tmp_path):
     "kill -9 before the n-th open, write, sync, replace or removal: the same command ends with the undisturbed artefacts, trains nothing twice and leaves no temporary file."
     found = harm(what, pictures, tmp_path, home, step=step)
@@ -86,7 +86,8 @@ def test_killed_at_random(kills, pictures, home, tmp_path):
         pd.testing.assert_frame_equal(steady(out), steady(tmp_path/'whole').assign(command=steady(out).command))
         assert not list(out.rglob('*.tmp'))
 
-@pytest.mark.parametrize('number,step', [(errno.ENOSPC, 60), *(pytest.param(o, 4, marks=pytest.mark.slow) for o in (errno.ENOSPC, errno.EIO, errno.EACCES))])
+@pytest.mark.slow
+@pytest.mark.parametrize('number,step', [(errno.ENOSPC, 4), (errno.EIO, 4), (errno.EACCES, 4)])
 def test_the_disk_fails_at_any_call(number, step, pictures, home, tmp_path):
     "A sentence with the folder, exit code 1 or what was asked for all the same, the other runs go on; and the same command mends it."
     found = harm('fail', pictures, tmp_path, home, number=number, step=step)
