@@ -18,7 +18,6 @@ import os
 import platform
 import random
 import shlex
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -262,9 +261,10 @@ def _mlflow_store(out:Path): # The client, and the experiment's id
 @contextmanager
 def _mlflow(run:Run, folder:Path):
     from mlflow.entities import Metric, Param
+    from mlflow.utils.time import get_current_time_millis
     client, experiment = _mlflow_store(folder.parent)
     tracked, ended = client.create_run(experiment, run_name=folder.name).info.run_id, 'FAILED'
-    def log(figures, step): client.log_batch(tracked, [Metric(name, value, round(1000*time.time()), step) for name, value in figures.items()])
+    def log(figures, step): client.log_batch(tracked, [Metric(name, value, get_current_time_millis(), step) for name, value in figures.items()])
     client.log_batch(tracked, params=[Param(name, str(value)) for name, value in asdict(run).items()])
     try:
         yield [EpochFigures(log)]

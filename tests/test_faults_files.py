@@ -366,9 +366,9 @@ def test_site_escapes(nasty, monkeypatch):
 @pytest.mark.parametrize('name', ['../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'a/\0.png'])
 def test_archives_stay_in_their_folder(name, runs, tmp_path):
     "Absolute names, names with .., names that a link leads away: neither file writes outside, nor anything at all."
-    from aebench.apply import open_run
+    from aebench import load
     from aebench.coding import compress, encode_images
-    run = open_run(runs/'pca-16')
+    run = load(runs/'pca-16', device='cpu')
     z, coder = encode_images(run.codec, load_images('digits', 16).test_x[:2]), read_coder(runs/'pca-16'/'coder.safetensors')
     (tmp_path/'x.ae').write_bytes(compress(coder.quantise(z), coder, ['fine.png', name], 16, run.model))
     write_latents(tmp_path/'z.csv', ['fine.png', name], z, np.zeros(2), run.model)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from aebench import bench, data
-from aebench.apply import compress_folder, encode_folder, open_run
+from aebench.apply import compress_folder, encode_folder, load
 from aebench.cli import main
 from aebench.coding import MAGIC
 from aebench.data import load_images
@@ -65,7 +65,7 @@ def finished(home, tmp_path_factory):
         run, = plan_runs('pca-8', 'digits')
         do_run(run, load_images('digits'), [], place/'out'/'pca-8')
         make_folder(place/'in')
-        trained = open_run(place/'out'/'pca-8')
+        trained = load(place/'out'/'pca-8', device='cpu')
         compress_folder(place/'in', trained, place/'in.ae')
         for kind in ('csv', 'npy', 'parquet'): encode_folder(place/'in', trained, place/f'in.{kind}')
         yield place
