@@ -235,7 +235,7 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
     (['reconstruct', 'BROKEN', '--run', 'RUN'], 'broken.png'),
     (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no whole model'),
-    (['reconstruct', 'FOLDER', '--run', 'RUNS'], 'give the folder of one'),
+    (['reconstruct', 'FOLDER', '--run', 'RUNS'], 'give one of them'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
