@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from filelock import FileLock
 
 from aebench.registry import METHODS, REFERENCES, Method
 
@@ -23,8 +25,13 @@ pytestmark = pytest.mark.xdist_group('docs')  # one process builds and uses the 
 
 @pytest.fixture(scope='module')
 def site():
-    done = subprocess.run([sys.executable, ROOT/'docs'/'build.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    "Built once, also where several processes share these tests."
+    mark = Path(tempfile.gettempdir(), f'aebench-site-{os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())}')
+    with FileLock(f'{mark}.lock'):
+        if not mark.exists():
+            done = subprocess.run([sys.executable, ROOT/'docs'/'build.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+            mark.touch()
     return SITE
 
 @pytest.fixture(scope='module')
