@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['PROBED_SIZE', 'WAYS', 'Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of',
-           'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed',
-           'spoken_name', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs', 'Resized', 'ways_for',
-           'at_sizes', 'measure_sizes', 'expected_seconds', 'foresee']
+           'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed', 'attempt',
+           'in_turn', 'seldom', 'steady_computing', 'do_runs', 'Resized', 'ways_for', 'at_sizes', 'measure_sizes',
+           'expected_seconds', 'foresee']
 
 # %% ../nbs/16_bench.ipynb #bf267a7f
 import os
@@ -38,7 +38,7 @@ from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components
 from .registry import Run, get_method, is_reference, plan_runs
-from .runs import STATE, base_row, check_tracker, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything, tracked
+from .runs import STATE, base_row, check_tracker, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything, spoken_name, tracked
 from .speed import keep_freed_memory
 from .training import autoencoder_learner
 from .weights import Classifier, judge_for, trained_network
@@ -117,7 +117,7 @@ def units_of(run:Run) -> int:
 
 def tell(progress:Progress, run:Run) -> list[Callback]:
     "The callback that tells `progress` about `run`."
-    return [] if is_reference(run.method) else [TellProgress(progress, f'{get_method(run.method).label}, seed {run.seed}', units_of(run), cost_of(run), bool(run.seconds))]
+    return [] if is_reference(run.method) else [TellProgress(progress, spoken_name(run), units_of(run), cost_of(run), bool(run.seconds))]
 
 # %% ../nbs/16_bench.ipynb #00f745fa
 def is_done(run:Run, data:ImageSet, out:Path) -> bool:
@@ -162,8 +162,6 @@ def why_failed(e:Exception, run:Run) -> str:
     return f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (error.txt has the whole story).'
 
 # %% ../nbs/16_bench.ipynb #35daa286
-def spoken_name(run:Run) -> str: return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
-
 def attempt(
     run:Run,
     data:ImageSet,

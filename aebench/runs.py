@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/runs.html.md"""
 
 # %% auto #0
 __all__ = ['REVISION', 'CODED_BITS', 'STATE', 'resolve_device', 'environment', 'resolve_precision', 'in_precision', 'make_model',
-           'make_loss', 'seed_everything', 'train_run', 'command_for', 'extractors', 'run_name', 'base_row',
-           'sample_strip', 'save_model', 'network_build', 'load_model', 'PhaseFolders', 'EpochFigures', 'check_tracker',
-           'tracked', 'study_latents', 'training_state', 'do_reference', 'do_run']
+           'make_loss', 'seed_everything', 'train_run', 'command_for', 'extractors', 'spoken_name', 'run_name',
+           'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'PhaseFolders', 'EpochFigures',
+           'check_tracker', 'tracked', 'study_latents', 'training_state', 'do_reference', 'do_run']
 
 # %% ../nbs/15_runs.ipynb #4efd9b23
 import io
@@ -160,6 +160,10 @@ def extractors(run:Run) -> tuple: # Architectures
     "The networks whose weights `run` needs, its judges apart."
     return () if is_reference(run.method) else get_method(run.method).extractors
 
+def spoken_name(run:Run) -> str: # What a message calls it
+    "The method's label, and the seed of a network."
+    return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
+
 def run_name(run:Run, data:ImageSet) -> str:
     "The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from."
     return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, extractors(run))], 4)}'
@@ -207,7 +211,6 @@ def load_model(
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
         raise UsageError(f'{shown(folder)} holds no whole model ({why}).{runs_in(folder, "model.safetensors") or " Give the folder of a finished run."}') from e
     return model.eval()
-
 
 # %% ../nbs/15_runs.ipynb #c1d0a002
 class PhaseFolders(Callback):
@@ -342,7 +345,7 @@ def training_state(
     if torch.distributed.is_available() and torch.distributed.is_initialized(): return None
     about = dict(run=run_name(run, data), device=run.device.split(':')[0], **{o: version(o) for o in ('aebench', 'torch', 'fastai')})
     checkpoint = Checkpoint(folder/STATE, about, say=say)
-    if checkpoint.found: say(f'{get_method(run.method).label}, seed {run.seed}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
+    if checkpoint.found: say(f'{spoken_name(run)}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
     return checkpoint
 
 def do_reference(

@@ -68,9 +68,7 @@ class Turned(DataLoader):
         return [idxs[(i + by) % len(idxs)] for i in range(len(idxs))]
 
 @pytest.fixture(scope='module')
-def images(home):
-    os.environ['AEBENCH_HOME'] = str(home)
-    return load_images('digits')
+def images(at_home): return load_images('digits')
 
 def ours(images, augment, tmp, cbs):
     "The package's loaders and autoencoder, two sizes, a rate looked for in between."

@@ -27,11 +27,7 @@ from aebench.share import FILES, FORMATS, PARTS, run_onnx, run_torch
 
 from test_cli import make_folder
 
-@pytest.fixture(scope='module', autouse=True)
-def at_home(home):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('AEBENCH_HOME', str(home))
-        yield
+pytestmark = pytest.mark.usefixtures('at_home')
 
 @pytest.fixture(scope='module')
 def data(at_home): return load_images('digits')
