@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import infer_dtype
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +35,7 @@ COLUMNS = tuple('''schema_version run method label data data_label status reason
     mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb parameters
     equals_pca bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari pca_enough latent size epochs batch_size protocol lr weights feature_input classifier device device_name threads precision
     n_train n_test data_fingerprint aebench torch fastai python git_revision command'''.split()) # Of results.csv, in this order
-WHOLE = tuple('schema_version seed parameters equals_pca pca_enough latent size batch_size threads n_train n_test'.split()) # Read as whole numbers
+WHOLE = tuple('schema_version seed parameters equals_pca pca_enough latent size batch_size n_train n_test'.split()) # Read as whole numbers
 
 # %% ../nbs/18_tables.ipynb #2798a120
 def missing(value) -> bool: # None, '' and NaN: JSON, CSV and pandas each have their own
@@ -198,10 +199,20 @@ def distinct(rows:pd.DataFrame, column:str) -> list:
     "The different values of a column, missing ones left out, in their order."
     return list(dict.fromkeys(o for o in rows[column] if not missing(o))) if column in rows else []
 
+def _is_framed(rows:pd.DataFrame) -> bool:
+    "Is this what `_frame` makes? Asked column by column: making it anew took most of the time of a report on thousands of rows."
+    if tuple(rows.columns[:len(COLUMNS)]) != COLUMNS: return False
+    kinds = {c: 'floating' if c in MEASURED and rows[c].dtype == float else infer_dtype(rows[c], skipna=True) if rows[c].dtype == object else 'other' for c in rows}
+    usual = {**dict.fromkeys(COLUMNS, ('string', 'empty')), **dict.fromkeys(MEASURED, ('floating',)), **dict.fromkeys(WHOLE, ('integer', 'empty'))}
+    return all(kind in usual.get(c, ('string', 'integer', 'floating', 'boolean', 'mixed-integer-float', 'empty')) for c, kind in kinds.items())
+
 def _complete(rows:pd.DataFrame) -> pd.DataFrame:
     "`rows` with all of `COLUMNS`, in the tables' order: a frame may come from an older CSV."
     if 'method' not in rows: raise UsageError('These are no rows of aebench: they have no column called method.')
-    return _frame(sorted(({**o, 'run': str(o.get('run', ''))} for o in rows.to_dict('records')), key=_place))
+    if not _is_framed(rows): rows = _frame([{**o, 'run': str(o.get('run', ''))} for o in rows.to_dict('records')])
+    places = list(map(_place, rows[['method', 'seed', 'run']].to_dict('records')))
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return rows if order == list(range(len(order))) else rows.iloc[order].reset_index(drop=True)
 
 def data_label(rows:pd.DataFrame) -> str:
     "What the data is called."
@@ -416,7 +427,7 @@ def _classifier_fact(rows:pd.DataFrame) -> str:
 def _device_fact(rows:pd.DataFrame) -> str:
     parts = [listed(distinct(rows, 'device')), listed(distinct(rows, 'device_name'))]
     threads = distinct(rows, 'threads')
-    parts += [f'{listed(threads)} thread{"s" if threads != [1] else ""}']*bool(threads) + [f'{listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
+    parts += [f'{listed(threads)} thread{"s"*(threads != ["1"])}']*bool(threads) + [f'{listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
     parts = list(dict.fromkeys(o for o in parts if o))
     return f'Trained on {", ".join(parts)}.' if parts else ''
 
@@ -440,11 +451,15 @@ def facts(
              _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 
+def _label(row:dict) -> str:
+    known = find_method(row['method'])
+    return known.label if known else row['label'] if not missing(row['label']) else row['method']
+
 def failures(rows:pd.DataFrame) -> list[str]:
     "Which runs failed and why, a sentence each."
     failed = _complete(rows)
     failed = failed[is_failed(failed)].to_dict('records')
-    return [f'{method_label(_frame([o]), o["method"])}' + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
+    return [_label(o) + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
 
 # %% ../nbs/18_tables.ipynb #00823dec
 _REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report') # What the published figures were made with
