@@ -222,16 +222,17 @@ def _rated(learn:Learner, epochs:int, lr:float|tuple|None, num_it:int|None, slic
 def fit_phases(self:Learner,
     epochs:Sequence[int]=(5, 10), # One cycle for each; the report's
     sizes:Sequence[int]|None=None, # Pixels a side in each phase; None: as the data is
-    freeze_first:bool=False, # Train the decoder alone in the first phase, then all at discriminative rates
+    freeze_first:int=0, # Phases (True: one) that train only what is not frozen, the decoder; then all of it is, at discriminative rates
     lr:float=1e-3, # Maximum rate of the first phase
-    next_lr:float|tuple|None=None, # Of the later ones; a pair is a slice; None: `find_lr` suggests it
+    next_lr:float|tuple|None|list=None, # Of the later ones, or a list with one for each; a pair is a slice; None: `find_lr` suggests it
     num_it:int|None=None, # Batches of the search; None: 100, on small data two epochs but at least 40
     seconds:float|None=None, # Of training, in place of epochs, which then only say how the phases divide it
     checkpoint=None # A `Checkpoint`, from which the training goes on where an earlier process left it
 ) -> list[Phase]: # What was run
     "One cycle for each of `epochs`, with the rate looked for in between."
     phases, sizes = [], sizes or [None]*len(epochs)
-    if len(sizes) != len(epochs): raise ValueError(f'{len(epochs)} phases and {len(sizes)} sizes')
+    rates = [lr, *(next_lr if isinstance(next_lr, list) else [next_lr]*(len(epochs) - 1))]
+    if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')
     begun = [Phase.again(o) for o in checkpoint.notes.get('phases', ())] if checkpoint else []  # the last of them was not finished
     with checkpoint.on(self) if checkpoint else nullcontext():
         for i, (n, size) in enumerate(zip(epochs, sizes)):
@@ -241,12 +242,12 @@ def fit_phases(self:Learner,
                 phases.append(earlier)
                 continue
             if size: self.set_image_size(size)
-            if freeze_first: self.freeze() if i == 0 else self.unfreeze()
-            phases.append(earlier or _rated(self, n, lr if i == 0 else next_lr, num_it, freeze_first))
+            if freeze_first: self.freeze() if i < freeze_first else self.unfreeze()
+            phases.append(earlier or _rated(self, n, rates[i], num_it, 0 < freeze_first <= i))
             if checkpoint: checkpoint.notes['phases'] = [asdict(o) for o in phases]
             rate = phases[-1].lr
-            rates = slice(*rate) if isinstance(rate, tuple) else rate
-            self.fit_seconds(seconds*n/sum(epochs), rates) if seconds else self.fit_one_cycle(n, rates)
+            if isinstance(rate, tuple): rate = slice(*rate)
+            self.fit_seconds(seconds*n/sum(epochs), rate) if seconds else self.fit_one_cycle(n, rate)
     return phases
 
 # %% ../nbs/08_training.ipynb #be7946f5

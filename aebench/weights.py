@@ -32,7 +32,7 @@ from .files import AebenchError, UsageError, cache_home, cache_name, fetch, fing
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
 from .speed import FusedAdam, native_precision, use_bf16
-from .training import StopOnNonFinite, find_lr, same_randomness
+from .training import StopOnNonFinite, same_randomness
 
 # %% ../nbs/10_weights.ipynb #116e4a6c
 HEADS = {'resnet34': 'fc.', 'vgg16_bn': 'classifier.'} # Beginnings of the head's parameter names; the networks that aebench needs trained
@@ -252,7 +252,8 @@ def finetune_classifier(
     device=None, # None: fastai's default device
     seed:int=3333,
     epochs:Sequence[int]=JUDGE_EPOCHS, # Head; head at the rate found; everything
-    watch:Callable|None=None
+    watch:Callable|None=None,
+    checkpoint:Checkpoint|None=None # As in `train_classifier`
 ) -> nn.Module: # In eval mode; takes normalised images
     "The report's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
     net = load_body(classifier_network(arch, len(data.classes)), trained_network(arch, weights, data).state_dict(), arch, weights)
@@ -260,12 +261,7 @@ def finetune_classifier(
         torch.manual_seed(seed)
         nn.init.kaiming_uniform_(net.get_parameter(f'{head_name(arch)}weight'))
         learn = _learner(data, net, device, seed, watch(f'{arch} classifier', sum(epochs)) if watch else (), splitter=_stages)
-        with learn.no_bar(), learn.no_logging():
-            learn.freeze()
-            learn.fit_one_cycle(epochs[0], 1e-3)
-            learn.fit_one_cycle(epochs[1], find_lr(learn).lr)
-            learn.unfreeze()
-            learn.fit_one_cycle(epochs[2], slice(1e-6, 1e-3))
+        with learn.no_bar(), learn.no_logging(): learn.fit_phases(epochs, freeze_first=2, next_lr=[None, (1e-6, 1e-3)], num_it=100, checkpoint=checkpoint)
     return net.eval()
 
 def judge_for(
@@ -280,4 +276,4 @@ def judge_for(
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
     source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
     return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
-                           lambda checkpoint: finetune_classifier(data, weights, arch, device, watch=watch), device)
+                           lambda checkpoint: finetune_classifier(data, weights, arch, device, watch=watch, checkpoint=checkpoint), device)

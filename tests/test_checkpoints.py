@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ from torch import nn
 
 from aebench.checkpoints import Checkpoint, read_state, write_state
 from aebench.data import load_images
-from aebench.files import Interrupted, UsageError
+from aebench.files import Interrupted, UsageError, write_tensors
 from aebench.models import autoencoder
 from aebench.training import History, autoencoder_learner
+from aebench.weights import classifier_network, finetune_classifier
 
 class Noise(Callback):
     "An augmentation that draws from all of Python's, NumPy's and torch's random states."
@@ -164,6 +166,18 @@ def test_every_item_of_the_state_is_needed(item, interrupted, images, tmp_path):
     try: found = outcome(trained(make, images, True, tmp_path, file=without))
     except Exception: return
     assert unequal(found, wanted)
+
+def test_a_fine_tuned_classifier(images, tmp_path, monkeypatch):
+    "The judge by foreign weights: head, head at the rate found, everything; stopped in each of the three."
+    few = replace(images, train_x=images.train_x[:192], train_y=images.train_y[:192], test_x=images.test_x[:32], test_y=images.test_y[:32])
+    torch.manual_seed(0)
+    write_tensors(tmp_path/'resnet34.safetensors', classifier_network('resnet34', 1000).state_dict())
+    def tuned(cbs=(), file=None): return finetune_classifier(few, str(tmp_path), device='cpu', epochs=(1, 1, 1), watch=lambda *_: list(cbs), checkpoint=Checkpoint(file) if file else None).state_dict()
+    wanted, file = tuned(), tmp_path/'state.safetensors'
+    for n in (2, 3, 3):
+        with pytest.raises(Interrupted): tuned([StopAt(n)], file)
+    assert len(read_state(file)['notes']['phases']) == 3
+    assert unequal(tuned(file=file), wanted) == []
 
 def test_another_schedule_is_refused(images, tmp_path):
     file = tmp_path/'state.safetensors'

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256']
+QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256', '--protocol', 'report']
 TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
 
 def start(*words, home, **kwargs):

@@ -7,13 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from filelock import FileLock
 
 from aebench.registry import METHODS, REFERENCES, Method
 
@@ -21,17 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT/'_docs'
 BROWSER = next((found for o in ('chromium', 'chromium-browser', 'google-chrome', 'chrome') if (found := shutil.which(o))), None)
 PATIENCE = 120_000 # Milliseconds for what takes one, on a machine that does other work
-pytestmark = pytest.mark.xdist_group('docs')  # one process builds and uses the site
 
 @pytest.fixture(scope='module')
 def site():
-    "Built once, also where several processes share these tests."
-    mark = Path(tempfile.gettempdir(), f'aebench-site-{os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())}')
-    with FileLock(f'{mark}.lock'):
-        if not mark.exists():
-            done = subprocess.run([sys.executable, ROOT/'docs'/'build.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
-            assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-            mark.touch()
+    done = subprocess.run([sys.executable, ROOT/'docs'/'build.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return SITE
 
 @pytest.fixture(scope='module')
