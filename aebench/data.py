@@ -7,8 +7,8 @@ Docs: https://aebench.github.io/aebench/data.html.md"""
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'BIG', 'IN_MEMORY', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LAYOUTS', 'to_rgb', 'fit_image', 'decode_image',
            'room_for', 'spread', 'resize_images', 'fit_tensor', 'image_files', 'Layout', 'recognise', 'why_unreadable',
-           'decode_files', 'listing', 'as_images', 'ImageDL', 'dihedral', 'lighting', 'Augment', 'shift', 'ImageSet',
-           'load_images', 'FolderReport', 'inspect_folder']
+           'decode_files', 'listing', 'as_images', 'ImageDL', 'ImageLoaders', 'dihedral', 'lighting', 'Augment',
+           'shift', 'ImageSet', 'load_images', 'FolderReport', 'inspect_folder']
 
 # %% ../nbs/02_data.ipynb #62f40db2
 import gzip, hashlib, json, math, os, random, stat, tempfile, warnings
@@ -334,7 +334,8 @@ class ImageDL(TfmdDL):
         seed:int=0, # Decides order and augmentation, together with the epoch's number
         **kwargs # Further arguments of `TfmdDL`, such as `device` and `after_batch`
     ):
-        bs = min(bs, len(dataset))
+        self.most = bs  # for more images than these
+        bs = max(1, min(bs, len(dataset)))
         kwargs['num_workers'] = 0
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=shuffle if drop_last is None else drop_last, **kwargs)
         self.labels, self.augment, self.seed, self.epoch = labels, augment, seed, 0
@@ -342,7 +343,7 @@ class ImageDL(TfmdDL):
     n_inp = 1
 
     def new(self, dataset=None, cls=None, **kwargs):
-        own = dict(augment=self.augment, seed=self.seed, labels=self.labels if dataset is None else None)
+        own = dict(bs=self.most, augment=self.augment, seed=self.seed, labels=self.labels if dataset is None else None)
         if dataset is not None and not isinstance(dataset, Tensor): dataset = as_images(dataset, self.dataset.shape[-1])
         return TfmdDL.new(self, dataset, cls, **{**own, **kwargs})
 
@@ -392,6 +393,10 @@ class ImageDL(TfmdDL):
         "Show pairs: input left, output right."
         pairs = torch.stack([b[0][:max_n].cpu(), out[:max_n].cpu()], 1).flatten(0, 1)
         show_images(pairs, nrows=-(-len(pairs)//6), ncols=min(6, len(pairs)), titles=['input', 'output']*(len(pairs)//2), imsize=1.5, **kwargs)
+
+class ImageLoaders(DataLoaders):
+    "`ImageDL`s for training and validation. `learn.export()` leaves their images out."
+    def new_empty(self): return type(self)(*(dl.new(dl.dataset[:0].clone()) for dl in self.loaders), path=self.path, device=self.device)  # a slice alone would be saved with all it is cut from
 
 # %% ../nbs/02_data.ipynb #4724e597
 def dihedral(
@@ -475,13 +480,13 @@ class ImageSet:
         seed:int=0, # Decides order and augmentation
         labelled:bool=False, # Class labels as targets, in place of the images?
         valid_limit:int|None=None # At most so many test images, evenly spread, for the validation after each epoch; None: all
-    ) -> DataLoaders:
+    ) -> ImageLoaders:
         "fastai `DataLoaders` of the training images and, as `valid`, of the test images."
         from fastai.torch_core import default_device
         train_y, test_y = (self.train_y, self.test_y) if labelled else (None, None)
-        return DataLoaders(ImageDL(self.train_x, bs, shuffle=True, labels=train_y, augment=augment, seed=seed),
-                           ImageDL(spread(self.test_x, valid_limit), max(bs, 256), labels=test_y if test_y is None else spread(test_y, valid_limit)),
-                           device=torch.device(device) if device else default_device())
+        return ImageLoaders(ImageDL(self.train_x, bs, shuffle=True, labels=train_y, augment=augment, seed=seed),
+                            ImageDL(spread(self.test_x, valid_limit), max(bs, 256), labels=test_y if test_y is None else spread(test_y, valid_limit)),
+                            device=torch.device(device) if device else default_device())
 
 # %% ../nbs/02_data.ipynb #dca74d14
 def _content_key(name:str, layout:Layout|None, size:int, skip_unreadable:bool) -> str:

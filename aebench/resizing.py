@@ -8,24 +8,25 @@ Docs: https://aebench.github.io/aebench/resizing.html.md"""
 __all__ = ['resized']
 
 # %% ../nbs/07_resizing.ipynb #acb94461
-from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastcore.basics import patch
 
-from .data import ImageDL, resize_images
+from .data import ImageDL, ImageLoaders, resize_images
 from .files import UsageError
 
 # %% ../nbs/07_resizing.ipynb #21da9112
 def resized(
-    dls:DataLoaders, # Made of `ImageDL`s
+    dls:ImageLoaders,
     size:int # Pixels a side
-) -> DataLoaders: # New ones; `dls` keeps its own size
+) -> ImageLoaders: # New ones, which know the larger ones as `full_size`; `dls` keeps its own size
     "`dls` with its images at `size`, at the same epoch of their random order."
     def resize(dl:ImageDL):
         new = dl.new(resize_images(dl.dataset, size), labels=dl.labels)
         new.epoch = dl.epoch
         return new
-    return DataLoaders(*(resize(dl) for dl in dls.loaders), path=dls.path, device=dls.device)
+    new = ImageLoaders(*(resize(dl) for dl in dls.loaders), path=dls.path, device=dls.device)
+    new.full_size = dls
+    return new
 
 # %% ../nbs/07_resizing.ipynb #31f74ff2
 @patch
@@ -33,11 +34,11 @@ def set_image_size(self:Learner,
     size:int # Pixels a side of the images from now on; at most what the data was loaded at
 ):
     "Swap the DataLoaders for ones of `size` and have the model give images of that size. The weights carry over."
-    if self.dls is not getattr(self, 'sized_dls', None): self.full_dls = self.dls  # new ones may have been given meanwhile
-    if not (isinstance(self.full_dls.train, ImageDL) and hasattr(self.model, 'set_size')): raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: load the images with load_images.')
-    full = self.full_dls.train.dataset.shape[-1]
+    whole = vars(self.dls).get('full_size', self.dls)
+    if not (isinstance(whole.train, ImageDL) and hasattr(self.model, 'set_size')): raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: load the images with load_images.')
+    full = whole.train.dataset.shape[-1]
     if size > full: raise UsageError(f'The images were loaded at {full} pixels and have no more to show at {size}: load them at {size}.')
-    for big, now in zip(self.full_dls.loaders, self.dls.loaders): big.epoch = now.epoch
+    for big, now in zip(whole.loaders, self.dls.loaders): big.epoch = now.epoch
     self.model.set_size(size)  # first, because it may refuse
-    self.dls = self.sized_dls = self.full_dls if size == full else resized(self.full_dls, size)
+    self.dls = whole if size == full else resized(whole, size)
     return self

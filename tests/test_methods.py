@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from fastai.learner import load_learner
 from torch import nn
 
 from aebench.runs import make_loss, make_model, seed_everything
@@ -37,6 +38,21 @@ def test_two_batches(method, size):
     assert z.shape == (3, model.latent)
     if METHODS[method].encoder == 'conv_map': assert abs(model.latent - 1000) <= (size//4)**2/2  # whole numbers at each place of the map
     else: assert model.latent == METHODS[method].latent
+
+@pytest.mark.parametrize('method', METHODS)
+def test_learners_can_be_exported(method, tmp_path):
+    "fastai's way to give a trained learner away: no images in it, and the same outputs."
+    run, data = Run(method, 'noise', size=16, weights='random', latent=8), noise(16, n=64)
+    learn = autoencoder_learner(data.dls(32, 'cpu'), make_model(run, data), make_loss(run, data), path=tmp_path)
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases((1, 1), (8, 16), METHODS[method].pretrained, next_lr=1e-3)
+    learn.set_image_size(8).set_image_size(16)
+    learn.export()
+    again = load_learner(tmp_path/'export.pkl')
+    assert all(len(dl.dataset) == 0 for dl in again.dls.loaders)
+    with again.no_bar(): found, _ = again.get_preds(dl=again.dls.test_dl(data.test_x), inner=True)
+    with learn.no_bar(): wanted, _ = learn.get_preds(dl=learn.dls.test_dl(data.test_x), inner=True)
+    assert torch.equal(found, wanted) and len(found) == 64
+    assert learn.dls.train.dataset.shape == (64, 3, 16, 16)  # its own are still there
 
 def usual(module):
     "A copy that computes as PyTorch does, and how many of its layers that concerns."
