@@ -256,9 +256,9 @@ def finetune_classifier(
     checkpoint:Checkpoint|None=None # As in `train_classifier`
 ) -> nn.Module: # In eval mode; takes normalised images
     "The report's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
-    net = load_body(classifier_network(arch, len(data.classes)), trained_network(arch, weights, data).state_dict(), arch, weights)
     with same_randomness():
         torch.manual_seed(seed)
+        net = load_body(classifier_network(arch, len(data.classes)), trained_network(arch, weights, data).state_dict(), arch, weights)
         nn.init.kaiming_uniform_(net.get_parameter(f'{head_name(arch)}weight'))
         learn = _learner(data, net, device, seed, watch(f'{arch} classifier', sum(epochs)) if watch else (), splitter=_stages)
         with learn.no_bar(), learn.no_logging(): learn.fit_phases(epochs, freeze_first=2, next_lr=[None, (1e-6, 1e-3)], num_it=100, checkpoint=checkpoint)
