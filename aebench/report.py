@@ -32,7 +32,7 @@ _CSS = '''
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:82rem;padding:1rem;background:var(--page);color:var(--text);font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.3rem;margin:2.5rem 0 .5rem;border-bottom:1px solid var(--line)}h3{font-size:1.15rem;margin:2rem 0 .3rem}h4{font-size:1rem;margin:1rem 0 .3rem}
-a{color:var(--link)}.lead{font-size:1.15rem;max-width:60rem}.soft{color:var(--soft);font-size:.9rem;max-width:60rem}p{max-width:60rem}ul.facts{padding-left:1.2rem;max-width:60rem;font-size:.95rem}
+a{color:var(--link)}.lead{font-size:1.15rem;max-width:60rem}.soft{color:var(--soft);font-size:.9rem;max-width:60rem}th .soft{font-size:inherit;font-weight:400}p{max-width:60rem}ul.facts{padding-left:1.2rem;max-width:60rem;font-size:.95rem}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;overflow-wrap:normal;
 background:linear-gradient(to left,var(--page) 1rem,transparent) right/2.5rem 100% local no-repeat,linear-gradient(to left,#8889,transparent) right/.9rem 100% scroll no-repeat}
 table{border-collapse:collapse;width:100%;font-size:.78rem;font-variant-numeric:tabular-nums}

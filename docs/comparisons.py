@@ -1,5 +1,6 @@
 """A page for each folder in results/: its table, what may be said of it, its pictures, and how to make each line again."""
 import html
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,6 +25,10 @@ SHEETS = dict( # The pictures that a report writes → what they show
     parameters='Number of parameters, a bar a method.')
 
 def figure(src:str, alt:str) -> str: return f'<figure markdown="0"><img src="{src}" alt="{alt}" loading="lazy"><figcaption>{alt}</figcaption></figure>'
+
+def items(sentences:list[str]) -> str:
+    "Sentences as a list; a command at a sentence's end is set as one."
+    return '\n'.join('- ' + re.sub(r'aebench run --.*$', r'`\g<0>`', html.escape(o, quote=False)) for o in sentences)
 
 def title_of(rows:pd.DataFrame) -> str:
     "Data and epochs; a folder that copies a known data set is called after that."
@@ -69,11 +74,13 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     parts = [f'# {page.title}']
     for i, (title, part) in enumerate(sweeps(rows), 1):
         name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
-        parts += [f'## What fewer numbers cost{": " + title if title else ""}', '\n'.join(f'- {html.escape(o, quote=False)}' for o in sweep_facts(part)), figure(name, 'Error and classifier accuracy against the latent size, with the line of principal components.')]
-    for i, (title, part) in enumerate(groups(rows), 1):
+        parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), figure(name, 'Error and classifier accuracy against the latent size, with the line of principal components.')]
+    parted = groups(rows)
+    page.description = ' '.join(html.escape(f'{title}: {headline(part)}' if title else headline(part), quote=False) for title, part in parted)
+    for i, (title, part) in enumerate(parted, 1):
         if title: parts.append(f'## {title}')
         said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part)]
-        parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), '\n'.join(f'- {html.escape(o, quote=False)}' for o in said)]
+        parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), items(said)]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
             if f'benchmarks/{path}' in files: parts.append(figure(path, alt))
@@ -84,7 +91,7 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     return page
 
 def index(pages:list[Page], others:list[Page]) -> Page:
-    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.source} |' for o in pages]
-    text = '\n\n'.join(['# Benchmarks', '<p class="lead">Every figure here was computed from the runs in <code>results/</code>; none was typed.</p>', '\n'.join(f'- [{o.title}]({Path(o.path).name})' for o in others),
-                        '## Comparisons', '\n'.join(['| Comparison | Folder |', '| --- | --- |', *rows])])
+    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.description} |' for o in pages]
+    text = '\n\n'.join(['# Benchmarks', '<p class="lead">Every figure here was computed from the runs in <code>results/</code>; none was typed.</p>', '\n'.join(f'- [{o.title}]({Path(o.path).name}): {o.description}' for o in others),
+                        '## Comparisons', '\n'.join(['| Comparison | What came out |', '| --- | --- |', *rows])])
     return Page('benchmarks/index.md', 'Benchmarks', text + '\n')

@@ -79,7 +79,7 @@ def table(text:str) -> str:
     clean = re.sub(r' (?:border|class|style)="[^"]*"', '', found[0])
     clean = re.sub(r'<th></th>', '<td></td>', clean)  # an empty header says nothing to a screen reader
     clean = re.sub(r'\n\s*', '', clean)
-    clean = re.sub(r'<tr><td></td>((?:<th>[^<]*</th>)+)</tr><tr>(<th>[^<]*</th>)(?:<td></td>)+</tr></thead>', r'<tr>\2\1</tr></thead>', clean)  # the index's name stood in a row of its own
+    clean = re.sub(r'<tr>(?:<td></td>)+((?:<th>[^<]*</th>)+)</tr><tr>((?:<th>[^<]*</th>)+)(?:<td></td>)+</tr></thead>', r'<tr>\2\1</tr></thead>', clean)  # the index's names stood in a row of their own
     more = re.search(r'<p>(\d+ rows × \d+ columns)</p>', text)
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">{clean}</div>' + (f'\n<p class="soft">{more[1]}</p>' if more else '')
 
@@ -107,7 +107,8 @@ def outputs(cell:dict, page:Page, link:Callable) -> list[str]:
         elif 'text/html' in data: found.append(table(data['text/html']))
         else:
             text = (data.get('text/plain') or ''.join(o.get('text', ''))).rstrip()
-            if text and not re.fullmatch(r'<Figure size .*>|<Axes.*>', text): found.append(block(text, '{ .text .output }'))
+            if not text or re.fullmatch(r'<Figure size .*>|<Axes.*>', text): continue
+            found.append(html.escape(text, quote=False) if told.get('echo') == 'false' and '\n' not in text else block(text, '{ .text .output }'))  # a sentence without its code is prose
     return found
 
 def in_order(cells:list[dict], source:str) -> list[dict]:
