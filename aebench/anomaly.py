@@ -18,9 +18,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .apply import Trained, check_outside
+from .apply import Trained
 from .coding import read_folder
-from .files import AebenchError, UsageError, read_tensors, write_bytes, write_text
+from .files import AebenchError, UsageError, check_outside, read_tensors, write_bytes, write_text
 from .latents import shown_name
 from .panels import png_of
 from .tables import to_csv

@@ -31,7 +31,7 @@ from torch import nn
 
 from .coding import STUDIED, file_points, mse_at
 from .data import ImageSet, listing, load_images, resize_images, spread
-from .files import AebenchError, UsageError, clear_folder, duration, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
+from .files import AebenchError, UsageError, check_outside, clear_folder, duration, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
 from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
@@ -245,8 +245,7 @@ def do_runs(
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
     steady_computing()
-    if Path(runs[0].data).is_dir() and out.is_relative_to(Path(runs[0].data).absolute()):
-        raise UsageError(f'{out} lies within the images of {runs[0].data}, and its pictures would be taken for some of them: choose another --out.')
+    if Path(runs[0].data).is_dir(): check_outside(out, runs[0].data)
     with one_writer(out, progress.say if wait else None), _memory_named(runs[0]):
         data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
         todo = [run for run in runs if not is_done(run, data, out)]

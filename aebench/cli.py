@@ -26,7 +26,7 @@ from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, Interrupted, UsageError, shown
-from .registry import (DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
+from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
                               plan_runs)
 
 # %% ../nbs/27_cli.ipynb #580e50b3
@@ -49,7 +49,7 @@ def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
         methods = [cell_name(o for o, on in cell.items() if on) for cell in design({o: (False, True) for o in crossed(args.methods)}, DESIGNS[args.design])]
     return plan_runs(methods, args.data, args.seeds, args.seed, args.references, size=args.size, latent=args.latent, epochs=args.epochs and tuple(args.epochs),
                      batch_size=args.batch_size, protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision,
-                     feature_input=args.feature_input, seconds=args.seconds, judges=args.judges and tuple(args.judges.split(',')))
+                     feature_input=args.feature_input, augmentation=args.augmentation, seconds=args.seconds, judges=args.judges and tuple(args.judges.split(',')))
 
 DESIGNS = {'factorial': 1, 'half': 2} # By how much the number of cells is divided
 ASK_ABOVE = 3600 # Seconds that a design or a sweep may be expected to take before it asks
@@ -282,6 +282,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
     p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
     p.add_argument('--feature-input', default='report', metavar='|'.join(FEATURE_INPUTS), help='what the feature loss looks at; ' + '; '.join(f'{k}: {v}' for k, v in FEATURE_INPUTS.items()) + ' (default: report)')
+    p.add_argument('--augmentation', default='report', metavar='|'.join(AUGMENTATIONS), help='of training images; ' + '; '.join(f'{k}: {v}' for k, v in AUGMENTATIONS.items()) + ' (default: report)')
     p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read, in place of stopping')
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 __all__ = ['watch_disk', 'TRIES', 'PAUSE', 'AebenchError', 'UsageError', 'Interrupted', 'cache_home', 'cache_name', 'disk_error',
            'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json', 'clear_folder', 'read_json', 'fetch',
            'fingerprint', 'tensor_parts', 'write_tensors', 'read_tensors', 'one_writer', 'git_revision', 'duration',
-           'listed', 'shown', 'runs_in']
+           'listed', 'shown', 'runs_in', 'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
 import errno, hashlib, json, os, platform, re, subprocess, sys, tempfile
@@ -311,9 +311,10 @@ def git_revision(folder:str|Path) -> str: # '' where `folder` is in no git check
 def duration(
     seconds:float # Time taken
 ) -> str:
-    "Time as the report prints it: 24m 43s."
+    "Time as the report prints it: 24m 43s; from ten hours on 10h 5m."
     if seconds < 10: return f'{seconds:.1f}s'
     minutes, seconds = divmod(round(seconds), 60)
+    if minutes >= 600: return f'{minutes//60}h {minutes%60}m'
     return f'{minutes}m {seconds}s' if minutes else f'{seconds}s'
 
 def listed(words:Iterable) -> str:
@@ -334,3 +335,10 @@ def runs_in(
     try: found = sorted(o.parent.name for o in Path(folder).glob(f'*/{holding}'))
     except OSError: found = []
     return f' It is a folder of runs: give one of them, {listed([*map(shown, found[:12]), *[f"{len(found)-12} more"]*(len(found) > 12)])}.' if found else ''
+
+def check_outside(
+    out:str|Path, # To be written to
+    folder:str|Path # Of images
+):
+    "Raise `UsageError` where what is written would be taken for one of the images, by whatever links it is called."
+    if Path(out).expanduser().resolve().is_relative_to(Path(folder).expanduser().resolve()): raise UsageError(f'{shown(out)} lies within the images of {shown(folder)} and would be taken for some of them: choose another --out.')

@@ -51,7 +51,7 @@ def _whole(value): return int(value) if isinstance(value, float) and value.is_in
 
 def _settings(row:dict) -> str:
     "The arguments of `Run`; device and precision are what there is."
-    found = {k: _whole(row[k]) for k in ('size', 'latent', 'batch_size', 'seed', 'protocol', 'weights', 'feature_input') if not missing(row.get(k))}
+    found = {k: _whole(row[k]) for k in ('size', 'latent', 'batch_size', 'seed', 'protocol', 'augmentation', 'weights', 'feature_input') if not missing(row.get(k))}
     epochs, command = str(row.get('epochs', '')), str(row['command'])
     if seconds := re.fullmatch(r'([\d.]+) s of training', epochs): found['seconds'] = float(seconds[1])
     elif re.fullmatch(r'\d+ \d+', epochs): found['epochs'] = tuple(map(int, epochs.split()))

@@ -6,10 +6,10 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'SCHEMA', 'PROTOCOLS',
-           'FEATURE_INPUTS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method', 'techniques', 'combine',
-           'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of',
-           'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'Run',
-           'numbers_in_image', 'few_steps', 'plan_runs']
+           'FEATURE_INPUTS', 'AUGMENTATIONS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method',
+           'techniques', 'combine', 'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed',
+           'cell_name', 'levels_of', 'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource',
+           'get_data', 'Published', 'Run', 'numbers_in_image', 'few_steps', 'plan_runs']
 
 # %% ../nbs/01_registry.ipynb #f263d7fd
 import difflib
@@ -306,11 +306,12 @@ PUBLISHED = {
 SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meaning
 PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'report': "the report's own rates"}
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
+AUGMENTATIONS = {'report': 'each image in one of its eight positions, brightness and contrast changed', 'none': 'images as they are'}
 LARGEST = 4096 # Pixels a side of the images that networks are trained on
 JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
 TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'Weights & Biases; WANDB_MODE=offline keeps all on this machine',
             'mlflow': 'the server of MLFLOW_TRACKING_URI, else mlflow.db beside the runs'} # Each is an extra of the package
-_LATER = (('seconds', None), ('judges', ('resnet34',))) # Settings that came later: at their default they leave a run its earlier name
+_LATER = (('seconds', None), ('judges', ('resnet34',)), ('augmentation', 'report')) # Settings that came later: at their default they leave a run its earlier name
 PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 
 @dataclass(frozen=True)
@@ -331,6 +332,7 @@ class Run:
     skip_unreadable:bool=False # Were unreadable images left out?
     seconds:float|None=None # Training time of each run, in place of `epochs`, which then only divide it; None: epochs decide
     judges:tuple=('resnet34',) # Architectures of the classifiers that judge the reconstructions
+    augmentation:str='report' # One of `AUGMENTATIONS`, in training
 
     def __post_init__(self):
         get_method(self.method)
@@ -340,6 +342,7 @@ class Run:
         choose(self.protocol, PROTOCOLS, 'protocol')
         choose(self.precision, PRECISIONS, 'precision')
         choose(self.feature_input, FEATURE_INPUTS, 'feature input')
+        choose(self.augmentation, AUGMENTATIONS, 'augmentation')
         if self.latent is not None and self.latent < 1: raise UsageError(f'A latent of {self.latent} numbers holds nothing: give --latent at least 1.')
         if self.latent is not None and self.latent > 2**20: raise UsageError(f'A latent of {self.latent} numbers is longer than any image here: give --latent {2**20} at most.')
         if self.size < 8: raise UsageError(f'Images of {self.size} pixels are too small: give --size 8 or more.')

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import aebench
 from .checkpoints import Checkpoint
 from .coding import STUDIED, encode_images, fit_coder, rate_distortion
-from .data import ImageSet, spread
+from .data import Augment, ImageSet, spread
 from .files import UsageError, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
 from .latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
@@ -130,7 +130,7 @@ def train_run(
     method = get_method(run.method)
     seed_everything(run.seed)
     model, loss_func = make_model(run, data, watch), make_loss(run, data, watch)
-    dls = data.dls(run.batch_size, run.device, seed=run.seed, valid_limit=2000)
+    dls = data.dls(run.batch_size, run.device, Augment() if run.augmentation == 'report' else None, run.seed, valid_limit=2000)
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
     with learn.no_bar(), learn.no_logging():
@@ -147,7 +147,7 @@ def command_for(run:Run) -> str:
     settings = dict(data=run.data, methods=run.method, size=run.size, weights=run.weights, device=run.device, judges=','.join(run.judges))
     if not is_reference(run.method):
         settings |= dict(seed=run.seed, epochs=' '.join(map(str, run.epochs)), seconds=run.seconds, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol,
-                         precision=run.precision, feature_input=_feature_input(run) or None)
+                         precision=run.precision, feature_input=_feature_input(run) or None, augmentation=None if run.augmentation == 'report' else run.augmentation)
     words = [f'--{k.replace("_", "-")} {v if k == "epochs" else shlex.quote(str(v))}' for k, v in settings.items() if v is not None and (k, v) != ('judges', 'resnet34')]
     return ' '.join(['aebench run', *words, *['--skip-unreadable']*run.skip_unreadable])
 
@@ -170,7 +170,7 @@ def base_row(run:Run, data:ImageSet) -> dict:
     row = dict(schema_version=SCHEMA, run=run_name(run, data), method=run.method, label=get_method(run.method).label, data=run.data, data_label=data.label, status='failed', reason='',
                size=run.size, weights=run.weights, n_train=len(data.train_x), n_test=len(data.test_x), data_fingerprint=data.fingerprint, **environment(run.device), command=command_for(run))
     if is_reference(run.method): return row | dict(seed=None)
-    return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, precision=run.precision, feature_input=_feature_input(run),
+    return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, augmentation=run.augmentation, precision=run.precision, feature_input=_feature_input(run),
                       epochs=f'{run.seconds:g} s of training' if run.seconds else ' '.join(map(str, run.epochs)))
 
 def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each

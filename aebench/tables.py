@@ -26,14 +26,14 @@ from rich.table import Table
 from rich.text import Text
 
 from .files import UsageError, duration, listed, read_json, read_tensors, runs_in, shown, write_text
-from .registry import FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, few_steps, find_method, is_reference, numbers_in_image
+from .registry import AUGMENTATIONS, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, few_steps, find_method, is_reference, numbers_in_image
 from .statistics import Interval, bootstrap, differences, gap, interval, leaders, unlike, verdict
 
 # %% ../nbs/19_tables.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari'.split()) # Read as floats
 COLUMNS = tuple('''schema_version run method label data data_label status reason seed
     mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb parameters
-    equals_pca bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari pca_enough latent size epochs batch_size protocol lr weights feature_input classifier device device_name threads deterministic precision
+    equals_pca bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari pca_enough latent size epochs batch_size protocol augmentation lr weights feature_input classifier device device_name threads deterministic precision
     n_train n_test data_fingerprint aebench torch fastai python git_revision command'''.split()) # Of results.csv, in this order
 WHOLE = tuple('schema_version seed parameters equals_pca pca_enough latent size batch_size n_train n_test'.split()) # Read as whole numbers
 
@@ -114,8 +114,8 @@ def gather(
 
 # %% ../nbs/19_tables.ipynb #9bd310d4
 JUDGED = ('data', 'data_fingerprint', 'size', 'classifier') # What the original images' row and the references' depend on
-SETTINGS = (*JUDGED, 'latent', 'epochs', 'batch_size', 'protocol', 'weights', 'feature_input', 'device', 'precision')
-_TITLES = dict(data='{}', size='{0}×{0} pixels', latent='latent {}', epochs='epochs {}', batch_size='batches of {}', protocol='protocol {}',
+SETTINGS = (*JUDGED, 'latent', 'epochs', 'batch_size', 'protocol', 'augmentation', 'weights', 'feature_input', 'device', 'precision')
+_TITLES = dict(data='{}', size='{0}×{0} pixels', latent='latent {}', epochs='epochs {}', batch_size='batches of {}', protocol='protocol {}', augmentation='augmentation {}',
                weights='weights {}', device='on {}', precision='{}', feature_input='feature loss on {} images', data_fingerprint='images {}', classifier='judged by {}')
 
 def is_failed(rows:pd.DataFrame) -> pd.Series: return rows.status == 'failed'
@@ -363,6 +363,7 @@ def _data_fact(rows:pd.DataFrame) -> str:
 def _training_fact(rows:pd.DataFrame) -> str:
     parts = [_epochs(o) for o in distinct(rows, 'epochs')] + [f'batches of {o}' for o in distinct(rows, 'batch_size')]
     parts += [f'protocol {o} ({PROTOCOLS[o]})' if o in PROTOCOLS else f'protocol {o}' for o in distinct(rows, 'protocol')]
+    parts += [f'augmentation {o} ({AUGMENTATIONS.get(o, o)})' for o in distinct(rows, 'augmentation') if o != 'report']
     return f'Training: {", ".join(parts)}.' if parts else ''
 
 def _question_fact(rows:pd.DataFrame) -> str:
@@ -463,16 +464,16 @@ def failures(rows:pd.DataFrame) -> list[str]:
     return [_label(o) + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
 
 # %% ../nbs/19_tables.ipynb #00823dec
-_REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report') # What the published figures were made with
+_REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report', augmentation='report') # What the published figures were made with
 _REPORT_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
 
 def _differences(rows:pd.DataFrame, name:str) -> list[str]:
     "In what these runs differ from the report's, in words."
     def others(column, usual): return [o for o in distinct(rows, column) if o != usual]
     words = dict(size='{0}×{0} pixels'.format, epochs=_epochs, batch_size='batches of {}'.format, weights='{} weights'.format,
-                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), precision='{} precision'.format, feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
+                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), augmentation='augmentation {}'.format, precision='{} precision'.format, feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
     found = [words[c](o) for c, usual in _REPORT.items() for o in others(c, usual) if c != 'weights' or _weight_users(rows)]
-    found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if not distinct(rows, c) and (c != 'feature_input' or 'feature' in [network(m).loss for m in distinct(rows, 'method') if network(m)])]
+    found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if c != 'augmentation' and not distinct(rows, c) and (c != 'feature_input' or 'feature' in [network(m).loss for m in distinct(rows, 'method') if network(m)])]
     found += [f'a latent of {_whole(o)}' for m in distinct(rows, 'method') for o in distinct(rows[rows.method == m], 'latent') if network(m) and o != network(m).latent]
     found += [f'{_whole(o)} {what} images' for c, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')) for o in others(c, usual)]
     return list(dict.fromkeys(found))

@@ -111,6 +111,7 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
     (['run', '--precision', 'fp8'], 2, 'There is no precision called'),
     (['run', '--feature-input', 'grey'], 2, 'There is no feature input called'),
+    (['run', '--augmentation', 'cutout'], 2, 'There is no augmentation called'),
     (['data', 'digits', '--size', '-1'], 2, 'give --size 1 or more'),
     (['run', '--weights', 'NOWHERE', '--methods', 'pretraining'], 2, 'source of weights'),
     (['run', '--data', 'FLAT', '--weights', 'in-domain', '--methods', 'pretraining'], 2, 'has no classes'),

@@ -117,7 +117,7 @@ def harmed(draw, whole:bytes):
 # The command line ------------------------------------------------------------------------------------------------------------
 
 WORDS = ['run', 'report', 'check', 'data', 'methods', 'diff', 'sizes', 'compress', 'decompress', 'encode', 'decode', '--help', '--version']
-OPTIONS = '--data --methods --references --design --yes --seeds --seed --epochs --latent --seconds --judges --size --batch-size --protocol --weights --device --precision --feature-input --skip-unreadable --out --json -q --run --sizes --steps'.split()
+OPTIONS = '--data --methods --references --design --yes --seeds --seed --epochs --latent --seconds --judges --size --batch-size --protocol --augmentation --weights --device --precision --feature-input --skip-unreadable --out --json -q --run --sizes --steps'.split()
 KNOWN = ['digits', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
          'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
 
@@ -129,7 +129,7 @@ def test_arguments(words, command, finished, apart):
     answer('command lines', command, *(places.get(o, o) for o in words))
 
 SETTINGS = {'--seeds': numbers, '--seed': numbers, '--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--seconds': numbers, '--size': numbers, '--batch-size': numbers, '--judges': names,
-            '--protocol': names, '--precision': names, '--feature-input': names, '--weights': names, '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
+            '--protocol': names, '--precision': names, '--feature-input': names, '--augmentation': names, '--weights': names, '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
             '--device': names, '--data': st.sampled_from(['digits', 'IN', 'nowhere'])}
 
 @cases(250)
