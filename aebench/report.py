@@ -22,7 +22,7 @@ from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_no
 from .panels import (colour, crossed_effects, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
 from .registry import find_method
-from .tables import (MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, gather, groups, headline, image_noise, is_failed,
+from .tables import (MEASURES, NONE, best, cells, comparable, data_label, distinct, facts, failures, gather, groups, headline, image_noise, is_failed,
                             method_label, missing, sweep_facts, sweeps, verdicts)
 
 # %% ../nbs/22_report.ipynb #213106a1
@@ -195,17 +195,11 @@ def _named(rows:pd.DataFrame, method:str) -> dict:
 
 def _table(rows:pd.DataFrame) -> dict:
     "The comparison with its best cells marked."
-    table, winners = comparison(rows), best(rows)
-    measures = {m.title: m.name for m in MEASURES.values()}
-    columns = [dict(text=c, published=c.endswith('(report)')) for c in table.columns]
-    def cell(method, c, text):
-        css = 'none' if text == 'n/a' else 'failed' if text == 'failed' else 'published' if c.endswith('(report)') else ''
-        text, _, spread = text.partition(' ± ')
-        spread, _, bounds = spread.partition(' (')
-        return dict(text=text, spread=spread, bounds=bounds.rstrip(')'), css=css, best=method in winners.get(measures.get(c), ()))
+    found = cells(rows, best(rows))
+    columns = [dict(text='Method')] + [dict(text=title, published=o.published) for title, o in next(iter(found.values())).items()]
+    def css(o): return 'none' if o.text == NONE else 'failed' if o.text == 'failed' else 'published' if o.published else ''
     again = {method: f'report/notebooks/{quote(notebook_name(o["run"]))}' for method, o in first_commands(rows).items()}  # from the page
-    lines = [dict(_named(rows, method), notebook=again.get(method, ''), cells=[cell(method, c, line[c]) for c in table.columns[1:]]) for method, line in table.iterrows()]
-    return dict(columns=columns, lines=lines)
+    return dict(columns=columns, lines=[dict(_named(rows, method), notebook=again.get(method, ''), cells=[dict(vars(o), css=css(o)) for o in of.values()]) for method, of in found.items()])
 
 def _pairs(rows:pd.DataFrame, method:str, pairs:list) -> dict:
     "A method's pictures, small ones enlarged by a whole factor."

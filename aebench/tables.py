@@ -7,9 +7,9 @@ Docs: https://aebench.github.io/aebench/tables.html.md"""
 # %% auto #0
 __all__ = ['MEASURED', 'COLUMNS', 'WHOLE', 'JUDGED', 'SETTINGS', 'MEASURES', 'NONE', 'LITTLE', 'missing', 'read_rows', 'to_csv',
            'gather', 'is_failed', 'references', 'trained', 'network', 'groups', 'sweeps', 'distinct', 'data_label',
-           'Measure', 'method_label', 'summarise', 'first', 'best', 'published_as', 'comparison', 'seed_fact', 'facts',
-           'failures', 'comparable', 'image_noise', 'headline', 'sweep_facts', 'more_seeds', 'verdicts', 'compare_runs',
-           'print_table']
+           'Measure', 'method_label', 'summarise', 'first', 'best', 'published_as', 'Cell', 'cells', 'comparison',
+           'seed_fact', 'facts', 'failures', 'comparable', 'image_noise', 'headline', 'sweep_facts', 'more_seeds',
+           'verdicts', 'compare_runs', 'print_table']
 
 # %% ../nbs/19_tables.ipynb #237fc218
 import csv, io, json, math, re, shlex, warnings
@@ -311,31 +311,47 @@ def _published_text(m:Measure, figures) -> str:
     return NONE if value is None else m.show(value)
 
 # %% ../nbs/19_tables.ipynb #91eee7e7
-def _text(line:pd.Series, m:Measure, plus_minus:str=' ± ') -> str:
-    "One cell: the figure, with its spread where there are several runs."
-    if missing(line[m.name]): return 'failed' if m.name == 'mae' and not line.runs and line.failed else NONE
-    spread = f'{plus_minus}{m.show(line[f"{m.name}_sd"])}' if m.better and not missing(line[f'{m.name}_sd']) else ''
-    return m.show(line[m.name]) + spread
+@dataclass(frozen=True)
+class Cell:
+    "One figure as it is printed."
+    text:str
+    spread:str='' # Standard deviation over seeds
+    bounds:str='' # Interval of the mean
+    published:bool=False # The report's figure?
+    best:bool=False # Shown to be better than another's?
 
-def _with_interval(line:pd.Series, m:Measure) -> str:
-    "`_text` and, where there are several runs, the interval of the mean."
-    bounded = m.better and not missing(line[f'{m.name}_low'])
-    return _text(line, m) + (f' ({m.show(line[f"{m.name}_low"])} to {m.show(line[f"{m.name}_high"])})' if bounded else '')
+    def __str__(self): return self.text + f' ± {self.spread}'*bool(self.spread) + f' ({self.bounds})'*bool(self.bounds)
+
+def _cell_of(line:pd.Series, m:Measure, best:bool=False) -> Cell:
+    "A method's figure, with its doubt where there are several runs."
+    if missing(line[m.name]): return Cell('failed' if m.name == 'mae' and not line.runs and line.failed else NONE)
+    def shown(end): return '' if not m.better or missing(line[m.name+end]) else m.show(line[m.name+end])
+    return Cell(m.show(line[m.name]), shown('_sd'), f'{shown("_low")} to {shown("_high")}' if shown('_low') else '', best=best)
+
+def _text(line:pd.Series, m:Measure, plus_minus:str=' ± ') -> str:
+    "The figure with its spread."
+    cell = _cell_of(line, m)
+    return cell.text + f'{plus_minus}{cell.spread}'*bool(cell.spread)
 
 _USUAL = ('equals_pca', 'bytes_per_image', *(f'accuracy_{o}' for o in JUDGES[1:])) # Columns that are shown only where there is a figure in them
 
 def _measured(table:pd.DataFrame) -> list[Measure]: return [m for m in MEASURES.values() if m.name not in _USUAL or table[m.name].notna().any()]
 
-def _comparison(rows:pd.DataFrame) -> pd.DataFrame:
-    table, published, lines = summarise(rows), _published(rows), {}
+def cells(
+    rows:pd.DataFrame, # Of one group
+    winners:dict|None=None # As `best` gives them; None: nothing is marked
+) -> dict[str, dict[str, Cell]]: # Method: column's title: cell
+    "The table as the report prints it, cell by cell."
+    table, published, found = summarise(rows), _published(rows), {}
     for method, line in table.iterrows():
-        cells = dict(Method=line.label)
-        if table.runs.max() > 1: cells['Runs'] = str(line.runs)
+        of = found[method] = dict(Runs=Cell(str(line.runs))) if table.runs.max() > 1 else {}
         for m in _measured(table):
-            cells[m.title] = _with_interval(line, m)
-            if published and m.published: cells[m.published] = _published_text(m, published.get(method))
-        lines[method] = cells
-    return pd.DataFrame.from_dict(lines, orient='index')
+            of[m.title] = _cell_of(line, m, method in (winners or {}).get(m.name, ()))
+            if published and m.published: of[m.published] = Cell(_published_text(m, published.get(method)), published=True)
+    return found
+
+def _comparison(rows:pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame.from_dict({method: dict(Method=method_label(rows, method), **{title: str(o) for title, o in of.items()}) for method, of in cells(rows).items()}, orient='index')
 
 def comparison(
     rows:pd.DataFrame # As `read_rows` gives it

@@ -10,7 +10,7 @@ import pandas as pd
 from aebench.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
 from aebench.report import make_report
-from aebench.tables import MEASURES, best, comparable, comparison, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
+from aebench.tables import best, cells, comparable, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
 from links import COLAB, REPOSITORY
 from notebook import Page
 
@@ -41,12 +41,8 @@ def title_of(rows:pd.DataFrame) -> str:
 
 def table(rows:pd.DataFrame, folder:str) -> str:
     "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."
-    shown, winners = comparison(rows), best(rows)
-    measures = {m.title: m.name for m in MEASURES.values()}
-    def cell(method, column, text):
-        text, _, spread = str(text).partition(' ± ')
-        strong = method in winners.get(measures.get(column), ())
-        return f'<td>{"<strong>" if strong else ""}{html.escape(text)}{"</strong>" if strong else ""}' + (f'<br><small>± {html.escape(spread.partition(" (")[0])}</small>' if spread else '') + '</td>'
+    found = cells(rows, best(rows))
+    def cell(o): return f'<td>{"<strong>"*o.best}{html.escape(o.text)}{"</strong>"*o.best}' + f'<br><small>± {html.escape(o.spread)}</small>'*bool(o.spread) + '</td>'
     def name(method):
         known = find_method(method)
         label = html.escape(method_label(rows, method))
@@ -57,9 +53,8 @@ def table(rows:pd.DataFrame, folder:str) -> str:
         here = again[method]['data'] in DATA  # what Colab can fetch
         link, what = (COLAB, 'Colab') if here else (f'{REPOSITORY}/blob/main/', 'notebook')
         return f'<td><a href="{link}results/{folder}/report/notebooks/{notebook_name(again[method]["run"])}" aria-label="{html.escape(method_label(rows, method))}, again: {what}">{what}</a></td>'
-    columns = list(shown.columns[1:])
-    head = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in ['Method', *columns, 'Again'])
-    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(cell(method, c, line[c]) for c in columns)}{notebook(method)}</tr>' for method, line in shown.iterrows())
+    head = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in ['Method', *next(iter(found.values())), 'Again'])
+    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(map(cell, of.values()))}{notebook(method)}</tr>' for method, of in found.items())
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Results"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: path below the site's root → file or bytes
