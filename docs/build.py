@@ -17,7 +17,7 @@ import cards
 import comparisons
 from aebench.registry import METHODS
 from links import ROOT, Links, result_folders
-from notebook import Page, Trouble, page_of
+from notebook import Page, Trouble, index_page, page_of, table_of
 
 PROCESSED, WORK, SITE = ROOT/'_proc', ROOT/'_proc'/'site', ROOT/'_docs'
 TABS = {'tutorials': 'Tutorials', 'techniques': 'Techniques', 'benchmarks': 'Benchmarks', '': 'Library'}
@@ -53,9 +53,8 @@ def pages(links:Links, files:dict) -> list[Page]:
 
 def tutorials_index(lessons:list[Page]) -> Page:
     "All lessons in one table."
-    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.description} |' for o in lessons]
-    text = '\n\n'.join(['# Tutorials', '<p class="lead">Each takes up to three minutes on two processor cores, and opens in Colab.</p>', '\n'.join(['| Lesson | What it shows |', '| --- | --- |', *rows])])
-    return Page('tutorials/index.md', 'Tutorials', text + '\n')
+    rows = [(f'[{o.title}]({Path(o.path).name})', o.description) for o in lessons]
+    return index_page('tutorials/index.md', 'Tutorials', 'Each takes up to three minutes on two processor cores, and opens in Colab.', table_of(('Lesson', 'What it shows'), rows))
 
 def navigation(found:list[Page]) -> list:
     "The menu: a tab for each folder, pages in their order; the modules in the notebooks' order."

@@ -11,7 +11,7 @@ from aebench.registry import METHODS, Method
 from aebench.statistics import differences
 from aebench.tables import MEASURES, data_label, groups, missing, read_rows, trained
 from links import result_folders
-from notebook import Page, Trouble, maths, outputs
+from notebook import Page, Trouble, index_page, maths, outputs, table_of
 
 PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each in bold, with a full stop, at the beginning of a paragraph
 
@@ -79,7 +79,7 @@ def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened n
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
     found = parts_of(cells)
-    if missing := [o for o in PARTS if o not in found]: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} lacks «**{missing[0]}.**».')
+    if lost := [o for o in PARTS if o not in found]: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} lacks «**{lost[0]}.**».')
     picture = first_picture(cells, page, link)
     if not picture: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
     def text(part): return maths(link(found[part]))
@@ -97,7 +97,6 @@ def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened n
 
 def index(cards:list[Page]) -> Page:
     "All cards in one table."
-    rows = [f'| [{o.title}]({o.path.rpartition("/")[2]}) | {m.summary} |' for o, m in zip(cards, METHODS.values())]
-    text = '\n\n'.join(['# Techniques', '<p class="lead">What each one changes, why, what it was measured to be worth, and how to use it.</p>', '\n'.join(['| Technique | What it changes |', '| --- | --- |', *rows]),
-                        'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../references.md).'])
-    return Page('techniques/index.md', 'Techniques', text + '\n')
+    rows = [(f'[{o.title}]({o.path.rpartition("/")[2]})', m.summary) for o, m in zip(cards, METHODS.values())]
+    return index_page('techniques/index.md', 'Techniques', 'What each one changes, why, what it was measured to be worth, and how to use it.', table_of(('Technique', 'What it changes'), rows),
+                      'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../references.md).')

@@ -9,20 +9,10 @@ import pandas as pd
 
 from aebench.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
-from aebench.report import make_report
+from aebench.report import SHEETS, make_report
 from aebench.tables import best, cells, comparable, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
 from links import COLAB, REPOSITORY
-from notebook import Page
-
-SHEETS = dict( # The pictures that a report writes → what they show
-    samples='Test images in the first row, and below them what each method makes of them, one method a row.',
-    time_quality='Error and classifier accuracy against training time, a point a method.',
-    curves='Training and validation loss by epoch, one panel a method.',
-    lr_find='Loss against learning rate before the second phase, one panel a method.',
-    rates='Quality against bytes an image: rounded and coded latents beside image files.',
-    sizes='Error at image sizes that the models were not trained at.',
-    effects='What each technique changes on average, and how much more two do together.',
-    parameters='Number of parameters, a bar a method.')
+from notebook import Page, index_page, table_of
 
 def figure(src:str, alt:str) -> str: return f'<figure markdown="0"><img src="{src}" alt="{alt}" loading="lazy"><figcaption>{alt}</figcaption></figure>'
 
@@ -69,7 +59,7 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     parts = [f'# {page.title}']
     for i, (title, part) in enumerate(sweeps(rows), 1):
         name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
-        parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), figure(name, 'Error and classifier accuracy against the latent size, with the line of principal components.')]
+        parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), figure(name, SHEETS['latent'])]
     parted = groups(rows)
     page.description = ' '.join(html.escape(f'{title}: {headline(part)}' if title else headline(part), quote=False) for title, part in parted)
     for i, (title, part) in enumerate(parted, 1):
@@ -78,7 +68,7 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
         parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), items(said)]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
-            if f'benchmarks/{path}' in files: parts.append(figure(path, alt))
+            if name != 'latent' and f'benchmarks/{path}' in files: parts.append(figure(path, alt))
     commands = distinct(rows, 'command')
     parts += ['## Make it again', f'[The whole report]({folder.name}/report.html), as `aebench report` writes it; [all columns]({folder.name}/results.csv) as CSV. Each run stands in [results/{folder.name}]({REPOSITORY}/tree/main/results/{folder.name}) with its settings, versions and curves.',
               '```bash\n' + '\n'.join(commands) + '\n```']
@@ -86,7 +76,6 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     return page
 
 def index(pages:list[Page], others:list[Page]) -> Page:
-    rows = [f'| [{o.title}]({Path(o.path).name}) | {o.description} |' for o in pages]
-    text = '\n\n'.join(['# Benchmarks', '<p class="lead">Every figure here was computed from the runs in <code>results/</code>; none was typed.</p>', '\n'.join(f'- [{o.title}]({Path(o.path).name}): {o.description}' for o in others),
-                        '## Comparisons', '\n'.join(['| Comparison | What came out |', '| --- | --- |', *rows])])
-    return Page('benchmarks/index.md', 'Benchmarks', text + '\n')
+    def link(o): return f'[{o.title}]({Path(o.path).name})'
+    return index_page('benchmarks/index.md', 'Benchmarks', 'Every figure here was computed from the runs in <code>results/</code>; none was typed.', '\n'.join(f'- {link(o)}: {o.description}' for o in others),
+                      '## Comparisons', table_of(('Comparison', 'What came out'), [(link(o), o.description) for o in pages]))

@@ -31,6 +31,14 @@ def front_matter(notebook:dict) -> dict:
     joined = re.sub(r'\n +', ' ', raw)  # long values are folded
     return {k: v.strip(' \'"') for k, v in re.findall(r'^([\w-]+): (.*)$', joined, re.M)}
 
+def table_of(heads:tuple, rows:list[tuple]) -> str:
+    "A table in Markdown."
+    return '\n'.join(f'| {" | ".join(o)} |' for o in [heads, ['---']*len(heads), *rows])
+
+def index_page(path:str, title:str, lead:str, *parts:str) -> Page:
+    "A page that leads to others."
+    return Page(path, title, '\n\n'.join([f'# {title}', f'<p class="lead">{lead}</p>', *parts]) + '\n')
+
 # ---- maths, without any script: browsers draw MathML themselves
 
 def maths(text:str) -> str:
