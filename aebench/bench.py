@@ -38,7 +38,7 @@ from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components
 from .registry import Run, get_method, is_reference, plan_runs
-from .runs import STATE, base_row, do_run, extractors, load_model, make_loss, make_model, run_name, seed_everything, spoken_name
+from .runs import STATE, base_row, do_run, extractors, joined_processes, load_model, make_loss, make_model, run_name, seed_everything, spoken_name
 from .speed import keep_freed_memory
 from .trackers import check_tracker, tracked
 from .training import autoencoder_learner
@@ -178,7 +178,8 @@ def attempt(
     try:
         with tracked(track, run, folder) as tracking: return do_run(run, data, judges, folder, [*tell(progress, run), *tracking, *cbs], watch, progress.say)
     except Exception as e:
-        if not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk can be mended
+        lost = joined_processes() > 1 and not isinstance(e, AebenchError)  # another process, it may be
+        if not lost and not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk can be mended
         reason = why_failed(e, run)
         progress.say(f'{spoken_name(run)}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())

@@ -156,6 +156,26 @@ def test_two_processes_train_as_one(home, tmp_path):
     rows = pd.read_csv(tmp_path/'two'/'results.csv').set_index('method')
     assert list(rows.processes.dropna()) == [2, 2, 2] and done.stderr.count('Results go to') == 1 and done.stdout.count('Original Image') == 1
 
+def test_two_processes_are_stopped_and_go_on(home, tmp_path):
+    "TERM in mid-training: the leader keeps the state, both begin again from it, and it ends as if nothing had happened, bit for bit."
+    pytest.importorskip('accelerate', reason='needs aebench[distributed]')
+    words = [*QUICK, '--epochs', 2, 4, '--methods', 'pixel_shuffle', '--batch-size', 64, '--out']
+    def together(out): return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', *map(str, words), out],
+                                               env={**os.environ, 'AEBENCH_HOME': str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _, err = (whole := together(tmp_path/'whole')).communicate(timeout=300)
+    assert whole.returncode == 0, err
+    p = together(tmp_path/'stopped')
+    for line in p.stderr:
+        if 'epoch 3/6' in line: break
+    p.terminate()
+    err = p.communicate(timeout=120)[1]
+    assert p.returncode and list((tmp_path/'stopped').glob('*/checkpoint.safetensors')) and 'fault of aebench' not in err, err
+    _, err = (again := together(tmp_path/'stopped')).communicate(timeout=300)
+    assert again.returncode == 0 and 'Pixel Shuffle, seed 3333, goes on from epoch ' in err and 'epoch 2/6' not in err, err
+    pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'))
+    models = [load_file(next((tmp_path/o).glob('*/model.safetensors'))) for o in ('stopped', 'whole')]
+    assert all(np.array_equal(models[0][k], v) for k, v in models[1].items()) and not list((tmp_path/'stopped').glob('*/checkpoint*'))
+
 def test_what_processes_can_not_divide(home, tmp_path):
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     env = {**os.environ, 'AEBENCH_HOME': str(home)}
