@@ -27,7 +27,7 @@ def title_of(rows:pd.DataFrame) -> str:
     label = f'{DATA[copied].label} from image files' if copied else data_label(rows)
     epochs = sorted({sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()})
     latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
-    return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '')
+    return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '') + (', techniques crossed' if any('+' in o for o in rows.method) else '')
 
 def table(rows:pd.DataFrame, folder:str) -> str:
     "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."
