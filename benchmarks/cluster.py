@@ -99,8 +99,12 @@ def main():
             rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's', median=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
             print(rows[-1], flush=True)
     from aebench.runs import environment
-    environment = {k: v for k, v in environment().items() if k not in ('device', 'threads')}
+    environment = {k: v for k, v in environment().items() if k not in ('device', 'threads', 'deterministic')}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([row | dict(processors=os.cpu_count()) | environment for row in rows]).to_csv(args.out, index=False)
+    found = pd.DataFrame([row | dict(processors=os.cpu_count()) | environment for row in rows])
+    if args.out.exists():  # what was not measured now stays
+        before = pd.read_csv(args.out)
+        found = pd.concat([before[~before.part.isin(found.part)], found])
+    found.sort_values('part', key=lambda o: o.map(PARTS.index), kind='stable').to_csv(args.out, index=False)
 
 if __name__ == '__main__': main()
