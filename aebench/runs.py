@@ -254,11 +254,11 @@ def training_state(
     data:ImageSet,
     folder:Path, # Of the run
     say:Callable=noop, # Is told in a sentence what there is to know
-    kind:type=Checkpoint
-) -> Checkpoint: # A `kind`
+    kind:type|None=None # Of `Checkpoint`
+) -> Checkpoint:
     "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
     about = dict(run=run_name(run, data), device=run.device.split(':')[0], **{o: version(o) for o in ('aebench', 'torch', 'fastai')}, **_joined())
-    checkpoint = kind(folder/STATE, about, say=say)
+    checkpoint = (kind or Checkpoint)(folder/STATE, about, say=say)
     if checkpoint.found: say(f'{spoken_name(run)}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
     return checkpoint
 

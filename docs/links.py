@@ -26,8 +26,8 @@ class Links:
         "What rewrites the Markdown of `source`, which becomes `page`."
         def link(text:str) -> str:
             def one(m): return f'{m[1]}({self.target(m[2], source, page)}{m[3] or ""})'
-            parts = re.split(r'(```.*?```|`[^`\n]*`(?!\]))', text, flags=re.S)  # not inside code
-            return ''.join(part if i % 2 else re.sub(r'(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)( "[^"]*")?\)', one, part) for i, part in enumerate(parts))
+            pattern = r'```.*?```|(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)( "[^"]*")?\)|`[^`\n]*`'  # whichever begins first: a link in code is none, code in a link's text does not end it
+            return re.sub(pattern, lambda m: one(m) if m[1] else m[0], text, flags=re.S)
         return link
 
     def target(self, href:str, source:str, page:str) -> str:
