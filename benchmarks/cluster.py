@@ -72,7 +72,7 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
             for path in sorted(Path(d).glob('one/*/history.csv')):
                 for other in ('threads', 'processes'):
                     a, b = (pd.read_csv(o)[['train_loss', 'valid_loss']] for o in (path, Path(d)/other/path.relative_to(Path(d)/'one')))
-                    yield 'distance', f'{path.parent.name.partition("-")[0]}, two {other}', 2, ((a - b).abs()/a).max(1).tolist()
+                    yield 'distance', f'{path.parent.name.partition("-")[0]}, two {other}', 2, ((a - b).abs()/a).max(axis=1).tolist()
     if part == 'gather':
         from aebench.report import make_report
         from aebench.tables import gather
