@@ -361,6 +361,7 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
         ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < .05 else '#999999', marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
     ax.axvline(0, color='#444444', linewidth=.8)
     ax.set_yticks(range(len(table)), table.index)
+    ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
     ax.invert_yaxis()
     _labels(ax, f'change of {m.short} ({"higher" if m.better > 0 else "lower"} is better)', '')
     return png_of(fig)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.notebooks import first_commands, notebook_name
+from aebench.panels import crossed_effects, effect_words
 from aebench.registry import DATA, find_method
 from aebench.report import SHEETS, make_report
 from aebench.tables import best, cells, comparable, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
@@ -24,7 +25,8 @@ def title_of(rows:pd.DataFrame) -> str:
     "Data and epochs; a folder that copies a known data set is called after that."
     data = next(iter(distinct(rows, 'data')))
     copied = published_as(data) if data not in DATA else ''
-    label = f'{DATA[copied].label} from image files' if copied else data_label(rows)
+    name = Path(str(data)).name
+    label = f'{DATA[copied].label} from image files' + f' ({name})'*(name != copied) if copied else data_label(rows)
     epochs = sorted({sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()})
     latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
     return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '') + (', techniques crossed' if any('+' in o for o in rows.method) else '')
@@ -64,7 +66,8 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     page.description = ' '.join(html.escape(f'{title}: {headline(part)}' if title else headline(part), quote=False) for title, part in parted)
     for i, (title, part) in enumerate(parted, 1):
         if title: parts.append(f'## {title}')
-        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part)]
+        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part),
+                *(text for k in ('psnr', 'accuracy') if (effects := crossed_effects(part, k)) is not None for text in effect_words(effects, k))]
         parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), items(said)]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
