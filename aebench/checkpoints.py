@@ -11,7 +11,6 @@ __all__ = ['PATIENCE', 'pack', 'unpack', 'DamagedState', 'write_state', 'read_st
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from fastcore.basics import noop
 from fastcore.foundation import L
 from torch import Tensor, nn
 
-from .files import AebenchError, Interrupted, UsageError, read_tensors, remove, write_tensors
+from .files import AebenchError, Interrupted, UsageError, answer_signals, read_tensors, remove, write_tensors
 from .training import random_states, set_random_states
 
 # %% ../nbs/09_checkpoints.ipynb #046e9f33
@@ -252,14 +251,8 @@ class Checkpoint(Callback):
     @contextmanager
     def _signals(self):
         "Answer signals to stop; whoever answered them before does so again afterwards."
-        if threading.current_thread() is not threading.main_thread(): yield; return
-        self.process, earlier = os.getpid(), {}
-        for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number and signal.getsignal(number) not in (None, signal.SIG_IGN): earlier[number] = signal.signal(number, self._told)  # nohup ignores SIGHUP, and means it
-        try: yield
-        finally:
-            for number, handler in earlier.items(): signal.signal(number, handler)
+        self.process = os.getpid()
+        with answer_signals(self._told, 'SIGINT', 'SIGTERM', 'SIGHUP'): yield
 
     def _told(self, number, frame):
         if os.getpid() != self.process:  # a loader's worker, made by fork

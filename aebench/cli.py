@@ -14,10 +14,8 @@ import gc
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .files import AebenchError, Interrupted, UsageError, shown
+from .files import AebenchError, Interrupted, UsageError, answer_signals, shown
 from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
                               plan_runs)
 
@@ -364,15 +362,10 @@ def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job 
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # names of files need not be text
     with _stopped_tidily(): return _answer(args)
 
-@contextmanager
 def _stopped_tidily():
-    "TERM and HUP leave as Ctrl-C does; whoever answered them before does so again afterwards."
+    "TERM and HUP leave as Ctrl-C does."
     def stop(number, frame): raise Interrupted(number)
-    numbers = [getattr(signal, o) for o in ('SIGTERM', 'SIGHUP') if hasattr(signal, o)] if threading.current_thread() is threading.main_thread() else []
-    earlier = {o: signal.signal(o, stop) for o in numbers if signal.getsignal(o) not in (None, signal.SIG_IGN)}  # nohup ignores HUP, and means it
-    try: yield
-    finally:
-        for number, handler in earlier.items(): signal.signal(number, handler)
+    return answer_signals(stop, 'SIGTERM', 'SIGHUP')
 
 def _answer(args:argparse.Namespace) -> int:
     "The command's exit code; what goes wrong is said in a sentence."

@@ -39,7 +39,7 @@ from torch.autograd.function import once_differentiable
 from .bench import Progress, attempt, cost_of, is_done, steady_computing, units_of
 from .checkpoints import Checkpoint
 from .data import ImageDL, ImageSet, load_images
-from .files import AebenchError, UsageError, cache_home, cache_name, duration, fingerprint, read_json, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, answer_signals, cache_home, cache_name, duration, fingerprint, read_json, write_bytes, write_json, write_text
 from .registry import Run, is_reference
 from .runs import STATE, base_row, run_name, spoken_name, train_run, training_state
 from .speed import RowBatchNorm2d
@@ -312,12 +312,7 @@ class Following(Checkpoint):
     "The state that the leader goes on from, in another process of its job: it keeps none, and leaves it to the leader to answer signals, lest they stop at different batches."
     def save(self): pass
 
-    @contextmanager
-    def _signals(self):
-        earlier = {o: signal.signal(o, signal.SIG_IGN) for o in (getattr(signal, name, None) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')) if o}
-        try: yield
-        finally:
-            for number, handler in earlier.items(): signal.signal(number, handler)
+    def _signals(self): return answer_signals(signal.SIG_IGN, 'SIGINT', 'SIGTERM', 'SIGHUP')
 
 class Team:
     "The processes of one job. The first leads: it alone prepares, measures and writes; the others train with it."

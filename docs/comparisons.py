@@ -62,13 +62,13 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     for i, (title, part) in enumerate(sweeps(rows), 1):
         name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
         parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), figure(name, SHEETS['latent'])]
-    parted = groups(rows)
-    page.description = ' '.join(html.escape(f'{title}: {headline(part)}' if title else headline(part), quote=False) for title, part in parted)
-    for i, (title, part) in enumerate(parted, 1):
+    parted = [(title, part, html.escape(headline(part), quote=False)) for title, part in groups(rows)]
+    page.description = ' '.join(f'{html.escape(title, quote=False)}: {lead}' if title else lead for title, _, lead in parted)
+    for i, (title, part, lead) in enumerate(parted, 1):
         if title: parts.append(f'## {title}')
         said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part),
                 *(text for k in ('psnr', 'accuracy') if (effects := crossed_effects(part, k)) is not None for text in effect_words(effects, k))]
-        parts += [f'<p class="lead">{html.escape(headline(part), quote=False)}</p>', table(part, folder.name), items(said)]
+        parts += [f'<p class="lead">{lead}</p>', table(part, folder.name), items(said)]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
             if name != 'latent' and f'benchmarks/{path}' in files: parts.append(figure(path, alt))
