@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .coding import (Coder, compress, decode_floats, decode_latents, device_of, encode_images, paid_after, pixel_errors, read_coder, read_folder, unpack,
+from .coding import (Coder, bytes_at, compress, decode_floats, decode_latents, device_of, encode_images, file_points, paid_after, pixel_errors, read_coder, read_folder, unpack,
                             write_images)
 from .data import decode_files, fit_image, fit_tensor, listing
 from .files import UsageError, check_outside, fingerprint, read_json, shown, write_bytes
 from .latents import check_kind, read_latents, write_latents
-from .references import recode
+from .references import raw_bytes
 from .runs import load_model, resolve_device
 
 # %% ../nbs/23_apply.ipynb #8c264f04
@@ -181,15 +181,13 @@ class Savings:
     images:int
     bytes_per_image:float
     mse:float # Of what will come back
-    png_bytes:float # An image, as PNG files of the same pixels
-    raw_bytes:int # An image, uncompressed
-    paid_after_png:int|None # Images after which the decoder's own size is paid for; None: never
-    paid_after_raw:int|None
+    others:dict # Bytes an image: WebP of the same error, as PNG, and raw
+    paid_after:dict # Against each of them: images after which the decoder's own size is paid for; None: never
 
     def __str__(self):
         def paid(n): return 'never' if n is None else f'after {n:,} images'
-        return (f'{self.images:,} images in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; as PNG {self.png_bytes:.0f}, raw {self.raw_bytes}. '
-                f'The decoder itself is paid for {paid(self.paid_after_png)} against PNG, {paid(self.paid_after_raw)} against raw pixels.')
+        return (f'{self.images:,} images in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {", ".join(f"{k} {v:.0f}" for k, v in self.others.items())}. '
+                f'The decoder itself is paid for {", ".join(f"{paid(n)} against {k}" for k, n in self.paid_after.items())}.')
 
 def _coder_of(run:Trained) -> Coder:
     "The coding tables of a run. Raises `UsageError` where they are missing, damaged or another model's."
@@ -210,9 +208,11 @@ def compress_folder(
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
     write_bytes(out, file)
-    mse = pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()
-    ours, png, raw = len(file)/len(names), np.mean([len(o) for o in recode(images[:1000], 'PNG')[1]]), images[0].numel()
-    return Savings(len(names), ours, float(mse), float(png), raw, paid_after(run.codec, coder, ours, png), paid_after(run.codec, coder, ours, raw))
+    ours, mse, points = len(file)/len(names), float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()), file_points(images, ('WebP', 'PNG'))
+    webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
+    others = {'WebP of that error': bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
+    others = {k: float(v) for k, v in others.items() if v == v}  # WebP doesn't copy everything as well
+    return Savings(len(names), ours, mse, others, {k: paid_after(run.codec, coder, ours, o) for k, o in others.items()})
 
 def decompress_file(
     path:str|Path, # As `compress_folder` wrote it

@@ -36,7 +36,7 @@ from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
-from .references import LinearCodec, principal_components
+from .references import LinearCodec, principal_components, raw_bytes
 from .registry import Run, get_method, is_reference, plan_runs
 from .runs import STATE, base_row, do_run, extractors, joined_processes, load_model, make_loss, make_model, run_name, seed_everything, spoken_name
 from .speed import keep_freed_memory
@@ -134,7 +134,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     if (out/name/'files.csv').exists(): return out/name
     original = replace(run, method='original')
-    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(data.train_x[0].numel()), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
+    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
                                           **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
     if data.classes: row['chance'] = data.test_y.long().bincount().max().item()/len(data.test_y)
     train, test = (spread(x, STUDIED) for x in (data.train_x, data.test_x))
@@ -148,8 +148,8 @@ def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to 
     "What a finished network is worth, in a sentence."
     if row.get('equals_pca') is None: return ''
     files = pd.read_csv(original/'files.csv')
-    webp = mse_at(files[files.format == 'WebP'], row['coded_bytes'])
-    beside = f', where WebP has {webp:.6f}' if webp == webp else ''
+    webp = mse_at(files[files.format == 'WebP'], row['coded_bytes'], 'payload')  # what is coded has no headers either
+    beside = f', where WebP has {webp:.6f} without its headers' if webp == webp else ''
     return f'{row["label"]}: {row["latent"]} numbers ≈ PCA-{row["equals_pca"]}; coded in {row["coded_bytes"]:.0f} bytes an image with an MSE of {row["coded_mse"]:.6f}{beside}.'
 
 def is_short_of_memory(e:Exception) -> bool:
@@ -319,6 +319,7 @@ def measure_sizes(
     "Write sizes.csv into each finished run's folder that holds a model. Raises `UsageError` where none does, or for a size that can't be."
     out, frames, progress = Path(out), [], progress or LineProgress()
     for size in sizes: check_size(size)
+    if not out.is_dir(): raise UsageError(f'There is no folder {out} to read models from: give one that aebench run wrote.')
     with one_writer(out):
         for path in sorted(out.glob('*/model.safetensors')):
             row, about = (read_json(path.with_name(o)) for o in ('row.json', 'run.json'))

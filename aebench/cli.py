@@ -12,8 +12,8 @@ __all__ = ['DESIGNS', 'ASK_ABOVE', 'run', 'report', 'compress', 'decompress', 'e
 import argparse
 import gc
 import json
+import math
 import os
-import shlex
 import sys
 import tempfile
 import traceback
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, Interrupted, UsageError, answer_signals, shown
-from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, Run, cell_name, crossed, get_data, get_methods,
+from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, SEED, Run, cell_name, crossed, get_data,
                               plan_runs)
 
 # %% ../nbs/27_cli.ipynb #580e50b3
@@ -78,6 +78,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
 def _places(args) -> tuple[Path, str|None, Callable]: # The folder of the results, the URL that it is a copy of, and what talks of it
     "Where the results go, told at once."
     url, follows = args.out if '://' in (args.out or '') else None, os.environ.get('RANK', '0') != '0'
+    if not args.ray and (args.per_run_cpus, args.per_run_gpus) != (1, None): raise UsageError('--per-run-cpus and --per-run-gpus are for the runs of Ray: add --ray local, or leave them out.')
     if url and not args.ray: raise UsageError(f'{url} is a URL, which only the runs of Ray are written to: add --ray local, or give a folder.')
     if url and args.track == 'mlflow' and 'MLFLOW_TRACKING_URI' not in os.environ: raise UsageError('The nodes share no folder for MLflow: set MLFLOW_TRACKING_URI to a server that all can reach.')
     if url:
@@ -109,7 +110,7 @@ def _results(out:Path, as_json:bool=False, rows:Sequence|None=None):
     from aebench.report import make_report
     from aebench.tables import print_table, read_rows
     make_report(out)  # writes results.csv as well
-    if as_json: print(json.dumps(rows if rows is not None else json.loads(read_rows(out).to_json(orient='records'))))
+    if as_json: print(json.dumps([{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in (read_rows(out).to_dict('records') if rows is None else rows)]))
     else: print_table(out)
 
 # %% ../nbs/27_cli.ipynb #29ffd14f
@@ -137,7 +138,7 @@ def compress(args) -> int:
 
 def decompress(args) -> int:
     "The images of such a file."
-    run, out = _run_of(args), args.out or Path(args.file).stem
+    run, out = _run_of(args), args.out or f'{Path(args.file).stem}-copies'
     from aebench.apply import decompress_file
     print(f'{len(decompress_file(args.file, run, out))} images in {out}')
     return 0
@@ -151,7 +152,7 @@ def encode(args) -> int:
 
 def decode(args) -> int:
     "The images of such a table."
-    run, out = _run_of(args), args.out or Path(args.table).stem
+    run, out = _run_of(args), args.out or f'{Path(args.table).stem}-copies'
     from aebench.apply import decode_table
     print(f'{len(decode_table(args.table, run, out))} images in {out}')
     return 0
@@ -179,6 +180,7 @@ def export(args) -> int:
     run, name = _run_of(args), Path(args.run).resolve().name
     from aebench.share import FORMATS, export_model, model_folder
     if args.to == 'folder':
+        if args.part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
         out = Path(args.out or f'{name}-model')
         model_folder(run, out)
     else: out = export_model(run, args.out or f'{name}{FORMATS[args.to][0]}', args.to, args.part)
@@ -248,7 +250,7 @@ def check(args) -> int: # 1 where something is unreadable
     found = inspect_folder(args.folder)
     if args.json: print(json.dumps(found.as_dict()))
     else: print(found.describe())
-    if args.steps and not args.json:
+    if args.steps > 0 and not args.json:
         with _imports(): from aebench.bench import foresee; from aebench.runs import resolve_device, resolve_precision
         device = resolve_device(args.device)
         runs = plan_runs('all', args.folder, size=args.size, device=device, precision=resolve_precision('auto', device), skip_unreadable=True)
@@ -258,17 +260,22 @@ def check(args) -> int: # 1 where something is unreadable
 # %% ../nbs/27_cli.ipynb #5ee6c0cd
 def _numbers(text:str) -> int|list[int]: # A list where there is a comma
     "One number, or several with commas."
-    return [int(o) for o in text.split(',') if o.strip()] if ',' in text else int(text)
+    try: numbers = [int(o) for o in text.split(',') if o.strip()]
+    except ValueError: numbers = []
+    if not numbers: raise argparse.ArgumentTypeError(f'give one number or several with commas, such as 16,32, not {text!r}')
+    return numbers if ',' in text else numbers[0]
+
+_path = os.path.expanduser # The shell leaves the ~ of --out=~/runs as it is
 
 def _add_settings(p:argparse.ArgumentParser):
     "The arguments that decide a run."
-    p.add_argument('--data', default='digits', metavar='NAME|FOLDER', help=f'{", ".join(DATA)}, or a folder of images (default: digits)')
+    p.add_argument('--data', type=_path, default='digits', metavar='NAME|FOLDER', help=f'{", ".join(DATA)}, or a folder of images (default: digits)')
     p.add_argument('--methods', default='all', metavar='NAMES', help=f'comma-separated from {", ".join(METHODS)}, or all (default); A+B combines two, and pca-64 is a reference (aebench methods lists them)')
     p.add_argument('--references', action='store_true', help='add what trains no network: the mean image, principal components, cosines, thumbnails, JPEG and WebP')
     p.add_argument('--design', choices=DESIGNS, help='cross the techniques of --methods: every combination, or half of them')
     p.add_argument('--yes', action='store_true', help='start a design or a sweep without asking, however long it takes')
     p.add_argument('--seeds', type=int, default=1, metavar='N', help='train each method with N seeds (default: 1)')
-    p.add_argument('--seed', type=int, default=3333, metavar='N', help="the first seed (default: 3333, the report's)")
+    p.add_argument('--seed', type=int, default=SEED, metavar='N', help=f"the first seed (default: {SEED}, the report's)")
     p.add_argument('--epochs', type=int, nargs=2, metavar=('A', 'B'), help='epochs of the two phases (default: 5 10; digits: ' + ' '.join(map(str, DATA['digits'].epochs)) + ')')
     p.add_argument('--latent', type=_numbers, metavar='N[,N…]', help='numbers in the latent; several are compared (default: ' + ' or '.join(str(o) for o in dict.fromkeys(m.latent for m in METHODS.values())) + ", as the report's network has; digits: " + str(DATA['digits'].latent) + ')')
     p.add_argument('--seconds', type=float, metavar='T', help='train each run for T seconds in place of epochs: equal time, not equal images')
@@ -276,7 +283,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--size', type=int, metavar='S', help='pixels a side, a multiple of 4 (default: 32; digits: ' + str(DATA['digits'].size) + ')')
     p.add_argument('--batch-size', type=int, metavar='N', help='images a batch (default: 128; digits: ' + str(DATA['digits'].batch_size) + ')')
     p.add_argument('--protocol', default='tuned', metavar='|'.join(PROTOCOLS), help='; '.join(f'{k}: {v}' for k, v in PROTOCOLS.items()) + ' (default: tuned)')
-    p.add_argument('--weights', metavar='SOURCE', help=f'{", ".join(WEIGHTS)}, or the path of a file or folder (default: imagenet; digits: {DATA["digits"].weights})')
+    p.add_argument('--weights', type=_path, metavar='SOURCE', help=f'{", ".join(WEIGHTS)}, or the path of a file or folder (default: imagenet; digits: {DATA["digits"].weights})')
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
     p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
     p.add_argument('--feature-input', default='report', metavar='|'.join(FEATURE_INPUTS), help='what the feature loss looks at; ' + '; '.join(f'{k}: {v}' for k, v in FEATURE_INPUTS.items()) + ' (default: report)')
@@ -295,7 +302,7 @@ def make_parser() -> argparse.ArgumentParser:
         return p
     p = command(run, 'run', 'Train the methods and print their table; finished runs are not made again.')
     _add_settings(p)
-    p.add_argument('--out', metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs')
+    p.add_argument('--out', type=_path, metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs')
     p.add_argument('--wait', action='store_true', help='wait for another command that writes to the same folder')
     p.add_argument('--track', choices=TRACKERS, metavar='|'.join(TRACKERS), help='show training in a tracker as well; ' + '; '.join(f'{k}: {v}' for k, v in TRACKERS.items()))
     p.add_argument('--ray', metavar='local|ADDRESS', help='make the runs beside each other by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)')
@@ -304,23 +311,23 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
     p.add_argument('-q', '--quiet', action='store_true', help='no progress, only the result')
     p = command(report, 'report', 'Make the table and the HTML report from the saved runs in DIR.')
-    p.add_argument('out', metavar='DIR', help='folder that aebench run wrote')
+    p.add_argument('out', type=_path, metavar='DIR', help='folder that aebench run wrote')
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
     def use(f, name, what, metavar, help, out):
         p = command(f, name, help)
-        if what: p.add_argument(what, metavar=metavar)
-        p.add_argument('--run', required=True, metavar='DIR', help="a finished run's folder")
-        if out: p.add_argument('--out', metavar='PATH', help=out)
+        if what: p.add_argument(what, type=str if what == 'repo' else _path, metavar=metavar)
+        p.add_argument('--run', type=_path, required=True, metavar='DIR', help="a finished run's folder")
+        if out: p.add_argument('--out', type=_path, metavar='PATH', help=out)
         p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
         if what == 'folder': p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read')
         return p
     use(reconstruct, 'reconstruct', 'folder', 'FOLDER', "Write what a model makes of a folder's images.", 'the folder (default: FOLDER-copies)')
     use(compress, 'compress', 'folder', 'FOLDER', "Write a folder's images as one file of coded latents.", 'the file (default: FOLDER.ae)')
-    use(decompress, 'decompress', 'file', 'FILE', 'Write the images of such a file.', 'the folder (default: named as the file)')
+    use(decompress, 'decompress', 'file', 'FILE', 'Write the images of such a file.', 'the folder (default: NAME-copies)')
     use(encode, 'encode', 'folder', 'FOLDER', "Write the latents of a folder's images as a table.", 'the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)')
-    use(decode, 'decode', 'table', 'TABLE', 'Write the images of such a table.', 'the folder (default: named as the table)')
+    use(decode, 'decode', 'table', 'TABLE', 'Write the images of such a table.', 'the folder (default: NAME-copies)')
     p = use(anomaly, 'anomaly', 'folder', 'FOLDER', 'Say which images of a folder are unlike normal ones, with p-values.', 'the table: *.csv, with a picture beside it (default: FOLDER-anomalies.csv)')
-    p.add_argument('--normal', metavar='FOLDER', help="normal images that the model was not trained on (default: the run's test images)")
+    p.add_argument('--normal', type=_path, metavar='FOLDER', help="normal images that the model was not trained on (default: the run's test images)")
     p.add_argument('--level', type=float, default=.01, metavar='P', help='share of normal images that may be flagged (default: 0.01)')
     p.add_argument('--false-discovery', action='store_true', help='let --level be the share of the flagged images that may be normal')
     p = use(export, 'export', None, None, 'Write a model as one file for other programs, or as a folder for other people.', 'the file or folder (default: named as the run)')
@@ -330,13 +337,13 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('--public', action='store_true', help='let everybody see it, its picture of test images too (default: only you)')
     p = command(pull, 'pull', 'Fetch a model from the Hugging Face hub.')
     p.add_argument('repo', metavar='USER/NAME')
-    p.add_argument('--out', metavar='DIR', help='its folder (default: NAME)')
+    p.add_argument('--out', type=_path, metavar='DIR', help='its folder (default: NAME)')
     p.add_argument('--revision', metavar='REV', help='a branch, tag or commit (default: the newest)')
     p = command(diff, 'diff', 'Say what differs between two runs, and whether the gap is more than noise.')
-    p.add_argument('a', metavar='RUN1', help="a finished run's folder")
-    p.add_argument('b', metavar='RUN2', help='another')
+    p.add_argument('a', type=_path, metavar='RUN1', help="a finished run's folder")
+    p.add_argument('b', type=_path, metavar='RUN2', help='another')
     p = command(sizes, 'sizes', 'Measure the models in DIR at other image sizes than they were trained at.')
-    p.add_argument('out', metavar='DIR', help='folder that aebench run wrote')
+    p.add_argument('out', type=_path, metavar='DIR', help='folder that aebench run wrote')
     p.add_argument('--sizes', type=int, nargs='+', default=[16, 24, 32, 48, 64, 96], metavar='S', help='pixels a side, multiples of 4 (default: 16 24 32 48 64 96)')
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
     p.add_argument('--json', action='store_true', help='as JSON')
@@ -347,7 +354,7 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('--size', type=int, metavar='S', help='pixels a side')
     p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read')
     p = command(check, 'check', 'Say what a folder of images is taken for, what is wrong with it, and what a run would cost.')
-    p.add_argument('folder', metavar='DIR', help='the folder of images')
+    p.add_argument('folder', type=_path, metavar='DIR', help='the folder of images')
     p.add_argument('--size', type=int, metavar='S', help='pixels a side to foresee the cost for (default: 32)')
     p.add_argument('--steps', type=int, default=20, metavar='N', help='timed steps; 0 foresees nothing (default: 20)')
     p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
@@ -374,7 +381,7 @@ def _answer(args:argparse.Namespace) -> int:
         print('aebench: ' + '\n'.join(map(shown, str(e).split('\n'))), file=sys.stderr)  # names of files may hold what moves the cursor
         return e.exit_code
     except KeyboardInterrupt as e:
-        print('aebench: stopped; finished runs are kept (aebench report shows them), and the same command goes on from there.', file=sys.stderr)
+        print('aebench: stopped' + ('; finished runs are kept (aebench report shows them), and the same command goes on from there.' if args.command is run else '.'), file=sys.stderr)
         return getattr(e, 'exit_code', 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it

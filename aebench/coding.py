@@ -7,8 +7,8 @@ Docs: https://aebench.github.io/aebench/coding.html.md"""
 # %% auto #0
 __all__ = ['BATCH', 'BITS', 'STUDIED', 'QUALITIES', 'FILES', 'MAGIC', 'NAMES', 'device_of', 'encode_images', 'decode_floats',
            'decode_latents', 'Coder', 'fit_coder', 'read_coder', 'pixel_errors', 'rate_distortion', 'payload',
-           'file_points', 'mse_at', 'compress', 'Packed', 'unpack', 'read_folder', 'write_images', 'decoder_bytes',
-           'paid_after']
+           'file_points', 'mse_at', 'bytes_at', 'compress', 'Packed', 'unpack', 'read_folder', 'write_images',
+           'decoder_bytes', 'paid_after']
 
 # %% ../nbs/13_coding.ipynb #13b9ba25
 import hashlib
@@ -188,11 +188,14 @@ def payload(file:bytes, format:str) -> int: # Bytes
         at += skip + size + (size % 2 if format == 'WebP' else 0)
     return total
 
-def file_points(images:Tensor) -> pd.DataFrame: # format, quality, bytes_per_image, payload, mse, psnr; uint8 (N, 3, S, S) in
+def file_points(
+    images:Tensor, # uint8, (N, 3, S, S)
+    formats:Sequence[str]=('JPEG', 'WebP', 'PNG')
+) -> pd.DataFrame: # format, quality, bytes_per_image, payload, mse, psnr
     "Bytes and error of image files at several qualities; PNG is the lossless end."
     rows, images = [], spread(images, FILES)
-    for format, qualities in (('JPEG', QUALITIES), ('WebP', QUALITIES), ('PNG', (None,))):
-        for quality in qualities:
+    for format in formats:
+        for quality in QUALITIES if format != 'PNG' else (None,):
             copied, files = recode(images, format, quality)
             mse = pixel_errors(copied, images).mean()
             rows.append(dict(format=format, quality=quality, bytes_per_image=np.mean([len(o) for o in files]), payload=np.mean([payload(o, format) for o in files]), mse=mse, psnr=_psnr(mse)))
@@ -203,6 +206,12 @@ def mse_at(points:pd.DataFrame, size:float, column:str='bytes_per_image') -> flo
     points = points[points.mse > 0].sort_values(column)
     if points.empty or not points[column].iloc[0] <= size <= points[column].iloc[-1]: return np.nan
     return float(np.exp(np.interp(np.log(size), np.log(points[column]), np.log(points.mse))))
+
+def bytes_at(points:pd.DataFrame, mse:float) -> float: # NaN where no quality copies as well
+    "The bytes at such an error, between the points on a logarithmic scale; the smallest file's where even that copies better."
+    points = points[points.mse > 0].sort_values('mse')
+    if points.empty or mse < points.mse.iloc[0]: return np.nan
+    return float(np.exp(np.interp(np.log(mse), np.log(points.mse), np.log(points.bytes_per_image))))
 
 # %% ../nbs/13_coding.ipynb #1c41c096
 MAGIC = b'AEBENCH\x01' # The last byte is the version
@@ -265,7 +274,7 @@ def read_folder(
     if bad and not skip_unreadable: raise UsageError(listing(f'{len(bad)} images of {folder} can not be read; mend or remove, or leave out by --skip-unreadable:', {names[i]: why for i, why in bad.items()}))
     kept = [i for i in range(len(names)) if i not in bad]
     if not kept: raise UsageError(f'{folder} holds no images that can be read: give a folder of images.')
-    return [names[i] for i in kept], images[kept] if bad else images
+    return [names[i].replace(os.sep, '/') for i in kept], images[kept] if bad else images  # a file from Windows is read elsewhere
 
 def write_images(
     images:Tensor, # uint8, (N, 3, S, S)
@@ -290,8 +299,8 @@ def _paths_for(names:Sequence[str], out:Path) -> list[Path]:
         if os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name or not (out/name).parent.resolve().is_relative_to(out.resolve()):  # or by a link
             raise UsageError(f'{name!r} leads out of {shown(out)}: the file that names it is not to be trusted.')
         target = name if name.lower().endswith('.png') else f'{name}.png'
-        while target in taken: target += '.png'  # a.jpg beside a.jpg.png
-        taken[target] = out/target
+        while target.casefold() in taken: target += '.png'  # a.jpg beside a.jpg.png, and A.png beside a.png, which not every disk tells apart
+        taken[target.casefold()] = out/target
     there = [o for o in taken.values() if o.exists()]
     if there: raise UsageError(f'{there[0]} is there already and would be overwritten: choose another --out.')
     return list(taken.values())

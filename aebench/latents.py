@@ -72,7 +72,7 @@ def latent_measures(
     if y_train.min() < 0 or z_train.shape[1] > WIDEST: return LatentMeasures(rank, None, None, None, None)
     probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage=.01)).fit(z_train, y_train)
     near = KNeighborsClassifier(NEIGHBOURS, algorithm='brute').fit(z_train, y_train)
-    clusters = KMeans(len(np.unique(y_train)), n_init=3, max_iter=100, random_state=0).fit_predict(z_test)
+    clusters = KMeans(len(np.unique(y_test)), n_init=3, max_iter=100, random_state=0).fit_predict(z_test)
     return LatentMeasures(rank, float(probe.score(z_test, y_test)), float(near.score(z_test, y_test)),
                           float(normalized_mutual_info_score(y_test, clusters)), float(adjusted_rand_score(y_test, clusters)))
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from .files import UsageError
 from .registry import FACTORS, METHODS, is_reference, levels_of, techniques
-from .statistics import effects
+from .statistics import ALPHA, effects
 from .tables import MEASURES, distinct, is_failed, method_label, missing, network, summarise, trained
 
 # %% ../nbs/20_panels.ipynb #2d088457
@@ -345,7 +345,8 @@ def crossed_effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|None: # As `eff
     "The effects on a measure of the techniques that the networks' names combine."
     networks = trained(rows)
     combined = [o for o in distinct(networks, 'method') if '+' in o and network(o)]
-    names = [o for o in FACTORS if any(o in techniques(m) for m in combined)]
+    uses = {o: n for o in FACTORS if (n := sum(o in techniques(m) for m in combined))}
+    names = list({FACTORS[o].name: o for o in sorted(uses, key=uses.get)}.values())  # one technique a factor, the one with more runs: cells of another design are none of this
     if len(names) < 2 or networks[name].isna().all(): return None
     cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
     cells = cells[cells.levels.astype(bool)]
@@ -358,7 +359,7 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     m, table = MEASURES[name], table.reindex(table.effect.abs().sort_values(ascending=False).index).sort_values('order', kind='stable')
     fig, ax = _panel(f'Effects on {m.title}', left=.42)
     for i, (term, o) in enumerate(table.iterrows()):
-        ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < .05 else '#999999', marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
+        ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < ALPHA else '#999999', marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
     ax.axvline(0, color='#444444', linewidth=.8)
     ax.set_yticks(range(len(table)), table.index)
     ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
@@ -369,7 +370,7 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
 def effect_words(table:pd.DataFrame, name:str) -> list[str]:
     "The effects that hold, in words."
     m, words = MEASURES[name], []
-    for term, o in table[table.p < .05].iterrows():
+    for term, o in table[table.p < ALPHA].iterrows():
         sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design can not tell them apart' if o.aliases else ''
         words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
     return words or [f'{m.title}: no effect holds.']

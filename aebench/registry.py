@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'SCHEMA', 'PROTOCOLS',
-           'FEATURE_INPUTS', 'AUGMENTATIONS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'choose', 'Method',
+           'FEATURE_INPUTS', 'AUGMENTATIONS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'SEED', 'choose', 'Method',
            'techniques', 'combine', 'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed',
            'cell_name', 'levels_of', 'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource',
            'get_data', 'Published', 'Run', 'numbers_in_image', 'few_steps', 'plan_runs']
@@ -262,7 +262,7 @@ def get_data(
     "What is known about `data`; a folder gets the report's defaults. Raises `UsageError` for what is neither."
     if str(data) in DATA: return DATA[str(data)]
     folder = Path(data).expanduser()
-    if folder.is_dir(): return DataSource(str(folder), folder.resolve().name or str(folder), 'a folder of images')
+    if folder.is_dir(): return DataSource(str(folder.absolute() if str(folder) in DATA else folder), folder.resolve().name or str(folder), 'a folder of images')  # ./mnist is no name of a data set
     if folder.exists(): raise UsageError(f'{data} is a file: give the folder that holds the images.')
     if len(folder.parts) == 1: choose(str(data), DATA, 'data set or folder')
     raise UsageError(f'There is no folder {data}: give a folder of images or one of {", ".join(DATA)}.')
@@ -314,6 +314,8 @@ TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'We
 _LATER = (('seconds', None), ('judges', ('resnet34',)), ('augmentation', 'report')) # Settings that came later: at their default they leave a run its earlier name
 PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 
+SEED = 3333 # The first; the report's
+
 @dataclass(frozen=True)
 class Run:
     "All that decides a run's numbers, fully resolved."
@@ -323,7 +325,7 @@ class Run:
     latent:int|None=None # Numbers in the latent; None: what the report's network has
     epochs:tuple=(5, 10) # Epochs of the two phases
     batch_size:int=128
-    seed:int=3333 # The report's
+    seed:int=SEED
     protocol:str='tuned' # One of `PROTOCOLS`
     weights:str='imagenet' # One of `WEIGHTS`, or a path
     device:str='cpu' # 'cpu', 'cuda' or 'mps'
@@ -385,7 +387,7 @@ def plan_runs(
     methods:Iterable[str]|str='all', # As `get_methods` takes them
     data:str='digits', # A name in `DATA`, or a folder
     seeds:int=1, # How many; the first is `seed`
-    seed:int=3333,
+    seed:int=SEED,
     references:bool=False, # Add `default_references`?
     **settings # Any other field of `Run`, `latent` also several; None means the data set's default
 ) -> list[Run]:

@@ -107,7 +107,7 @@ _TEMPLATE = '''<!doctype html>
 </tbody>
 </table>
 </div>
-<p class="soft">Bold: shown to be better than another method, and by none to be worse.{% if g.comparable %} «(report)» marks the published figures.{% endif %} Each method's name leads to the page on its technique, and «notebook» to one with that line's settings filled in, for Jupyter or to upload to Colab.</p>
+<p class="soft">{% if g.intervals %}Below a mean stand its standard deviation and its 95 % interval. {% endif %}{% if g.comparable %}«(report)» marks the published figures. {% endif %}Each method's name leads to the page on its technique, and «notebook» to one with that line's settings filled in, for Jupyter or to upload to Colab.</p>
 {%- if g.failures %}
 <ul class="facts failures">{% for o in g.failures %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- endif %}
@@ -131,7 +131,7 @@ _TEMPLATE = '''<!doctype html>
 {{- panels('Learning-rate finder', 'Loss against learning rate before the second phase, and the rate that the second phase used.', g.lr) }}
 {{- panels('Bytes and quality', 'Latents rounded to steps and coded without loss, at 2 to 8 bits for the number that varies most; image files with and without their headers. The decoder itself is not counted.', g.rates) }}
 {%- if g.effects %}
-{{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and how much more two do together than each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
+{{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and, for two of them (×), half of what they change together beyond the sum of each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
 <ul class="facts">{% for o in g.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
 <div class="scroll" role="region" aria-label="Effects" tabindex="0">
 <table>
@@ -199,7 +199,7 @@ def _table(rows:pd.DataFrame) -> dict:
     columns = [dict(text='Method')] + [dict(text=title, published=o.published) for title, o in next(iter(found.values())).items()]
     def css(o): return 'none' if o.text == NONE else 'failed' if o.text == 'failed' else 'published' if o.published else ''
     again = {method: f'report/notebooks/{quote(notebook_name(o["run"]))}' for method, o in first_commands(rows).items()}  # from the page
-    return dict(columns=columns, lines=[dict(_named(rows, method), notebook=again.get(method, ''), cells=[dict(vars(o), css=css(o)) for o in of.values()]) for method, of in found.items()])
+    return dict(columns=columns, intervals=any(o.bounds for of in found.values() for o in of.values()), lines=[dict(_named(rows, method), notebook=again.get(method, ''), cells=[dict(vars(o), css=css(o)) for o in of.values()]) for method, of in found.items()])
 
 def _pairs(rows:pd.DataFrame, method:str, pairs:list) -> dict:
     "A method's pictures, small ones enlarged by a whole factor."
@@ -243,13 +243,19 @@ def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measu
     lines = [dict(name(method), cells=['' if missing(line[k]) else show.format(line[k]) for k, (_, show) in _LATENT.items()]) for method, line in means.iterrows()]
     return dict(columns=[title for title, _ in _LATENT.values()], lines=lines)
 
+def _is_picture(path:Path) -> bool:
+    "Can it be read? A damaged picture costs no report."
+    try:
+        with Image.open(path) as img: return bool(img.load())
+    except OSError: return False
+
 def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
     "Neighbours and interpolations of each method, small pictures enlarged."
     found, done = [], rows[~is_failed(rows)]
     for method in distinct(done, 'method'):
         for name, what in (('neighbours.png', 'a test image on the left of each row, then its nearest neighbours in the latent'), ('between.png', 'from one image to another in the latent, and below it by mixing pixels'), ('map.png', 'the latents in their two directions of most variance, a colour a class')):
             path = next((p for run in done[done.method == method].run if (p := out/run/name).is_file()), None)
-            if path: found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', .5 if name == 'map.png' else 2)))
+            if path and _is_picture(path): found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', .5 if name == 'map.png' else 2)))
     return found
 
 # %% ../nbs/22_report.ipynb #66eb68b2
@@ -260,7 +266,7 @@ SHEETS = dict( # The pictures that a report writes → what they show
     lr_find='Loss against learning rate before the second phase, one panel a method.',
     rates='Quality against bytes an image: rounded and coded latents beside image files.',
     sizes='Error at image sizes that the models were not trained at.',
-    effects='What each technique changes on average, and how much more two do together.',
+    effects='What each technique changes on average; for two of them (×), half of what they change together beyond the sum of each alone.',
     parameters='Number of parameters, a bar a method.',
     latent='Error and classifier accuracy against the latent size, with the line of principal components.') # Of several groups
 

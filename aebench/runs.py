@@ -54,11 +54,11 @@ def resolve_device(
     there = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     if device == 'auto': return 'cuda' if there['cuda'] else 'cpu'
     kind = str(device).split(':')[0]
-    index = str(device)[len(kind)+1:] or '0'
+    index = str(device)[len(kind)+1:] or (str(torch.cuda.current_device()) if kind == 'cuda' and there['cuda'] else '0')
     count = torch.cuda.device_count() if kind == 'cuda' else 1
     if not (there.get(kind) and index.isdigit() and int(index) < count):
         raise UsageError(f'There is no {device} device here: choose --device {" or ".join(k for k, v in there.items() if v)}.')
-    if kind == 'cuda': torch.cuda.set_device(device)  # what asks for «the» GPU means this one
+    if kind == 'cuda': torch.cuda.set_device(int(index))  # what asks for «the» GPU means this one
     return device
 
 def _cpu_name() -> str:

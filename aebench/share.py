@@ -149,7 +149,7 @@ def public_row(
 ) -> dict:
     "`row` without paths of this machine: folders of images and of weights by their names alone."
     for path, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)):
-        if missing(path) or path in known: continue
+        if missing(path) or path in known or not Path(path).name: continue  # '.' names nobody's home, and is in every number
         for said, name in ((shlex.quote(path), shlex.quote(Path(path).name)), (path, Path(path).name)): row = {k: v.replace(said, name) if isinstance(v, str) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k != 'reason'}
 
@@ -256,14 +256,16 @@ def _client():
 def push(
     run:Trained,
     repo:str, # USER/NAME
-    public:bool=False, # May everybody see it? Else only its owner; a repository that is there keeps what it is
+    public:bool=False, # May everybody see it? Else only its owner
     api=None # The hub's client; None: an `HfApi`, signed in as `hf auth login` left it
 ) -> str: # Address
-    "Put the model with its card on the Hugging Face hub. Raises `UsageError` for a name that can't be, `AebenchError` where the hub refuses or can't be reached."
+    "Put the model with its card on the Hugging Face hub. Raises `UsageError` for a name that can't be and for a repository that is there and seen by others than is asked for, `AebenchError` where the hub refuses or can't be reached."
     api = api or _client()
     with tempfile.TemporaryDirectory() as folder, _hub(repo):
         model_folder(run, folder, repo)
         url = api.create_repo(repo, private=not public, exist_ok=True)
+        if api.repo_info(repo).private is public:  # one that was there stays what it is
+            raise UsageError(f'{repo} is there already and ' + ('only its owner can see it: leave out --public, or change it on the hub.' if public else 'everybody can see it: add --public, or give another name.'))
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f'{run.row["label"]}, by aebench {__version__}')
     return str(url)
 
@@ -278,5 +280,9 @@ def pull(
     if Path(repo).expanduser().is_dir(): return load(repo, device)
     if out is not None: _refuse_filled(out)
     api = api or _client()
-    with _hub(str(repo)): folder = api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES), local_dir=out)
-    return load(folder, device)
+    with _hub(str(repo)): kept = Path(api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES)))  # in the hub's cache, which goes on where it was cut
+    if out is None: return load(kept, device)
+    load(kept, 'cpu')  # nothing is copied of what is no model
+    for o in FILES:
+        if (kept/o).exists(): write_bytes(Path(out).expanduser()/o, (kept/o).read_bytes())
+    return load(out, device)

@@ -42,7 +42,7 @@ def interval(values:Sequence[float]) -> Interval:
     return Interval(n, mean, sd, mean - half, mean + half)
 
 # %% ../nbs/18_statistics.ipynb #5066a5b2
-ALPHA = .05 # Risk of finding any difference where there is none
+ALPHA = .05 # Risk of finding any difference between methods, by one measure, where there is none
 
 @dataclass(frozen=True)
 class Difference:
@@ -59,11 +59,13 @@ class Difference:
     @property
     def holds(self) -> bool: return self.p < ALPHA
 
+def _constant(spread:float, size:float) -> bool: return spread <= 1e-12*abs(size)  # but for rounding
+
 def _p_value(differences:np.ndarray) -> float:
     "Of a paired t test; of a sign test where all differences are the same, which accuracies on few images can be."
     from scipy.stats import ttest_1samp
     if len(differences) < 2: return math.nan
-    if np.ptp(differences) <= 1e-12*abs(differences).max(): return 2.**(1 - len(differences)) if differences.any() else 1.
+    if _constant(np.ptp(differences), abs(differences).max()): return 2.**(1 - len(differences)) if differences.any() else 1.
     return float(ttest_1samp(differences, 0).pvalue)
 
 def differences(
@@ -98,7 +100,7 @@ def leaders(
     return [m for m in dict.fromkeys(rows.method) if m in winners - losers]
 
 # %% ../nbs/18_statistics.ipynb #303fab68
-MOST_SEEDS = 100 # Beyond that two methods are practically equal
+MOST_SEEDS = 100 # Nobody trains more
 
 def seeds_needed(
     difference:Difference,
@@ -106,9 +108,10 @@ def seeds_needed(
 ) -> int|None: # None where more than `MOST_SEEDS` are
     "How many seeds in all would tell two methods apart, if they differ as they seem to."
     from statsmodels.stats.power import TTestPower
-    if not difference.sd > 0 or difference.mean == 0: return None
-    effect, alpha = abs(difference.mean)/difference.sd, ALPHA/pairs
-    if TTestPower().power(effect, MOST_SEEDS, alpha) < .8: return None
+    if difference.mean == 0 or math.isnan(difference.sd): return None
+    if _constant(difference.sd, difference.mean): return 1 + math.ceil(math.log2(pairs/ALPHA))  # the sign test's
+    effect, alpha = min(abs(difference.mean)/difference.sd, 100), ALPHA/pairs  # scipy has no figures for larger ones
+    if TTestPower().power(effect, MOST_SEEDS, alpha) < .8: return None  # most often so: spares the search
     return next(n for n in range(2, MOST_SEEDS + 1) if TTestPower().power(effect, n, alpha) >= .8)
 
 # %% ../nbs/18_statistics.ipynb #8f5a3cdc
@@ -117,24 +120,29 @@ def verdict(
     pairs:list[Difference], # Of every pair of methods, by this measure
     labels:dict, # Method: as it is printed
     what:str, # The measure's title
-    show:Callable, # A difference to text
+    better:int, # 1: higher is better, -1: lower
+    show:Callable, # The size of a difference to text
     seconds:dict, # Method: seconds that a run of it takes
     command:Callable # (methods, seeds) to the command line that makes them
 ) -> str: # '' where the leader has no rival with two seeds of its own
     "Whom the leader is shown to beat, whom not, and what it would cost to know."
     rivals = [(d.b if d.a == leader else d.a, d) for d in pairs if leader in (d.a, d.b) and d.n > 1]
     if not rivals: return ''
-    beaten = [f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds]
-    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {listed(beaten)}' if beaten else '')
+    def is_ahead(d): return (d.mean if d.a == leader else -d.mean)*better > 0
+    def held(ahead): return listed(f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds and is_ahead(d) == ahead)
+    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {held(True)}' if held(True) else '')
+    if held(False): text += f', but over the seeds that both have it is shown to be behind {held(False)}'
     still_open = [(o, d, seeds_needed(d, len(pairs))) for o, d in rivals if not d.holds]
     if not still_open: return f'{text}.'
-    def price(d, n): return 'practically equal' if n is None else f'{max(n - d.n, 1)} more'
+    def price(d, n):
+        if n: return f'{max(n - d.n, 1)} more'
+        return f'more than {MOST_SEEDS}: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}' if d.sd else 'the same in each seed'
     seeds = max(d.n for _, d, _ in still_open)
     text += f". {seeds} seeds can't tell it apart from {listed([f'{labels[o]} ({show(abs(d.mean))}; {price(d, n)})' for o, d, n in still_open])}"
     ours = [(o, max(n, seeds + 1)) for o, _, n in still_open if n]
     if not ours: return f'{text}.'
     most, methods = max(n for _, n in ours), [leader, *(o for o, _ in ours)]
-    return f'{text}. So many more seeds would do, all of them about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
+    return f'{text}. If they differ as they seem to, so many more seeds show it four times in five, all of them in about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
 
 # %% ../nbs/18_statistics.ipynb #73bc8f8a
 def bootstrap(
@@ -144,6 +152,7 @@ def bootstrap(
     "The interval of the mean over test images; percentiles, always from the same draws."
     from scipy.stats import bootstrap as resample
     values = np.asarray(values, float)
+    if len(values) < 2: return interval(values)
     found = resample((values,), np.mean, n_resamples=resamples, batch=max(1, 2*10**6//len(values)), confidence_level=CONFIDENCE, method='percentile', rng=np.random.default_rng(0))
     return Interval(len(values), float(values.mean()), float(found.standard_error), *map(float, found.confidence_interval))
 
@@ -168,10 +177,10 @@ def gap(
 ) -> str:
     "Whether two figures differ by more than noise, in a sentence."
     text = f'{what}: {show(a)} and {show(b)}, a difference of {show(abs(a - b))}'
-    if per_image is not None:
+    if per_image is not None and len(per_image[0]) > 1:
         noise = bootstrap(np.asarray(per_image[0], float) - np.asarray(per_image[1], float))
         text += (', within' if noise.low <= 0 <= noise.high else ', beyond') + ' the noise of the test images'
-    if spread is None or spread.n < 2: return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
+    if spread is None or not spread.sd > 0: return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
     from scipy.stats import t
     limit = math.sqrt(2)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd  # ISO 5725's limit of repeatability
     return text + ('; no more than seeds alone may make of it' if abs(a - b) <= limit else '; beyond what seeds alone make of it') + f' (up to {show(limit)}, told from {spread.n} seeds).'

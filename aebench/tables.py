@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .files import UsageError, duration, listed, read_json, read_tensors, runs_in, shown, write_text
-from .registry import AUGMENTATIONS, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, Method, few_steps, find_method, is_reference, numbers_in_image
+from .registry import AUGMENTATIONS, FEATURE_INPUTS, METHODS, PROTOCOLS, PUBLISHED, REFERENCES, REPORT_LATENT, JUDGES, SEED, Method, few_steps, find_method, is_reference, numbers_in_image
 from .statistics import Interval, bootstrap, differences, gap, interval, leaders, unlike, verdict
 
 # %% ../nbs/19_tables.ipynb #99fd5afb
@@ -232,19 +232,21 @@ class Measure:
     better:int=0 # 1: higher is better, -1: lower, 0: neither
     published:str='' # Title of the column with the report's figure; '' when it has none
     ratio:bool=False # Is it compared by factors?
+    least:float=-math.inf # What it can be at all: a t interval of few seeds knows no such bounds
+    most:float=math.inf
 
 MEASURES = {m.name: m for m in (
-    Measure('mae', 'MAE', 'MAE', _error, -1, 'MAE (report)', ratio=True),
-    Measure('mse', 'MSE', 'MSE', _error, -1, 'MSE (report)', ratio=True),
+    Measure('mae', 'MAE', 'MAE', _error, -1, 'MAE (report)', ratio=True, least=0),
+    Measure('mse', 'MSE', 'MSE', _error, -1, 'MSE (report)', ratio=True, least=0),
     Measure('psnr', 'PSNR', 'PSNR', '{:.2f}'.format, 1),
-    Measure('ssim', 'SSIM', 'SSIM', '{:.4f}'.format, 1),
-    Measure('accuracy', 'Classifier accuracy', 'Accuracy', '{:.4f}'.format, 1, 'Accuracy (report)'),
-    Measure('agreement', 'Agreement', 'Agreement', '{:.4f}'.format, 1),
-    *(Measure(f'accuracy_{o}', f'Accuracy by {o}', f'By {o}', '{:.4f}'.format, 1) for o in JUDGES[1:]),
+    Measure('ssim', 'SSIM', 'SSIM', '{:.4f}'.format, 1, least=-1, most=1),
+    Measure('accuracy', 'Classifier accuracy', 'Accuracy', '{:.4f}'.format, 1, 'Accuracy (report)', least=0, most=1),
+    Measure('agreement', 'Agreement', 'Agreement', '{:.4f}'.format, 1, least=0, most=1),
+    *(Measure(f'accuracy_{o}', f'Accuracy by {o}', f'By {o}', '{:.4f}'.format, 1, least=0, most=1) for o in JUDGES[1:]),
     Measure('equals_pca', 'Equals', 'Equals', lambda k: f'PCA-{k:.0f}' if k else 'mean image'),
     Measure('bytes_per_image', 'Bytes', 'Bytes', '{:,.0f}'.format),
-    Measure('seconds', 'Training time', 'Time', duration, -1, 'Time (report)', ratio=True),
-    Measure('images_per_second', 'Images/s', 'Img/s', _rate, 1, ratio=True),
+    Measure('seconds', 'Training time', 'Time', duration, -1, 'Time (report)', ratio=True, least=0),
+    Measure('images_per_second', 'Images/s', 'Img/s', _rate, 1, ratio=True, least=0),
     Measure('parameters', 'Parameters', 'Parameters', '{:,.0f}'.format),
     Measure('peak_memory_mb', 'Memory', 'Memory', '{:,.0f} MB'.format),
 )}
@@ -265,11 +267,11 @@ def summarise(
         of = rows[rows.method == method]
         done = of[~is_failed(of)]
         line = dict(label=method_label(of, method), runs=len(done), failed=len(of)-len(done))
-        for name in MEASURES:
+        for name, m in MEASURES.items():
             keep = name in ('accuracy', 'bytes_per_image') or method != 'original'  # untouched images have no error
             values = pd.to_numeric(done.get(name, pd.Series(dtype=float)), errors='coerce').dropna().astype(float) if keep else pd.Series(dtype=float)
             found = interval(values) if len(values) > 1 else Interval(len(values), values.mean(), *[math.nan]*3)  # scipy is not waited for where there is nothing to tell
-            line |= {name: found.mean, f'{name}_sd': found.sd, f'{name}_low': found.low, f'{name}_high': found.high}
+            line |= {name: found.mean, f'{name}_sd': found.sd, f'{name}_low': max(found.low, m.least), f'{name}_high': min(found.high, m.most)}
         lines[method] = line
     return pd.DataFrame.from_dict(lines, orient='index').reindex(columns=['label', 'runs', 'failed', *(o+end for o in MEASURES for end in ('', '_sd', '_low', '_high'))])
 
@@ -406,11 +408,18 @@ def _bottleneck_fact(rows:pd.DataFrame) -> str:
 
 def _equals_fact(rows:pd.DataFrame) -> str:
     "How many principal components the best network is worth."
-    table = summarise(trained(rows)).dropna(subset=['mse', 'equals_pca'])
-    if table.empty: return ''
+    table = summarise(trained(rows)).dropna(subset='mse')
+    if table.equals_pca.isna().all(): return ''
     line = table.loc[table.mse.astype(float).idxmin()]
-    latent = max(distinct(rows[rows.method == line.name], 'latent'), default=None)
-    return f'The network of the lowest MSE, {line.label}, copies as well as {line.equals_pca:.0f} principal components do' + (f'; its latent has {_whole(latent)} numbers.' if latent else '.')
+    latent, k = max(distinct(rows[rows.method == line.name], 'latent'), default=None), line.equals_pca
+    worth = 'better than all principal components that the training images have' if missing(k) else f'as well as {k:.0f} principal components do' if k else 'no better than the mean image'
+    return f'The network of the lowest MSE, {line.label}, copies {worth}' + (f'; its latent has {_whole(latent)} numbers.' if latent else '.')
+
+def _bytes_fact(rows:pd.DataFrame) -> str:
+    "What the column of bytes counts: not the same for all."
+    if rows.bytes_per_image.isna().all(): return ''
+    beside = ', PCA and DCT, of 8-bit pixels for thumbnails, and of whole files for JPEG, WebP and PNG' if references(rows[rows.method != 'original']).any() else ''
+    return f'Bytes are those of float32 numbers for networks{beside}; what a latent takes when it is rounded and coded is told for each run.'
 
 # %% ../nbs/19_tables.ipynb #3caa4eb9
 def _weight_users(rows:pd.DataFrame) -> list[str]: return [m for m in distinct(rows, 'method') if network(m) and network(m).extractors]
@@ -454,9 +463,9 @@ def seed_fact(rows:pd.DataFrame) -> str:
     networks = trained(rows)
     seeds, counts = distinct(networks, 'seed'), networks.method.value_counts()
     if networks.empty: return ''
-    if counts.max() == 1: return f'One seed ({listed(seeds)}): differences this small may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences this small may be chance.'
+    if counts.max() == 1: return f'One seed ({listed(seeds)}): differences may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences may be chance.'
     runs = str(counts.max()) if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation, and the 95 % interval of the mean. Bold: shown to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected).'
+    return f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation. Bold: shown to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected over the pairs of methods, for each measure by itself).'
 
 # %% ../nbs/19_tables.ipynb #d120e1f7
 def facts(
@@ -465,19 +474,15 @@ def facts(
     "What a reader must know to read the table, a sentence each."
     rows = _complete(rows)
     networks = trained(rows)
-    found = [_data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), *_weights_facts(networks),
+    found = [_data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _bytes_fact(rows), *_weights_facts(networks),
              _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
-
-def _label(row:dict) -> str:
-    known = find_method(row['method'])
-    return known.label if known else row['label'] if not missing(row['label']) else row['method']
 
 def failures(rows:pd.DataFrame) -> list[str]:
     "Which runs failed and why, a sentence each."
     failed = _complete(rows)
     failed = failed[is_failed(failed)].to_dict('records')
-    return [_label(o) + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
+    return [method_label(failed, o['method']) + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
 
 # %% ../nbs/19_tables.ipynb #00823dec
 _REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report', augmentation='report') # What the published figures were made with
@@ -537,19 +542,19 @@ def image_noise(
 # %% ../nbs/19_tables.ipynb #18695ed1
 _LEADS = dict(mse='the lowest MSE', accuracy='the highest classifier accuracy')
 
-def _lead(table:pd.DataFrame, m:Measure, winners:list[str], holding:list[str]) -> str:
+def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Measure, winners:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
     value = m.show(table[m.name][winners[0]])
     rest = table[m.name].drop(winners).dropna()
-    second = (rest*m.better).idxmax() if len(rest) else None
-    close = second and table.runs.max() > 1 and (not holding or second in holding)
+    second = (rest*m.better).idxmax() if len(rest) and table.runs.max() > 1 else None
+    close = second and not any(d.holds for d in differences(trained(rows), m.name, m.ratio) if {d.a, d.b} == {winners[0], second})
     return f'{_LEADS[m.name]} ({value}' + (f', no further from {table.label[second]} than seeds differ)' if close else ')')
 
-def _leads(table:pd.DataFrame, winners:dict, holding:dict) -> str:
+def _leads(rows:pd.DataFrame, table:pd.DataFrame, winners:dict) -> str:
     "Who leads in what; a method that leads twice is named once."
     texts = {}
     for o in _LEADS:
-        if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(table, MEASURES[o], winners[o], holding.get(o, [])))
+        if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(rows, table, MEASURES[o], winners[o]))
     def names(of): return listed(table.label[o] for o in of) if len(of) < 3 else f'{len(of)} methods'
     return listed(f'{names(of)} {"has" if len(of) == 1 else "share"} {listed(o)}' for of, o in texts.items())
 
@@ -564,8 +569,8 @@ def headline(
     if table.empty: return f'Nothing was trained on {label} yet.' if not is_failed(rows).any() else f'No run on {label} succeeded.'
     if len(table) == 1:
         what, found = table.label.iloc[0], ', '.join(f'{MEASURES[o].title} {_text(table.iloc[0], MEASURES[o])}' for o in _LEADS if not missing(table[o].iloc[0]))
-    else: what, found = f'{len(table)} methods compared', _leads(table, winners, best(rows))
-    chance = '; one seed: differences this small may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
+    else: what, found = f'{len(table)} methods compared', _leads(rows, table, winners)
+    chance = '; one seed: differences may be chance' if len(table) > 1 and table.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
 
 # %% ../nbs/19_tables.ipynb #4dd34bea
@@ -600,15 +605,16 @@ def more_seeds(
     command:str, # A run's own
     methods:list[str],
     seeds:int,
+    first:int=SEED, # Of the seeds
     out:str|Path|None=None # Where the runs are kept; None: not known
 ) -> str:
     "A run's own command, for several methods and seeds, into the folder that holds the first ones."
     words, place = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip(), out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()): place = place.relative_to(Path.cwd())  # a report that is given away names no one's home
-    return f'{words} --methods {",".join(methods)} --seeds {seeds}' + (f' --out {shlex.quote(str(place))}' if place else '')
+    return f'{words} --methods {",".join(methods)} --seeds {seeds}' + f' --seed {first}'*(first != SEED) + (f' --out {shlex.quote(str(place))}' if place else '')
 
 def _apart(m:Measure) -> Callable: # A difference, or the logarithm of a factor, to text
-    return (lambda x: f'{math.expm1(x):.0%}') if m.ratio else m.show
+    return (lambda x: f'{math.expm1(x):.0%} more') if m.ratio else m.show
 
 def verdicts(
     rows:pd.DataFrame, # Of one group
@@ -618,10 +624,12 @@ def verdicts(
     networks = trained(_complete(rows))
     if networks.method.value_counts().max() < 2: return []
     labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean().to_dict(), []
-    command = next(iter(distinct(networks, 'command')), 'aebench run')
-    for name, (leader, *_) in first(rows).items():
-        m = MEASURES[name]
-        if name in _LEADS: found.append(verdict(leader, differences(networks, name, m.ratio), labels, m.title, _apart(m), seconds, partial(more_seeds, command, out=out)))
+    command = max(distinct(networks, 'command'), key=lambda o: '--feature-input' in o, default='aebench run')  # only feature loss has a word on it
+    seed = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
+    means = networks.groupby('method', sort=False)[list(_LEADS)].mean()
+    for m in (MEASURES[o] for o in _LEADS if means[o].notna().sum() > 1):
+        leader = (means[m.name]*m.better).idxmax()
+        found.append(verdict(leader, differences(networks, m.name, m.ratio), labels, m.title, m.better, _apart(m), seconds, partial(more_seeds, command, first=seed, out=out)))
     return [o for o in found if o]
 
 # %% ../nbs/19_tables.ipynb #e37ca593

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -168,11 +169,8 @@ class LocalHub:
         self.log.append((repo_id, private))
         return f'https://hub.example/{repo_id}'
     def upload_folder(self, repo_id, folder_path, commit_message): shutil.copytree(folder_path, self.root/repo_id)
-    def snapshot_download(self, repo_id, revision, allow_patterns, local_dir):
-        (local := Path(local_dir)).mkdir()
-        for o in (self.root/repo_id).iterdir():
-            if o.name in allow_patterns: shutil.copy(o, local/o.name)
-        return str(local)
+    def repo_info(self, repo_id): return SimpleNamespace(private=dict(self.log)[repo_id])
+    def snapshot_download(self, repo_id, revision, allow_patterns): return str(shutil.copytree(self.root/repo_id, self.root/'cache'/repo_id, ignore=lambda _, names: set(names) - set(allow_patterns)))
 
 def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
     import huggingface_hub
