@@ -12,57 +12,81 @@ import json
 import os
 import signal
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, CancelEpochException
+from fastai.callback.core import Callback, CancelEpochException, CancelTrainException
 from fastai.learner import Learner, Metric
 from fastcore.basics import noop
 from fastcore.foundation import L
 from torch import Tensor, nn
 
-from .files import AebenchError, Interrupted, UsageError, answer_signals, read_tensors, remove, write_tensors
+from .files import AebenchError, Interrupted, UsageError, answer_signals, disk_error, read_tensors, remove, write_tensors
 from .training import random_states, set_random_states
 
 # %% ../nbs/09_checkpoints.ipynb #046e9f33
-_LISTS = dict(list=list, tuple=tuple, L=L)
+_LISTS = dict(list=list, tuple=tuple, L=L, set=set, frozenset=frozenset)
+_PLAIN = {getattr(torch, o) for o in 'float64 float32 float16 int64 int32 int16 int8 uint8 bool'.split()} # What goes into the file as it is; other numbers do as bytes
 
 class _NotData(TypeError): "No value of Python that stands for itself."
 
+def _on_cpu(scalars:list) -> Tensor: # (N,)
+    "Single numbers in one tensor; each device is waited for once. After going on some are on the CPU and the later ones on the GPU."
+    found = torch.empty(len(scalars), dtype=scalars[0].dtype)
+    for device in {o.device for o in scalars}:
+        at = [i for i, o in enumerate(scalars) if o.device == device]
+        found[at] = torch.stack([scalars[i].detach().as_subclass(Tensor) for i in at]).cpu()
+    return found
+
 def pack(
-    value, # Numbers, strings, tensors, arrays, and lists, tuples, `L`s and dictionaries of them
+    value, # Numbers, strings, tensors, arrays, and lists, tuples, `L`s, sets, deques and dictionaries of them
     tensors:list # Gets the tensors
 ): # What JSON can hold
     "`value` as JSON, its tensors put aside. Raises `TypeError` for other values."
-    def part(kind, o): return {kind: o}
     def aside(o):
-        tensors.append(o.detach().cpu().as_subclass(Tensor).contiguous().clone())
+        try: o = o.detach().cpu().as_subclass(Tensor).contiguous().clone()
+        except (RuntimeError, NotImplementedError) as e: raise _NotData(f'A tensor of layout {o.layout} on {o.device} can not be kept') from e
+        tensors.append(o if o.dtype in _PLAIN else o.reshape(-1).view(torch.uint8))
         return len(tensors) - 1
+    def tensor(o): return dict(tensor=[aside(o), o.device.type, *[[str(o.dtype).removeprefix('torch.'), list(o.shape)]]*(o.dtype not in _PLAIN)])
+    kind = type(value)
     if value is None or isinstance(value, (bool, int, float, str)): return value
-    if isinstance(value, np.generic): return value.item()
-    if isinstance(value, Tensor): return part('tensor', aside(value))
-    if isinstance(value, np.ndarray): return part('array', aside(torch.from_numpy(value)))
-    if isinstance(value, (list, L)) and len(value) and all(isinstance(o, Tensor) and not o.ndim for o in value):
-        return part('scalars', [type(value).__name__, aside(torch.stack(list(value)))])
-    if type(value).__name__ in _LISTS: return part(type(value).__name__, [pack(o, tensors) for o in value])
-    if isinstance(value, dict): return part('dict', [[pack(k, tensors), pack(v, tensors)] for k, v in value.items()])
-    raise _NotData(f'{type(value).__name__} can not be kept')
+    if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float, str)): return value.item()
+    if isinstance(value, Tensor): return tensor(value)
+    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=aside(torch.from_numpy(value)))
+    if kind in (list, L) and len(value) and all(isinstance(o, Tensor) and not o.ndim and o.dtype in _PLAIN and o.dtype == value[0].dtype for o in value):
+        return dict(scalars=[kind.__name__, aside(_on_cpu(list(value))), value[-1].device.type])
+    if _LISTS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
+    if kind is deque: return dict(deque=[value.maxlen, [pack(o, tensors) for o in value]])
+    if kind in (dict, OrderedDict): return dict(dict=[[pack(k, tensors), pack(v, tensors)] for k, v in value.items()])
+    raise _NotData(f'{kind.__name__} can not be kept')
+
+def _there(o:Tensor, device:str) -> Tensor: # `o` on a device of this kind, where this process has one
+    here = torch.accelerator.current_accelerator()
+    return o.to(device) if here is not None and here.type == device else o
 
 def unpack(
     value, # As `pack` gave it
     tensors:list # As `pack` filled it
 ):
-    "The value that `pack` was given; tensors are on the CPU."
+    "The value that `pack` was given, each tensor on the kind of device that it was on; on the CPU where there is no such device."
     if not isinstance(value, dict): return value
     (kind, o), = value.items()
-    if kind == 'tensor': return tensors[o]
+    if kind == 'tensor':
+        i, device, *other = o
+        found = tensors[i]
+        for dtype, shape in other: found = found.view(getattr(torch, dtype)).reshape(shape)
+        return _there(found, device)
     if kind == 'array': return tensors[o].numpy()
-    if kind == 'scalars': return _LISTS[o[0]](tensors[o[1]].unbind())
+    if kind == 'scalars': return _LISTS[o[0]](_there(tensors[o[1]], o[2]).unbind())
     if kind == 'dict': return {unpack(k, tensors): unpack(v, tensors) for k, v in o}
+    if kind == 'deque': return deque([unpack(v, tensors) for v in o[1]], o[0])
     return _LISTS[kind](unpack(v, tensors) for v in o)
+
 
 # %% ../nbs/09_checkpoints.ipynb #6caa9294
 def _has_state(o) -> bool: return hasattr(type(o), 'state_dict') and hasattr(type(o), 'load_state_dict')  # of its own: a callback hands on what its learner has
@@ -113,7 +137,7 @@ def read_state(
     except FileNotFoundError: return None
     except (OSError, ValueError) as e: raise DamagedState(f'{path} is damaged: {e}.') from e
     if 'state' not in about: raise DamagedState(f'{path} is no checkpoint.')
-    return unpack(json.loads(about['state']), [tensors[f't{i}'] for i in range(len(tensors))])
+    return unpack(json.loads(about['state']), [tensors[f't{i}'].clone() for i in range(len(tensors))])  # not mapped: the file is replaced while they are in use
 
 # %% ../nbs/09_checkpoints.ipynb #3289bfb7
 _LEARNER = ('iter', 'train_iter', 'pct_train', 'loss', 'smooth_loss') # What the loop itself keeps on a `Learner`
@@ -140,7 +164,7 @@ class Checkpoint(Callback):
         say:Callable=noop # Is told in a sentence what happens
     ):
         self.file, self.about, self.after, self.share, self.say = Path(file), about or {}, after, share, say
-        self.notes = {}  # the caller's own, kept with the state
+        self.notes = {}  # the caller's own, as they are at the state's place
         self.found = self.moment = self.asked = None
         self.busy, self.cost, self.kept_at = False, 0., time.monotonic()
         self._look()
@@ -188,7 +212,9 @@ class Checkpoint(Callback):
         self._check('batches', learn.n_iter)
         for i, b in enumerate(learn.dl):
             if i > position['batch']: learn.one_batch(i, b)
-            elif i == position['batch']: self._restore()
+            elif i == position['batch']:
+                self._restore()
+                if position.get('over'): raise CancelTrainException()
 
     def _check(self, what:str, n:int):
         if (was := self.found['position'][what]) != n: raise UsageError(f'{self.file} was made in a fit of {was} {what}, and this one has {n}: train as before, or remove the file.')
@@ -202,7 +228,7 @@ class Checkpoint(Callback):
         for cb in learn.cbs:
             if cb.name in state['callbacks']: _note_again(cb, state['callbacks'][cb.name])
         set_random_states(state['now'])
-        self.moment = {k: state[k] for k in ('position', 'start', 'now', 'learner', 'callbacks')}
+        self.moment = {k: state[k] for k in ('notes', 'position', 'start', 'now', 'learner', 'callbacks')}
 
     def before_train(self):
         if self.asked: self._stop()
@@ -211,38 +237,43 @@ class Checkpoint(Callback):
     def before_batch(self): self.moment = None
     def after_batch(self):
         due = time.monotonic() - self.kept_at > max(self.after, self.cost/self.share)
-        if due or self.asked or self.iter + 1 == self.n_iter: self.moment = self._moment()
+        if due or self.asked or self.iter + 1 == self.n_iter: self._mark()
         if due or self.asked: self.save()
         if self.asked: raise Interrupted(self.asked)  # it may have been asked for while the file was written
+    def after_cancel_train(self): self._mark(over=True)  # the epoch's last batch, after which no callback was asked
     def after_train(self):
         self.busy = False
         if self.asked: self._stop()
 
-    def _moment(self) -> dict:
-        "All but the tensors of model and optimiser, copied."
-        learn = self.learn
-        return _copied(dict(
-            position=dict(epoch=learn.epoch, batch=learn.iter, epochs=learn.n_epoch, batches=learn.n_iter), start=self.start, now=random_states(),
+    def _mark(self, over:bool=False): # Does the epoch end here, whatever its number of batches?
+        "Take down this place: all but the tensors of model and optimiser, copied."
+        learn, self.moment = self.learn, None
+        try: self.moment = _copied(dict(
+            notes=self.notes, position=dict(epoch=learn.epoch, batch=learn.iter, epochs=learn.n_epoch, batches=learn.n_iter, over=over), start=self.start, now=random_states(),
             learner={k: getattr(learn, k) for k in _LEARNER if _is_data(getattr(learn, k, object()))},
             callbacks={cb.name: _noted(cb, (learn.model, learn.loss_func)) for cb in learn.cbs if cb is not self}))
+        except _NotData as e: self._can_not(e)
 
     def save(self):
         "Write the file. A full disk is told of and does not end the training."
         if self.moment is None: return
         began, learn = time.monotonic(), self.learn
         scaler = getattr(learn, 'scaler', None)
-        try: write_state(self.file, dict(about=self.about, notes=self.notes, **self.moment, model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(), scaler=scaler and scaler.state_dict()))
-        except AebenchError as e: self.say(f'The state of the training could not be kept: {e}')
+        try: write_state(self.file, dict(about=self.about, **self.moment, model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(), scaler=scaler and scaler.state_dict()))
+        except (AebenchError, _NotData) as e: self._can_not(e)
         self.kept_at = time.monotonic()
         self.cost = self.kept_at - began
+
+    def _can_not(self, e:Exception): self.say(f'The state of the training could not be kept: {str(e).rstrip(".")}.')
 
     def stop(self, number:int=signal.SIGINT):
         "Ask the training to stop after this batch or validation, its state kept; from any thread."
         self.asked, self.asked_at = number, time.monotonic()
 
     def remove(self):
-        "Forget the state: the training is over and its results are safe."
-        remove(self.file)
+        "Forget the state: the training is over and its results are safe, so that what comes in the way is only told."
+        try: remove(self.file)
+        except OSError as e: self.say(f'{disk_error(e, self.file)} It is not needed any more.')
 
     def _stop(self):
         self.save()

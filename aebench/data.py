@@ -11,7 +11,7 @@ __all__ = ['MAX_PIXELS', 'BIG', 'IN_MEMORY', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LA
            'shift', 'ImageSet', 'load_images', 'FolderReport', 'inspect_folder']
 
 # %% ../nbs/02_data.ipynb #62f40db2
-import gzip, hashlib, json, math, os, random, stat, tempfile, warnings
+import errno, gzip, hashlib, json, math, os, random, stat, tempfile, warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from fastai.torch_core import TensorImage, show_images
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .files import AebenchError, UsageError, cache_home, cache_name, disk_error, fetch, fingerprint, listed, read_tensors, shown, write_bytes, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, disk_error, fetch, fingerprint, listed, one_maker, read_tensors, shown, write_bytes, write_tensors
 from .registry import DATA, LARGEST, DataSource, few_steps, get_data
 
 # %% ../nbs/02_data.ipynb #ae27f543
@@ -225,16 +225,25 @@ def why_unreadable(e:Exception) -> str: # Without the path, which stands beside 
     if isinstance(e, (Image.DecompressionBombError, Image.DecompressionBombWarning)): return f'more than {MAX_PIXELS:,} pixels: not safe to decode'
     return shown(isinstance(e, OSError) and e.strerror or str(e) or type(e).__name__)
 
+_PASSING = errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE # The disk's or the system's trouble, no fault of an image
+
+def _raise_passing(e:Exception, path:str):
+    "Raise `AebenchError` for what another day need not bring: kept as damaged, the image would be left out for good."
+    if isinstance(e, MemoryError) or isinstance(e, OSError) and e.errno in _PASSING:
+        raise AebenchError(f'{shown(path)} could not be read this time ({getattr(e, "strerror", None) or "too little memory"}): try again, or move it away.') from e
+
 def decode_files(
     paths:list, # Image files
     size:int # Pixels a side
 ) -> tuple[Tensor, dict]: # uint8 (N, 3, size, size) with zeros where unreadable; {index: reason}
-    "Decode many files, in threads: Pillow works outside Python's lock."
+    "Decode many files, in threads: Pillow works outside Python's lock. Raises `AebenchError` where the trouble is not the image's."
     images, bad = room_for(len(paths), size), {}
     x = images.numpy()
     def decode(i):
         try: x[i] = decode_image(paths[i], size)
-        except Exception as e: bad[i] = why_unreadable(e)  # decoders raise anything on damaged files
+        except Exception as e:  # decoders raise anything on damaged files
+            _raise_passing(e, paths[i])
+            bad[i] = why_unreadable(e)
     _in_threads(decode, range(len(paths)))
     return images, dict(sorted(bad.items()))
 
@@ -356,8 +365,8 @@ class ImageDL(TfmdDL):
     def get_idxs(self) -> Tensor:
         "The order of the coming epoch, on the CPU: fastai sorts predictions by it there."
         self._move()
-        n, device = len(self.dataset), self.dataset.device
-        return torch.randperm(n, generator=self._generator(0, device), device=device).cpu() if self.shuffle else torch.arange(n)
+        n = len(self.dataset)
+        return torch.randperm(n, generator=self._generator(0, torch.device('cpu'))) if self.shuffle else torch.arange(n)  # the same on every device
 
     def create_batches(self, samps) -> Iterator[tuple]:
         "Yield the batches of one epoch; `samps`, fastai's generator of single indices, is not looked at."
@@ -505,9 +514,7 @@ def _digest(path:str) -> bytes:
         fd = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0))  # a pipe doesn't let itself be waited for
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode): return b'no file'.ljust(32)
-            while part := os.read(fd, most):
-                h.update(part)
-                if len(part) < most: break
+            while part := os.read(fd, most): h.update(part)
         finally: os.close(fd)
     except OSError as e: h.update(f'unreadable: {e.strerror}'.encode())
     return h.digest()
@@ -524,6 +531,20 @@ def _read_cache(path:Path, size:int) -> tuple[dict, dict]|None: # None where it 
 
 
 # %% ../nbs/02_data.ipynb #55741189
+def _decoded(source:DataSource, layout:Layout|None, size:int, skip_unreadable:bool) -> tuple[dict, dict]: # As `_read_cache` gives it
+    "Decode what isn't decoded yet; of several processes that want it one does."
+    def place(): return cache_home()/'images'/f'{cache_name(source.label)}-{size}-{_content_key(source.name, layout, size, skip_unreadable)}.safetensors'
+    path = place()
+    if found := _read_cache(path, size): return found
+    with one_maker(path):
+        if found := _read_cache(path, size): return found
+        if layout: (arrays, unreadable), classes = _folder_arrays(layout, size, skip_unreadable), layout.classes
+        else: (arrays, classes), unreadable = _known_arrays(source.name, size), {}
+        about = dict(classes=classes, unreadable=unreadable, fingerprint=fingerprint([str(classes), *(o.numpy() for o in arrays.values())]))
+        if not layout: path = place()  # a download has changed it
+        write_tensors(path, arrays, dict(about=json.dumps(about)))
+    return _read_cache(path, size)  # mapped from the file: what is not in use takes no memory
+
 def load_images(
     data:str|Path='digits', # A name in `DATA`, or a folder
     size:int|None=None, # Pixels a side; None: the data set's default
@@ -535,17 +556,7 @@ def load_images(
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
     layout = None if source.name in DATA else recognise(source.name)
-    key = _content_key(source.name, layout, size, skip_unreadable)
-    path = cache_home()/'images'/f'{cache_name(source.label)}-{size}-{key}.safetensors'
-    cached = _read_cache(path, size)
-    if cached is None:
-        if layout: (arrays, unreadable), classes = _folder_arrays(layout, size, skip_unreadable), layout.classes
-        else: (arrays, classes), unreadable = _known_arrays(source.name, size), {}
-        about = dict(classes=classes, unreadable=unreadable, fingerprint=fingerprint([str(classes), *(o.numpy() for o in arrays.values())]))
-        if not layout: path = path.with_name(path.name.replace(key, _content_key(source.name, None, size, skip_unreadable)))  # the download changed it
-        write_tensors(path, arrays, dict(about=json.dumps(about)))
-        cached = _read_cache(path, size)  # mapped from the file: what is not in use takes no memory
-    arrays, about = cached
+    arrays, about = _decoded(source, layout, size, skip_unreadable)
     return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'], unreadable=about['unreadable'])
 
 # %% ../nbs/02_data.ipynb #a19b339d

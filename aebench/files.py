@@ -8,14 +8,16 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 __all__ = ['watch_disk', 'TRIES', 'PAUSE', 'AebenchError', 'UsageError', 'Interrupted', 'answer_signals', 'cache_home',
            'cache_name', 'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json',
            'clear_folder', 'read_json', 'fetch', 'fingerprint', 'tensor_parts', 'write_tensors', 'read_tensors',
-           'one_writer', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'check_outside']
+           'one_writer', 'one_maker', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
-import errno, hashlib, json, os, platform, re, signal, subprocess, sys, tempfile, threading
+import errno, hashlib, json, os, platform, re, secrets, signal, subprocess, sys, tempfile, threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
+try: import fcntl
+except ImportError: fcntl = None  # Windows
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
@@ -71,19 +73,37 @@ def disk_error(e:OSError, path:Path) -> AebenchError:
 
 watch_disk:Callable = lambda what, path, *more: None # Told of each 'make', 'open', 'write', 'sync', 'replace', 'remove' before it happens
 
+def _flush(fd:int):
+    "Bring what was written to the disk itself."
+    if hasattr(fcntl, 'F_FULLFSYNC'):  # macOS, whose fsync leaves it in the disk's own memory
+        try: return fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        except OSError: pass  # not every file system has it
+    os.fsync(fd)
+
+_NO_SYNC = errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM # Of folders on network drives, and of those that may be entered and not listed
+
 def _sync_folder(path:Path):
     if os.name == 'nt': return  # Windows can't open a folder
     watch_disk('sync', path)
-    fd = os.open(path, os.O_RDONLY)
-    try: os.fsync(fd)
-    finally: os.close(fd)
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        try: _flush(fd)
+        finally: os.close(fd)
+    except OSError as e:
+        if e.errno not in _NO_SYNC: raise
+
+_lasting = set() # Folders that are known to be in their parents on the disk
 
 def _make_folder(path:Path):
     "Make `path` and its parents so that they last."
+    there = next(o for o in (path, *path.parents) if o.exists())
+    if there not in _lasting: _sync_folder(there.parent)  # it may be from a process that was killed before it did so
     for folder in [o for o in (*reversed(path.parents), path) if not o.exists()]:
         watch_disk('make', folder)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
+        _lasting.add(folder)
+    _lasting.add(there)
     if not path.is_dir(): path.mkdir()  # fails, and says why
 
 def remove(path:Path):
@@ -91,11 +111,17 @@ def remove(path:Path):
     watch_disk('remove', path)
     path.unlink(missing_ok=True)
 
-_HERE = re.sub(r'\W', '', platform.node())
+def _machine() -> str:
+    "Where numbers of processes are the same: containers have their own."
+    try: space = os.readlink('/proc/self/ns/pid')
+    except OSError: space = ''
+    return re.sub(r'\W', '', platform.node() + space)
 
-def _runs(process:int) -> bool:
-    "Is there another process of this number?"
-    if process == os.getpid(): return False
+_HERE, _MINE = _machine(), secrets.token_hex(4)  # the latter tells this process from an earlier one of its number
+
+def _runs(process:int, token:str) -> bool:
+    "Is the process there that used `token`?"
+    if process == os.getpid(): return token == _MINE  # one of its threads
     try: os.kill(process, 0)
     except ProcessLookupError: return False
     except OSError: return True  # it is somebody else's
@@ -104,9 +130,9 @@ def _runs(process:int) -> bool:
 def _remove_leftovers(path:Path):
     "Remove what processes of this machine that were killed while writing `path` left beside it."
     if os.name == 'nt': return  # there os.kill would kill
-    pattern = re.compile(re.escape(f'.{path.name}.{_HERE}-') + r'(\d+)-\w+\.tmp')
+    pattern = re.compile(re.escape(f'.{path.name}.{_HERE}-') + r'(\d+)-([0-9a-f]+)-\w+\.tmp')
     for name in os.listdir(path.parent):
-        if (found := pattern.fullmatch(name)) and not _runs(int(found[1])): remove(path.parent/name)
+        if (found := pattern.fullmatch(name)) and not _runs(int(found[1]), found[2]): remove(path.parent/name)
 
 def write_parts(
     path:str|Path, # Where the file is to stand; missing folders are made
@@ -119,14 +145,14 @@ def write_parts(
         _make_folder(path.parent)
         _remove_leftovers(path)
         watch_disk('open', path)
-        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.{_HERE}-{os.getpid()}-', suffix='.tmp')
+        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.{_HERE}-{os.getpid()}-{_MINE}-', suffix='.tmp')
         with os.fdopen(fd, 'wb') as f:
             for part in parts:
                 watch_disk('write', tmp, part)
                 f.write(part)
             f.flush()
             watch_disk('sync', tmp)
-            os.fsync(f.fileno())
+            _flush(f.fileno())
         os.chmod(tmp, 0o644)  # mkstemp makes it private
         watch_disk('replace', tmp, path)
         os.replace(tmp, path)
@@ -309,6 +335,21 @@ def one_writer(
     finally:
         remove(who)
         lock.release()
+
+@contextmanager
+def one_maker(
+    path:str|Path # That several processes may want to make
+):
+    "Whoever comes second waits here, and finds it made. Raises `AebenchError` where the folder can't be written to."
+    path = Path(path)
+    lock = FileLock(path.with_name(f'.{path.name}.lock'))
+    try:
+        _make_folder(path.parent)
+        lock.acquire()
+    except OSError as e: raise disk_error(e, path) from e
+    try: yield
+    finally: lock.release()
+
 
 # %% ../nbs/00_files.ipynb #c1eabf2c
 def git_revision(folder:str|Path) -> str: # '' where `folder` is in no git checkout, or not tracked by it; '+' is appended when files are changed

@@ -96,8 +96,8 @@ def before_divergence(
     return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
 
 def random_states(dls:DataLoaders|None=None) -> dict:
-    "Python's, NumPy's and torch's random states, and the loaders' own, which fastai draws when it makes them."
-    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    "Python's, NumPy's and torch's random states, of the GPU in use too, and the loaders' own, which fastai draws when it makes them."
+    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
                 loaders=[(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in (dls.loaders if dls else [])])
 
 def set_random_states(
@@ -108,7 +108,7 @@ def set_random_states(
     random.setstate(states['python'])
     np.random.set_state(states['numpy'])
     torch.set_rng_state(states['torch'])
-    if states['cuda']: torch.cuda.set_rng_state_all(states['cuda'])
+    if states['cuda'] is not None: torch.cuda.set_rng_state(states['cuda'])
     for dl, (epoch, state) in zip(dls.loaders if dls else [], states['loaders']):
         dl.rng.setstate(state)
         if epoch is not None: dl.epoch = epoch

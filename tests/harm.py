@@ -116,16 +116,17 @@ def sweep(run, data, folder:Path, step:int) -> dict:
 
 class Disk:
     "What the operating system knows and what the disk has, after a list of changes."
-    def __init__(self, start:Path): self.start, self.names, self.lasting, self.data, self.synced, self.folders = start, {}, {}, {}, {}, set()
+    def __init__(self, start:Path): self.start, self.names, self.lasting, self.data, self.synced, self.made, self.folders = start, {}, {}, {}, {}, set(), set()
     def apply(self, what, path, *more):
         path = Path(path)
         if what == 'write': self.data[self.names.setdefault(path, len(self.data))] = self.data.get(self.names.get(path), b'') + bytes(more[0])
         elif what == 'replace': self.names[Path(more[0])] = self.names.pop(path)
         elif what == 'remove': self.names.pop(path, None)
+        elif what == 'make': self.made.add(path)
         elif what == 'sync' and path in self.names: self.synced[self.names[path]] = self.data[self.names[path]]
         elif what == 'sync':
             self.lasting = {k: v for k, v in self.lasting.items() if k.parent != path} | {k: v for k, v in self.names.items() if k.parent == path}
-            self.folders |= {path}
+            self.folders |= {o for o in self.made if o.parent == path}  # whose names last
 
     def after_power_cut(self) -> dict: # {how: {path: content}}
         "Nothing that was not synced is there; or the names are there and their data is not, or half of it."
@@ -187,24 +188,29 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
     return dict(code=code, seconds=ended - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
                 left=[o.name for o in (folder/'out').rglob('*.tmp')])
 
-def disk_fails(data, folder:Path, step:int, number:int) -> dict:
-    "Fail every `step`th change on the disk; what stood before stands, and the command says why."
-    faults, points = [], 0
+def disk_fails(data, folder:Path, step:int, number:int, lasting:bool) -> dict:
+    "Fail every `step`th change on the disk, once or from there on; what stood before stands, the command says why, and run again it comes to the same."
+    faults, points, whole, reached = [], 0, folder/'whole', folder/'reached'
+    assert forked(lambda: command(words(data, whole))) == 0
+    wanted = contents(whole)
     for n in range(1, 10**6, step):
-        out = folder/f'{n}'
-        err = folder/'err'
+        out, err = folder/f'{n}', folder/'err'
+        reached.unlink(missing_ok=True)
         def failing():
-            def fail(what, path, *more): raise OSError(number, os.strerror(number), str(path))
+            def fail(what, path, *more):
+                reached.touch()
+                if lasting: files.watch_disk = fail
+                raise OSError(number, os.strerror(number), str(path))
             sys.stderr = open(err, 'w')
             files.watch_disk = at_change(n, fail)
-            code = command(words(data, out), out=sys.stderr)
-            return code if files.watch_disk.__name__ == '<lambda>' else 77  # it came to its end before
+            return command(words(data, out), out=sys.stderr)
         code = forked(failing)
-        if code == 77: break
-        said = err.read_text()
-        again = forked(lambda: command(words(data, out)))
+        if not reached.exists(): break  # it came to its end before
+        said, before = err.read_text(), finished(out) if out.exists() else {}
+        again, after, found = forked(lambda: command(words(data, out))), finished(out), contents(out)
+        unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
         points += 1
-        if code not in (0, 1) or again or 'Traceback' in said or 'fault of aebench' in said or (code and str(out) not in said): faults.append([n, code, again, said[-300:]])
+        if code not in (0, 1) or again or unequal or any(after.get(k) != v for k, v in before.items()) or 'Traceback' in said or 'fault of aebench' in said or (code and str(out) not in said): faults.append([n, code, again, unequal, said[-300:]])
         shutil.rmtree(out)
     return dict(points=points, faults=faults)
 
@@ -215,6 +221,7 @@ if __name__ == '__main__':
     parser.add_argument('folder', type=Path)
     parser.add_argument('--step', type=int, default=1)
     parser.add_argument('--number', type=int, default=signal.SIGTERM)
+    parser.add_argument('--lasting', type=int, default=0)
     parser.add_argument('--moment', default='train')
     parser.add_argument('--times', type=int, default=1)
     parser.add_argument('--epochs', type=int, nargs=2, default=(1, 1))
@@ -223,4 +230,4 @@ if __name__ == '__main__':
     a.folder.mkdir(parents=True, exist_ok=True)
     if a.what in ('sweep', 'report', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
     print(json.dumps(dict(sweep=lambda: sweep(training, a.data, a.folder, a.step), report=lambda: sweep(reporting, a.data, a.folder, a.step), power=lambda: power(a.data, a.folder),
-                          signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs), fail=lambda: disk_fails(a.data, a.folder, a.step, a.number))[a.what]()))
+                          signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs), fail=lambda: disk_fails(a.data, a.folder, a.step, a.number, a.lasting))[a.what]()))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelTrainException
 from fastai.callback.tracker import SaveModelCallback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
@@ -46,6 +46,18 @@ class StopAt(Callback):
     def after_batch(self):
         if self.training and not self.validation or not self.training and self.validation:
             if next(self.left, None) is None: signal.raise_signal(signal.SIGTERM)
+
+class StopBefore(Callback):
+    "A signal when the `n`th fit begins, the phase before it being over."
+    def __init__(self, n): self.left = iter(range(n - 1))
+    def before_fit(self):
+        if not hasattr(self, 'lr_finder') and next(self.left, None) is None: signal.raise_signal(signal.SIGTERM)
+
+class Short(Callback):
+    "Ends each epoch after its third batch, before the others are asked."
+    order, run_valid = -5, False
+    def after_batch(self):
+        if self.iter == 2: raise CancelTrainException()
 
 class Dropping(nn.Module):
     "A small autoencoder with dropout and batch norm, of the kind that needs every random state."
@@ -133,6 +145,46 @@ def test_a_signal_in_validation(images, tmp_path):
     with pytest.raises(Interrupted): trained(ours, images, True, tmp_path, cbs=[StopAt(2, validation=True)], file=file)
     assert read_state(file)['position']['batch'] == read_state(file)['position']['batches'] - 1
     assert unequal(outcome(trained(ours, images, True, tmp_path, file=file)), wanted) == []
+
+@pytest.mark.parametrize('epochs', [(2, 2), (1, 2)])
+def test_a_signal_between_two_phases(epochs, images, tmp_path):
+    "The state is the first phase's, and so are the notes in it."
+    def make(*args):
+        learn, recipe = theirs(0)(*args)
+        return learn, recipe | dict(epochs=epochs)
+    wanted, file = outcome(trained(make, images, True, tmp_path)), tmp_path/'state.safetensors'
+    with pytest.raises(Interrupted): trained(make, images, True, tmp_path, cbs=[StopBefore(2)], file=file)
+    assert len(read_state(file)['notes']['phases']) == 1
+    assert unequal(outcome(trained(make, images, True, tmp_path, file=file)), wanted) == []
+
+def test_an_epoch_that_a_callback_ends(images, tmp_path):
+    "Stopped in its validation; it goes on from its last batch, which no other callback was told of."
+    wanted, file = outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()])), tmp_path/'state.safetensors'
+    for validation in (2, 1):
+        with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[Short(), StopAt(validation, validation=True)], file=file)
+        assert (read_state(file)['position']['batch'], read_state(file)['position']['over']) == (2, True)
+    assert unequal(outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()], file=file)), wanted) == []
+
+class Held(Callback):
+    "Holds what can't be kept."
+    def __init__(self): self.seen = []
+    def state_dict(self): return dict(it=object())
+    def load_state_dict(self, state): raise NotImplementedError
+
+def test_what_can_not_be_kept_is_told(images, tmp_path):
+    "A callback whose state is no data does not end the training."
+    told, (learn, recipe) = [], ours(images, True, tmp_path, [Held()])
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', say=told.append, after=0.))
+    assert set(told) == {'The state of the training could not be kept: object can not be kept.'}
+
+def test_a_state_that_can_not_be_removed_is_told(tmp_path):
+    told = []
+    (tmp_path/'state.safetensors').mkdir()  # unlinking a folder fails, for root too
+    Checkpoint(tmp_path/'other.safetensors', say=told.append).remove()
+    checkpoint = Checkpoint(tmp_path/'other.safetensors', say=told.append)
+    checkpoint.file = tmp_path/'state.safetensors'
+    checkpoint.remove()
+    assert len(told) == 1 and told[0].endswith('It is not needed any more.')
 
 AT_THE_END = [('learner', o) for o in ('iter', 'loss', 'smooth_loss')] # Any batch sets them again; after the last one they are needed
 NEEDED = [*AT_THE_END, ('model',), ('optimiser',), ('learner', 'train_iter'), ('learner', 'pct_train'), ('callbacks', 'recorder'), ('callbacks', 'history'), ('callbacks', 'worst'),
@@ -230,13 +282,22 @@ def test_killed_with_workers(tmp_path):
     assert again.splitlines()[-1] == whole.splitlines()[-1], err
     assert int(again.splitlines()[0].split()[-1]) > 0  # it went on, and did not begin anew
 
+class Scales(Callback):
+    "The GradScaler's state after each epoch; fastai forgets it after the fit."
+    def __init__(self): self.scales = []
+    def after_epoch(self): self.scales.append(self.learn.scaler.state_dict())
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_the_scaler_of_mixed_precision(images, tmp_path):
-    "fastai's GradScaler goes on with its scale."
+@pytest.mark.parametrize('half', [False, True])
+def test_on_a_gpu(half, images, tmp_path):
+    "What callbacks keep there comes back there, and fastai's GradScaler goes on with its scale."
     def make(images, augment, tmp, cbs):
-        learn, recipe = ours(images, augment, tmp, cbs)
+        learn, recipe = ours(images, augment, tmp, [Scales(), *cbs] if half else cbs)
         learn.dls.to('cuda'), learn.model.cuda()
-        return learn.to_fp16(), recipe
-    wanted, file = trained(make, images, True, tmp_path).scaler.state_dict(), tmp_path/'state.safetensors'
-    with pytest.raises(Interrupted): trained(make, images, True, tmp_path, cbs=[StopAt(9)], file=file)
-    assert trained(make, images, True, tmp_path, file=file).scaler.state_dict() == wanted
+        return learn.to_fp16() if half else learn, recipe
+    wanted, file = trained(make, images, True, tmp_path), tmp_path/'state.safetensors'
+    for n in (5, 9):
+        with pytest.raises(Interrupted): trained(make, images, True, tmp_path, cbs=[StopAt(n)], file=file)
+    again = trained(make, images, True, tmp_path, file=file)
+    assert len(again.recorder.losses) == len(wanted.recorder.losses) and {o.device.type for o in again.recorder.losses} == {'cuda'}
+    if half: assert len(wanted.scales.scales) == 4 and again.scales.scales == wanted.scales.scales
