@@ -75,7 +75,7 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
                     yield 'distance', f'{path.parent.name.partition("-")[0]}, two {other}', 2, ((a - b).abs()/a).max(axis=1).tolist()
     if part == 'gather':
         from aebench.report import make_report
-        from aebench.tables import gather
+        from aebench.rows import gather
         with tempfile.TemporaryDirectory() as d:
             seconds_of(['--data', 'digits', '--methods', 'baseline', '--epochs', 1, 1, '--out', f'{d}/one'])
             many_rows(next(Path(d).glob('one/baseline-*')), Path(d)/'many', n)

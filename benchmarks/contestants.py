@@ -22,11 +22,13 @@ from fastai.vision.learner import create_body
 from torch import Tensor, nn
 from torchvision.models import resnet34, vgg16_bn
 
+from aebench.batches import Augment
 from aebench.bench import Progress, TellProgress
-from aebench.runs import make_loss, make_model
-from aebench.data import Augment, ImageSet, resize_images
+from aebench.data import ImageSet
+from aebench.images import resize_images
 from aebench.models import Normalize
 from aebench.registry import METHODS, Method, Run
+from aebench.runs import make_loss, make_model
 from aebench.speed import make_usual
 from aebench.training import History, autoencoder_learner
 

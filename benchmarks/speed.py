@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from aebench.runs import environment, resolve_device, resolve_precision, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
+from aebench.runs import environment, resolve_device, resolve_precision, seed_everything
 from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, Task, aebench_learner
 from shares import step_shares

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from aebench.findings import comparable, facts, failures, headline, image_noise, sweep_facts, verdicts
 from aebench.notebooks import first_commands, notebook_name
 from aebench.panels import crossed_effects, effect_words
 from aebench.registry import DATA, find_method
 from aebench.report import SHEETS, make_report
-from aebench.tables import best, cells, comparable, data_label, distinct, facts, failures, groups, headline, image_noise, method_label, published_as, read_rows, sweep_facts, sweeps, verdicts
+from aebench.rows import data_label, distinct, groups, read_rows, sweeps
+from aebench.tables import best, cells, method_label, published_as
 from links import COLAB, REPOSITORY
 from notebook import Page, index_page, table_of
 

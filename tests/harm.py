@@ -20,8 +20,8 @@ import torch
 import aebench.bench
 import aebench.cli
 import aebench.report
+import aebench.rows
 import aebench.runs
-import aebench.tables
 from aebench import files
 
 TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train_seconds')
@@ -81,7 +81,7 @@ def finished(out:Path) -> dict:
 
 def training(data, out) -> int:
     "All but the report."
-    aebench.report.make_report = aebench.tables.gather
+    aebench.report.make_report = aebench.rows.gather
     return command(words(data, out))
 
 def reporting(data, out) -> int:

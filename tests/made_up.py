@@ -1,4 +1,4 @@
-"Run folders with made-up figures in a plausible order, for the notebooks that draw and describe runs: nothing was trained."
+"Images of noise, and rows and run folders with made-up figures in a plausible order, for the notebooks that read, describe and draw them: nothing was trained."
 import io
 from pathlib import Path
 
@@ -7,7 +7,13 @@ import pandas as pd
 from PIL import Image
 
 from aebench.files import write_bytes, write_json
-from aebench.registry import METHODS, find_method
+from aebench.registry import METHODS, find_method, get_methods
+
+def make_images(folder, names, size=12):
+    "Files of noise."
+    for i, name in enumerate(names):
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder/name)
 
 def made_up_samples(method, n=6, size=32):
     "Made-up pictures: two blobs on a gradient; the «output» is a blurred copy."
@@ -55,3 +61,37 @@ def made_up_run(out, method, seed=3333, pictures=True, **changes):
 def made_up_original(out, **changes):
     write_json(Path(out)/'original'/'row.json', {**dict(schema_version=1, method='original', label='Original Image', data='cifar10',
         data_label='CIFAR-10 (made-up figures)', status='done', accuracy=.82, size=32, n_train=50_000, n_test=10_000, data_fingerprint='0123456789abcdef'), **changes})
+
+def made_up(method, seed=3333, **changes):
+    "A row of made-up figures: the order is plausible, nothing was trained."
+    i = list(METHODS).index(method) if method in METHODS else len(METHODS)
+    row = dict(schema_version=1, run='', method=method, label=find_method(method).label, data='digits', data_label='Digits', status='done', reason='',
+               seed=seed, mae=.05+.01*i, mse=.004+.001*i, psnr=24.-i, ssim=.9-.02*i, r2=.8, explained_variance=.8, accuracy=.9+.01*i, agreement=.91+.01*i,
+               seconds=12.5+i, cpu_seconds=25.+i, images_per_second=1500.-100*i, peak_memory_mb=None, parameters=100_000+i, latent=32, size=16, epochs='5 10', batch_size=32,
+               protocol='tuned', lr='0.001', weights='in-domain', classifier='resnet34, trained on the training labels for 10 epochs', device='cpu',
+               device_name='a made-up processor', threads=2, precision='fp32', n_train=1497, n_test=300, data_fingerprint='0123456789abcdef',
+               command=f'aebench run --methods {method} --data digits --seed {seed}')
+    return {**row, **changes}
+
+def original(**changes):
+    keys = 'schema_version run data data_label status reason size n_train n_test data_fingerprint classifier'.split()
+    return {**{k: v for k, v in made_up('baseline').items() if k in keys}, 'method': 'original', 'label': 'Original Image', 'accuracy': .97, **changes}
+
+def reference(name, **changes):
+    return {**original(), 'method': name, 'label': find_method(name).label, 'mae': .03, 'mse': .002, 'psnr': 27., 'ssim': .95, 'accuracy': .93, 'agreement': .94, 'latent': 16, 'bytes_per_image': 64., **changes}
+
+def fake_out(folder, rows):
+    "An output folder with these rows."
+    for i, row in enumerate(rows): write_json(Path(folder)/('original' if row['method'] == 'original' else f'{row["method"]}-{i}')/'row.json', row)
+    return Path(folder)
+
+def frame(*rows):
+    from aebench.rows import frame_rows  # here: the notebooks before it use this file as well
+    return frame_rows(list(rows))
+
+MNIST = dict(data='mnist', data_label='MNIST', data_fingerprint='1', size=32, latent=1000) # Changes of a row
+AS_PUBLISHED = {**MNIST, 'protocol': 'report', 'weights': 'imagenet', 'batch_size': 128, 'n_train': 60_000, 'n_test': 10_000}
+
+def six_methods(): return frame(original(), *(made_up(m.name) for m in get_methods()))
+def three_seeds(): return frame(*(made_up(m, 3333+i, mse=mse+.0002*i, seconds=100+2*i) for m, mse in (('baseline', .0043), ('feature_loss', .0040)) for i in range(3)), original())
+def with_references(): return frame(original(), made_up('baseline', equals_pca=17, bytes_per_image=128.), made_up('pixel_shuffle+feature_loss'), reference('pca-64'), reference('pca-8'), reference('webp-50', latent=None))

@@ -2,7 +2,8 @@
 import torch
 
 from aebench.coding import encode_images
-from aebench.data import load_images, resize_images
+from aebench.data import load_images
+from aebench.images import resize_images
 from aebench.models import autoencoder
 
 def load_and_encode(answers):

@@ -27,8 +27,9 @@ from PIL import Image
 import aebench
 from aebench import files
 from aebench.cli import main
-from aebench.data import MAX_PIXELS, image_files, inspect_folder, load_images, recognise
+from aebench.data import load_images
 from aebench.files import AebenchError, UsageError
+from aebench.images import MAX_PIXELS, image_files, inspect_folder, recognise
 from aebench.registry import plan_runs
 from aebench.runs import train_run
 from aebench.weights import imagenet_weights, weights_key

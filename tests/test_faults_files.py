@@ -24,13 +24,14 @@ from aebench.cli import main
 from aebench.coding import read_coder
 from aebench.data import load_images
 from aebench.files import AebenchError, UsageError, read_tensors, write_json, write_tensors
+from aebench.findings import compare_runs, image_noise
 from aebench.latents import write_latents
 from aebench.notebooks import row_notebook
 from aebench.references import LinearCodec, principal_components
 from aebench.registry import plan_runs
 from aebench.report import make_report, policy
+from aebench.rows import gather, read_rows
 from aebench.runs import do_run, load_model
-from aebench.tables import compare_runs, gather, image_noise, read_rows
 from aebench.weights import classifier_network, kept_classifier, read_weights
 from made_up import made_up_original, made_up_run
 from test_cli import make_folder
@@ -92,7 +93,7 @@ def test_a_row_names_no_other_folder(tmp_path):
     make_report(out)
     assert sorted(o.name for o in tmp_path.iterdir()) == ['elsewhere', 'out'] and not list((tmp_path/'elsewhere').iterdir())
 
-GATHER = 'import sys\nfrom aebench.tables import gather\nfor _ in range(25): gather(sys.argv[1])'
+GATHER = 'import sys\nfrom aebench.rows import gather\nfor _ in range(25): gather(sys.argv[1])'
 
 def test_two_gatherers_and_a_reader(tmp_path):
     "At once: whoever looks meanwhile sees the whole table, and it ends as one gatherer makes it."

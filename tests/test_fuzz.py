@@ -24,9 +24,10 @@ from aebench.cli import main
 from aebench.coding import MAGIC
 from aebench.data import load_images
 from aebench.files import AebenchError, write_tensors
+from aebench.findings import print_table
 from aebench.registry import METHODS, plan_runs
+from aebench.rows import gather
 from aebench.runs import do_run
-from aebench.tables import gather, print_table
 from made_up import made_up_original, made_up_run, made_up_samples
 from test_cli import make_folder
 

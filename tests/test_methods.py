@@ -6,9 +6,9 @@ import torch
 from fastai.learner import load_learner
 from torch import nn
 
-from aebench.runs import make_loss, make_model, seed_everything
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
+from aebench.runs import make_loss, make_model, seed_everything
 from aebench.speed import make_usual
 from aebench.training import autoencoder_learner
 

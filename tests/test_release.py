@@ -99,7 +99,7 @@ def test_adding_a_technique_as_contributing_says(home, tmp_path):
         cell, = [c for c in notebook['cells'] if old in ''.join(c['source'])]
         cell['source'] = ''.join(cell['source']).replace(old, new).splitlines(True)
         path.write_text(json.dumps(notebook), encoding='utf-8')
-    edit('04_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
+    edit('06_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
     "Bilinear, then averaged."
     return nn.Sequential(bilinear(ni, scale), nn.AvgPool2d(3, 1, 1))
 
