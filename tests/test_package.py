@@ -53,7 +53,7 @@ def test_no_star_imports_and_no_stored_errors():
         outputs = [o for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', [])]
         assert not [o for o in outputs if o['output_type'] == 'error'], path
 
-@pytest.mark.parametrize('module', ['files', 'registry', 'statistics', 'tables', 'panels', 'notebooks', 'report', 'cli'])
+@pytest.mark.parametrize('module', ['files', 'registry', 'statistics', 'rows', 'tables', 'findings', 'panels', 'notebooks', 'report', 'cli'])
 def test_needs_no_torch(module):
     code = f'import sys, aebench.{module}; assert not {{"torch", "fastai"}} & set(sys.modules)'
     subprocess.run([sys.executable, '-c', code], check=True)
