@@ -168,7 +168,7 @@ def reconstruct_folder(
     out:str|Path, # Folder for the copies
     skip_unreadable:bool=False
 ) -> tuple[list[Path], float]: # What was written, and its mean squared error, rounded to 8 bits as it is
-    "What the model makes of all images of `folder`, as PNG files under their names. Raises `UsageError` for unreadable images, and where a file would be overwritten."
+    "What the model makes of all images of `folder`, as PNG files under their names. Raises `UsageError` for unreadable images, and where another file would be overwritten."
     check_outside(out, folder)
     names, images = read_folder(folder, run.size, skip_unreadable)
     copied = decode_latents(run.codec, encode_images(run.codec, images))

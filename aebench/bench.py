@@ -37,7 +37,7 @@ from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components, raw_bytes
-from .registry import Run, get_method, is_reference, plan_runs
+from .registry import Run, get_method, is_reference
 from .runs import STATE, base_row, do_run, extractors, joined_processes, load_model, make_loss, make_model, run_name, seed_everything, spoken_name
 from .speed import keep_freed_memory
 from .trackers import check_tracker, tracked

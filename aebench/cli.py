@@ -69,7 +69,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
     _results(out, args.json, rows)
     if url:
         from aebench.cluster import Remote
-        Remote(url).push_report()
+        Remote(url).push_rest()
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {url or out}')
     failed = [row for row in rows if row['status'] != 'done']
     if failed: print(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.', file=sys.stderr)

@@ -8,7 +8,8 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 __all__ = ['watch_disk', 'TRIES', 'PAUSE', 'AebenchError', 'UsageError', 'Interrupted', 'answer_signals', 'cache_home',
            'cache_name', 'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json',
            'clear_folder', 'read_json', 'fetch', 'fingerprint', 'tensor_parts', 'write_tensors', 'read_tensors',
-           'one_writer', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'check_outside']
+           'one_writer', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'error_line', 'inside',
+           'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
 import errno, hashlib, json, os, platform, re, signal, subprocess, sys, tempfile, threading
@@ -347,6 +348,20 @@ def runs_in(
     try: found = sorted(o.parent.name for o in Path(folder).glob(f'*/{holding}'))
     except OSError: found = []
     return f' It is a folder of runs: give one of them, {listed([*map(shown, found[:12]), *[f"{len(found)-12} more"]*(len(found) > 12)])}.' if found else ''
+
+def error_line(e:BaseException) -> str:
+    "The kind of an error that is not ours, and the first line of what it says."
+    return f'{type(e).__name__}: {next(iter(str(e).strip().splitlines()), "no message")}'
+
+def inside(
+    folder:str|Path,
+    name:str # Of something in it, as others call it: relative
+) -> Path: # `folder/name`
+    "Raise `UsageError` for a name that leads out of `folder`, be it by a link."
+    path = Path(folder)/name
+    if not name or os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name or not path.parent.resolve().is_relative_to(Path(folder).resolve()):
+        raise UsageError(f'{name!r} leads out of {shown(folder)}: what names it is not to be trusted.')
+    return path
 
 def check_outside(
     out:str|Path, # To be written to

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
-from fastai.callback.core import Callback
 from fastai.learner import Learner, Recorder
 from fastai.torch_core import default_device, params
 from torch import Tensor, nn

@@ -11,12 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -26,7 +23,7 @@ from aebench.data import load_images
 from aebench.files import AebenchError, UsageError, read_tensors, write_json, write_tensors
 from aebench.latents import write_latents
 from aebench.notebooks import row_notebook
-from aebench.references import LinearCodec, principal_components
+from aebench.references import principal_components
 from aebench.registry import plan_runs
 from aebench.report import make_report, policy
 from aebench.runs import do_run, load_model
@@ -34,7 +31,7 @@ from aebench.tables import compare_runs, gather, image_noise, read_rows
 from aebench.weights import classifier_network, kept_classifier, read_weights
 from made_up import made_up_original, made_up_run
 from test_cli import make_folder
-from test_docs import BROWSER, browser
+from test_docs import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 
