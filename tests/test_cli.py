@@ -24,6 +24,11 @@ def aebench(*words, home):
     out, err = p.communicate(timeout=600)
     return p.returncode, out, err
 
+def commands() -> dict:
+    "Each command's parser by its name."
+    from aebench.cli import make_parser
+    return make_parser()._subparsers._group_actions[0].choices
+
 def steady(out:Path) -> pd.DataFrame:
     return pd.read_csv(out/'results.csv').drop(columns=TIMES)
 

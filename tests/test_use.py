@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from aebench import load
-from aebench.cli import main, make_parser
+from aebench.cli import main
 from aebench.coding import write_images
 from aebench.data import load_images
 from aebench.files import UsageError
@@ -26,7 +26,7 @@ from aebench.registry import plan_runs
 from aebench.runs import do_run
 from aebench.share import FILES, FORMATS, PARTS, run_onnx, run_torch
 
-from test_cli import make_folder
+from test_cli import commands, make_folder
 
 pytestmark = pytest.mark.usefixtures('at_home')
 
@@ -158,8 +158,7 @@ def test_a_missing_extra_is_named(run, said, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 def test_choices_are_all_there_are():
-    helped = make_parser()._subparsers._group_actions[0].choices['export']
-    choices = {o.dest: set(o.choices) for o in helped._actions if o.choices}
+    choices = {o.dest: set(o.choices) for o in commands()['export']._actions if o.choices}
     assert choices == dict(to={*FORMATS, 'folder'}, part=set(PARTS))
 
 class LocalHub:
