@@ -31,7 +31,7 @@ from torch import nn
 
 from .coding import STUDIED, file_points, mse_at
 from .data import ImageSet, listing, load_images, resize_images, spread
-from .files import AebenchError, UsageError, check_outside, clear_folder, duration, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
+from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
 from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
@@ -160,7 +160,7 @@ def why_failed(e:Exception, run:Run) -> str:
     if isinstance(e, AebenchError): return str(e)
     if is_short_of_memory(e):
         return f'Not enough memory on {run.device}: try --batch-size {max(2, run.batch_size//2)} or a smaller --size.'
-    return f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (error.txt has the whole story).'
+    return f'{error_line(e)} (error.txt has the whole story).'
 
 # %% ../nbs/17_bench.ipynb #35daa286
 def attempt(

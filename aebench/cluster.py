@@ -262,13 +262,19 @@ def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, held:dict, why:st
         write_json(remote.copy/name/'row.json', row)
     return row
 
-def _hand_out(cpus, gpus, url, todo, data, judges, out, progress, watch, track=None) -> Iterator[dict|None]:
-    "As `in_turn`, but by Ray; the rows come as the runs end."
+def _hand_out(
+    cpus:int, # As in `on_ray`, like the next two
+    gpus:float,
+    url:str|None,
+    alone:bool, # Is this machine the whole cluster, for as long as the job?
+    todo, data, judges, out, progress, watch, track=None # As in `in_turn`
+) -> Iterator[dict|None]: # The rows, as the runs end
+    "Make `todo` by Ray."
     import ray
     mark, remote = uuid.uuid4().hex, Remote(url) if url else None
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
-    files = _shipped(data) if len(ray.nodes()) > 1 else {}
+    files = {} if alone else _shipped(data)  # a node may join at any time
     task = ray.remote(_do_task)
     def send(run):
         named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=run_name(run, data))  # what its process is called
@@ -313,13 +319,14 @@ def on_ray(
     if device not in ('cpu', 'cuda'): raise UsageError(f'Ray deals out processors and GPUs itself: choose --device cpu or cuda in place of {device}.')
     if gpus and device == 'cpu': raise UsageError('What all runs need is prepared here, where there is no GPU: start the command on a node that has one (ray job submit --entrypoint-num-gpus 1), or leave out --per-run-gpus.')
     if cpus < 1: raise UsageError(f'{cpus} processors compute nothing: give --per-run-cpus 1 or more.')
+    if not (0 <= gpus <= 1 or gpus > 1 and gpus % 1 == 0): raise UsageError(f'Ray deals out a part of one GPU or several whole ones, and {gpus:g} is neither: give --per-run-gpus 0.5, 1 or 2, say.')
     ray, usual = import_ray(), signal.getsignal(signal.SIGTERM)
     if url:
         (remote := Remote(url)).check()
         for name in remote.missing:
             if remote.push_kept(name): break  # the rest would wait as long for the same; it is told at the end
         remote.pull()
-    local = dict(include_dashboard=False, num_cpus=max(cpus, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)) if address == 'local' else {}
+    local = dict(include_dashboard=False, num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1) if address == 'local' else {}
     try:
         if ':' in address and '://' not in address: socket.create_connection((address.rpartition(':')[0], int(address.rpartition(':')[2])), 10).close()  # Ray would try for minutes
         ray.init(address, log_to_driver=False, logging_level='ERROR', **local)
@@ -332,7 +339,7 @@ def on_ray(
         for what, asked in dict(CPU=cpus, GPU=gpus).items():
             if asked > there.get(what, 0): raise UsageError(f'The cluster has {there.get(what, 0):g} {what}s and a run is to have {asked:g}: give --per-run-{what.lower()}s at most that.')
         torch.set_num_threads(cpus)  # what is prepared here is to be what a run would prepare
-        with threadpool_limits(cpus): yield partial(_hand_out, cpus, gpus, url)
+        with threadpool_limits(cpus): yield partial(_hand_out, cpus, gpus, url, address == 'local')
     finally:
         torch.set_num_threads(threads)
         ray.shutdown()
@@ -370,7 +377,7 @@ class PartDL(GetAttr):
     _default = 'dl'
     def __init__(self, dl:ImageDL):
         self.dl, self.rank, self.size = dl, dist.get_rank(), dist.get_world_size()
-        if dl.bs % self.size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {self.size} processes: give --batch-size a multiple of {self.size}.')
+        if dl.bs % self.size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {self.size} processes: give --batch-size a multiple of {self.size}, and no more than the {len(dl.dataset)} images for training.')
 
     @property
     def epoch(self) -> int: return self.dl.epoch

@@ -263,8 +263,14 @@ def test_wandb_without_login(monkeypatch, tmp_path):
     (['--out', 's3://nowhere/runs'], 'add --ray local'),
     (['--ray', 'local', '--out', 'file:///dev/null/runs'], 'can not be written to'),
     (['--ray', 'local', '--out', 's3://'], 'names no folder'),
+    (['--ray', 'local', '--per-run-cpus', str(10**30)], 'give --per-run-cpus at most that'),
 ])
 def test_bad_input(words, sentence, home, tmp_path):
     pytest.importorskip('ray', reason='needs aebench[ray]')
     code, _, err = aebench('run', *([] if '--out' in words else ['--out', tmp_path]), *words, home=home)
     assert code == 2 and sentence in err and 'Traceback' not in err
+
+def test_ray_or_a_launcher(home, tmp_path, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    code, _, err = aebench('run', '--ray', 'local', '--out', tmp_path, home=home)
+    assert code == 2 and 'leave out --ray' in err
