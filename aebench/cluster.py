@@ -46,6 +46,8 @@ from .speed import RowBatchNorm2d
 from .weights import Classifier, judge_for
 
 # %% ../nbs/26_cluster.ipynb #c2500007
+_MODEL = 'model.safetensors' # Is at the URL alone
+
 def _files_of(folder:Path) -> list[Path]:
     "What a run's folder holds, its row last; but for the state of a training, which is no result."
     return sorted((o for o in folder.rglob('*') if o.is_file() and o.name != STATE), key=lambda o: (o == folder/'row.json', o))
@@ -115,7 +117,8 @@ class Remote:
     def _place(self, path:str) -> Path:
         "Where the copy keeps what is at `path` there. Raises `UsageError` for what leads out of either, by its name or by a link."
         if isinstance(self.fs, LocalFileSystem) and not Path(path).resolve().is_relative_to(Path(self.root).resolve()): raise UsageError(f'{shown(path)} leads out of {self.url}: remove that link.')
-        return inside(self.copy, path.removeprefix(f'{self.root}/'))
+        try: return inside(self.copy, path.removeprefix(f'{self.root}/'))
+        except UsageError: raise UsageError(f'{self.url} holds {path!r}, a name that leads out of it: what is there is not to be trusted.') from None
 
     def pull_run(self, name:str) -> bool: # Is it there?
         "Copy a run from there, but for its model; its row last."
@@ -124,7 +127,7 @@ class Remote:
             self.fs.invalidate_cache()
             found = {path: self._place(path) for path in self.fs.find(f'{self.root}/{name}')}
             for path, to in found.items():
-                if to.name not in ('row.json', 'model.safetensors'): write_bytes(to, self.fs.cat_file(path))
+                if to.name not in ('row.json', _MODEL): write_bytes(to, self.fs.cat_file(path))
         write_json(inside(self.copy, f'{name}/row.json'), row)
         return True
 
@@ -147,12 +150,13 @@ class Remote:
         return sorted(o.name for o in (self.copy/'.missing').glob('*') if (self.copy/o.name/'row.json').exists())
 
     def keep(self,
-        name:str, # Of a run that its node could not copy to the URL
-        files:dict[str, bytes] # Its files, the row last
+        name:str, # Of a run
+        files:dict[str, bytes], # Its files, the row last
+        missing:bool # Is the URL still to have it?
     ):
-        "Put a run into the copy, until `push_kept`."
+        "Put a run into the copy."
         shutil.rmtree(self.copy/name, ignore_errors=True)
-        write_text(self.copy/'.missing'/name, '')
+        if missing: write_text(self.copy/'.missing'/name, '')
         for path, content in files.items(): write_bytes(inside(self.copy, f'{name}/{path}'), content)
 
     def push_kept(self, name:str) -> str: # '' where it is there, else why not
@@ -160,7 +164,7 @@ class Remote:
         write_text(self.copy/'.missing'/name, '')
         try: self.push_run(self.copy/name)
         except AebenchError as e: return str(e)
-        remove(self.copy/name/'model.safetensors'), remove(self.copy/'.missing'/name)
+        remove(self.copy/name/_MODEL), remove(self.copy/'.missing'/name)
         return ''
 
     def push_rest(self):
@@ -169,7 +173,6 @@ class Remote:
             if why := self.push_kept(name): raise AebenchError(f'{self.copy} keeps runs that the URL is still to have (how many: {len(self.missing)}), and the same command copies them: {why}')
         for folder in self.copy.glob('original-*'): self.push_run(folder)
         self.push(self.copy, [o for o in (*self.copy.glob('report/**/*'), *self.copy.glob('report.html'), *self.copy.glob('results.csv')) if o.is_file()])
-
 
 # %% ../nbs/26_cluster.ipynb #c2500010
 RETRIES = 2 # Of a run whose process was lost
@@ -203,11 +206,12 @@ def _check_shared(out:Path, mark:str):
     except OSError: found = ''
     if found != mark: raise UsageError(f'The node {socket.gethostname()} does not see the folder {out}: give one that all nodes share, or a URL.')
 
-def _hand_in(url:str, folder:Path) -> tuple[dict[str, bytes], str]: # What the folder holds, and why it comes this way; nothing where it is at the URL
+def _hand_in(url:str, folder:Path) -> tuple[dict[str, bytes], str]: # For the copy: its files, and why the model is among them, which else is at the URL
     "Copy a run to the URL and clear it away here."
     try: Remote(url).push_run(folder)
-    except AebenchError as e: files, why = {o.relative_to(folder).as_posix(): o.read_bytes() for o in _files_of(folder)}, f'from {socket.gethostname()}, {e}'
-    else: files, why = {}, ''
+    except AebenchError as e: why = f'from {socket.gethostname()}, {e}'
+    else: why = ''
+    files = {o.relative_to(folder).as_posix(): o.read_bytes() for o in _files_of(folder) if why or o.name != _MODEL}
     if not (folder/STATE).exists(): shutil.rmtree(folder)  # a training that can go on here may do so
     return files, why
 
@@ -231,7 +235,6 @@ def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, 
             row = read_json(out/name/'row.json')
             return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
-
 # %% ../nbs/26_cluster.ipynb #c2500011
 def _why_lost(e:Exception) -> str:
     "What happened to a task that tells nothing itself; no full stop."
@@ -247,19 +250,17 @@ def _shipped(data:ImageSet) -> dict: # File in the cache → its content in Ray'
     begin, home = f'{cache_name(data.label)}-{data.size}-', cache_home()
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for kind in ('classifiers', 'components') for o in (home/kind).glob(f'{begin}*.safetensors')}
 
-def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, held:dict, why:str, say:Callable) -> dict: # The row
+def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:str, say:Callable) -> dict: # The row
     "Bring the run of a task into the copy, and to the URL if it isn't there. No fault of the store ends the job."
     name = run_name(run, data)
-    if held:
-        remote.keep(name, held)
+    if files: remote.keep(name, files, missing=bool(why))
+    if why:
         again = remote.push_kept(name)
         say(f'{spoken_name(run)}: {why} Its files came back through Ray and ' + (f'are kept in {remote.copy/name}, from where the same command copies them.' if again else 'were copied from here.'))
-        return row
-    try: why = '' if remote.pull_run(name) else f'Somebody has removed it from {remote.url}.'
+    if files: return row
+    try: why = '' if remote.pull_run(name) else f'It was at {remote.url}, and somebody has removed it.'  # another command had made it
     except AebenchError as e: why = f'It is at the URL, from where the same command fetches it: {e}'
-    if why:
-        if row['status'] == 'done': row = base_row(run, data) | dict(reason=why)
-        write_json(remote.copy/name/'row.json', row)
+    if why: write_json(remote.copy/name/'row.json', row := base_row(run, data) | dict(reason=why))
     return row
 
 def _hand_out(
@@ -274,11 +275,11 @@ def _hand_out(
     mark, remote = uuid.uuid4().hex, Remote(url) if url else None
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
-    files = {} if alone else _shipped(data)  # a node may join at any time
+    shipped = {} if alone else _shipped(data)  # a node may join at any time
     task = ray.remote(_do_task)
     def send(run):
         named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=run_name(run, data))  # what its process is called
-        return named.remote(run, parts, files, out, mark, url, cpus, track)
+        return named.remote(run, parts, shipped, out, mark, url, cpus, track)
     waiting, running, lost = deque(todo), {}, Counter()
     while waiting or running:
         while waiting and len(running) < WINDOW:
@@ -287,7 +288,7 @@ def _hand_out(
         ended, = ray.wait(list(running))[0]
         run = running.pop(ended)
         name = run_name(run, data)
-        try: row, held, why = ray.get(ended)
+        try: row, files, why = ray.get(ended)
         except ray.exceptions.RayError as e:
             lost[run] += 1
             reason = _why_lost(e)
@@ -299,7 +300,7 @@ def _hand_out(
             write_json(out/name/'row.json', row)
             if remote and (why := remote.push_kept(name)): progress.say(why)
         else:
-            if remote: row = _taken_in(remote, run, data, row, held, why, progress.say)
+            if remote: row = _taken_in(remote, run, data, row, files, why, progress.say)
         progress.within(spoken_name(run), units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
         done = row['status'] == 'done'
         progress.say(f'{spoken_name(run)}' + (f': done in {duration(row["seconds"])} of training' if done and row.get('seconds') else ': done' if done else f', failed: {row["reason"]}'))
