@@ -65,7 +65,7 @@ class Remote:
         except Exception as e: raise self._refusal('written to', e, UsageError) from e  # of a client that looks for credentials, say
 
     def _refusal(self, what:str, e:Exception, kind:type=AebenchError) -> AebenchError:
-        return kind(f'{self.url} can not be {what} ({error_line(e)}): look at the address, the network and your rights there, or choose another --out; what was finished is kept.')
+        return kind(f'{self.url} can not be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
 
     @contextmanager
     def _told(self, what:str, kind:type=AebenchError):
