@@ -67,7 +67,7 @@ class Part(nn.Module):
 def _extra(name:str): # Of settings.ini
     "For importing what an extra brings. Raises `UsageError` that says what to install."
     try: yield
-    except ImportError as e: raise UsageError(f'{e.name} is not installed: pip install "aebench[{name}]".') from e
+    except ImportError as e: raise UsageError(f'{e.name or "A package"} is not installed, or too old: pip install "aebench[{name}]".') from e
 
 @contextmanager
 def _quiet():
