@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .data import decode_files, image_files, listing, spread
-from .files import UsageError, fingerprint, inside, read_tensors, shown, tensor_parts, write_bytes
+from .files import UsageError, expanded, fingerprint, inside, read_tensors, shown, tensor_parts, write_bytes
 from .references import recode
 
 # %% ../nbs/13_coding.ipynb #0e9617b3
@@ -267,7 +267,7 @@ def read_folder(
     skip_unreadable:bool=False
 ) -> tuple[list[str], Tensor]: # Relative names, and uint8 (N, 3, size, size)
     "All images below `folder`. Raises `UsageError` where there are none, or for unreadable ones."
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     names = image_files(folder)
     images, bad = decode_files([f'{folder}{os.sep}{o}' for o in names], size)

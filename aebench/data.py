@@ -28,7 +28,7 @@ from fastai.torch_core import TensorImage, show_images
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .files import AebenchError, UsageError, cache_home, cache_name, disk_error, fetch, fingerprint, listed, read_tensors, shown, write_bytes, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, disk_error, expanded, fetch, fingerprint, listed, read_tensors, shown, write_bytes, write_tensors
 from .registry import DATA, LARGEST, DataSource, few_steps, get_data
 
 # %% ../nbs/02_data.ipynb #ae27f543
@@ -182,7 +182,7 @@ LAYOUTS = 'train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it
 
 def recognise(folder:str|Path) -> Layout:
     "What is in `folder`. Raises `UsageError` that says what was found and which layouts are understood."
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     try: subs = {p.name.lower(): p.name for p in sorted(folder.iterdir()) if p.is_dir()}
     except OSError as e: raise UsageError(f'{folder} can not be read: {e.strerror}.') from e

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .apply import Trained, load
-from .files import AebenchError, UsageError, error_line, listed, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, error_line, expanded, listed, write_bytes, write_json, write_text
 from .panels import image_png
 from .registry import DATA, WEIGHTS, choose, find_method
 from .runs import load_model
@@ -223,7 +223,7 @@ def model_card(
 # %% ../nbs/25_share.ipynb #b9e67997
 def _refuse_filled(out:str|Path):
     "Raise `UsageError` where files of a model's folder would overwrite others."
-    if there := [o for o in FILES if (Path(out).expanduser()/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
+    if there := [o for o in FILES if (expanded(out)/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
 
 def model_folder(
     run:Trained,
@@ -231,7 +231,7 @@ def model_folder(
     repo:str|None=None # Where it will be had, for the card; None: the name of `out`
 ) -> list[Path]: # What was written
     "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
-    out = Path(out).expanduser()
+    out = expanded(out)
     _refuse_filled(out)
     card = model_card(run, repo or out.resolve().name)
     written = [write_bytes(out/o, (run.folder/o).read_bytes()) for o in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors') if (run.folder/o).exists()]
@@ -278,7 +278,7 @@ def pull(
     api=None # As in `push`
 ) -> Trained:
     "A model from the Hugging Face hub, or from a folder that `model_folder` wrote. Raises as `push` does, and `UsageError` for what is no such model, and where a file would be overwritten."
-    if out is None and Path(repo).expanduser().is_dir(): return load(repo, device)
+    if out is None and expanded(repo).is_dir(): return load(repo, device)
     if out is not None: _refuse_filled(out)
     api = api or _client()
     with _hub(str(repo)): kept = Path(api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES)))  # in the hub's cache, which goes on where it was cut
@@ -287,5 +287,5 @@ def pull(
         if not (kept/o).resolve().is_relative_to(kept.parents[2].resolve()): raise UsageError(f'{o} of {repo} is a link that leads out of {kept.parents[2]}: it is not to be trusted.')
     if out is None: return load(kept, device)
     load(kept, 'cpu')  # nothing is copied of what is no model
-    for o in there: write_bytes(Path(out).expanduser()/o, (kept/o).read_bytes())
+    for o in there: write_bytes(expanded(out)/o, (kept/o).read_bytes())
     return load(out, device)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from .checkpoints import Checkpoint
 from .data import Augment, ImageSet
-from .files import AebenchError, UsageError, cache_home, cache_name, fetch, fingerprint, read_tensors, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, expanded, fetch, fingerprint, read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
 from .speed import FusedAdam, native_precision, use_bf16
@@ -78,7 +78,7 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
 
 def weights_file(weights:str, arch:str) -> Path:
     "The file for `arch`: `weights` itself, or the one in that folder whose name begins with `arch`. Raises `UsageError` where there is none."
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if path.is_file(): return path  # `load_body` refuses it where it is another network's
     if not path.is_dir(): choose(weights, WEIGHTS, 'source of weights, nor a file')
     found = sorted(p for p in path.iterdir() if p.name.startswith(arch) and p.suffix in ('.safetensors', '.pth', '.pt'))
