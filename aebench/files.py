@@ -49,7 +49,7 @@ def answer_signals(
 
 # %% ../nbs/00_files.ipynb #12cb051c
 def expanded(path:str|Path) -> Path:
-    "`path`, with a home in place of its ~; one of nobody's stays as it is."
+    "`path`, with a home in place of its ~; that of a user who isn't there stays as it is."
     return Path(os.path.expanduser(path))
 
 def cache_home() -> Path: # absolute; not made here
