@@ -230,11 +230,13 @@ def sizes(args) -> int:
 # %% ../nbs/27_cli.ipynb #5a31f4e5
 def methods(args) -> int:
     "List the registry's methods and references."
-    if args.json: print(json.dumps([dict(name=m.name, label=m.label, summary=m.summary) for m in (*METHODS.values(), *REFERENCES.values())]))
+    networks = [dict(name=m.name, label=m.label, summary=m.summary) for m in METHODS.values()]
+    references = [dict(name=f.name + '-N'*bool(f.level), label=f.label.format('N'), summary=f.summary) for f in REFERENCES.values()]
+    if args.json: print(json.dumps([*networks, *references]))
     else:
-        for m in METHODS.values(): print(f'{m.name:22}{m.label:22}{m.summary}')
+        for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
         print('A+B                   techniques A and B together, such as pixel_shuffle+feature_loss\n\nReferences, which train no network:')
-        for f in REFERENCES.values(): print(f'{f.name + "-N"*bool(f.level):22}{f.label.format("N"):32}{f.summary}')
+        for o in references: print('{name:22}{label:32}{summary}'.format(**o))
     return 0
 
 def data(args) -> int:
