@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .coding import (Coder, bytes_at, compress, decode_floats, decode_latents, device_of, encode_images, file_points, paid_after, pixel_errors, read_coder, read_folder, unpack,
                             write_images)
-from .files import UsageError, check_outside, fingerprint, read_json, shown, write_bytes
+from .files import UsageError, check_outside, expanded, fingerprint, read_json, shown, write_bytes
 from .images import decode_files, fit_image, fit_tensor, listing
 from .latents import check_kind, read_latents, write_latents
 from .references import raw_bytes
@@ -68,7 +68,7 @@ def _one(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
 
 def _files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
-    paths = [Path(o).expanduser() for o in paths]
+    paths = [expanded(o) for o in paths]
     images, bad = decode_files(paths, size)
     if bad: raise UsageError(listing(f'{len(bad)} of {len(paths)} images can not be read:', {paths[i]: why for i, why in bad.items()}))
     return images
@@ -81,7 +81,7 @@ def read_images(
 ) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? Where tensors are to go that come out, None for arrays
     "Images from wherever they come, cut to squares and scaled. Raises `UsageError` for what can't be read, and for a shape, a type or a range that images don't have."
     if _is_path(images):
-        folder = Path(images).expanduser().is_dir()
+        folder = expanded(images).is_dir()
         return read_folder(images, size)[1] if folder else _files([images], size), not folder, None
     if isinstance(images, Image.Image): return _one(images, size), True, None
     if isinstance(images, (np.ndarray, Tensor)):
@@ -154,7 +154,7 @@ def load(
     device:str='auto' # 'auto', 'cpu', 'cuda' or 'mps'
 ) -> Trained:
     "The trained model in `folder`, ready to use. Raises `UsageError` where there is none or it is damaged, and for a device that isn't there."
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     codec, model = load_model(folder), fingerprint([(folder/'model.safetensors').read_bytes()])
     row = read_json(folder/'row.json') or read_json(folder/'config.json')
     if not isinstance(row, dict) or not {'label', 'data_label', 'mse'} <= row.keys(): raise UsageError(f'{folder/"row.json"} is missing or damaged: give the folder of a finished run.')
@@ -168,7 +168,7 @@ def reconstruct_folder(
     out:str|Path, # Folder for the copies
     skip_unreadable:bool=False
 ) -> tuple[list[Path], float]: # What was written, and its mean squared error, rounded to 8 bits as it is
-    "What the model makes of all images of `folder`, as PNG files under their names. Raises `UsageError` for unreadable images, and where a file would be overwritten."
+    "What the model makes of all images of `folder`, as PNG files under their names. Raises `UsageError` for unreadable images, and where another file would be overwritten."
     check_outside(out, folder)
     names, images = read_folder(folder, run.size, skip_unreadable)
     copied = decode_latents(run.codec, encode_images(run.codec, images))

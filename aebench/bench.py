@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['PROBED_SIZE', 'WAYS', 'Progress', 'LineProgress', 'BarProgress', 'default_progress', 'TellProgress', 'cost_of',
-           'units_of', 'tell', 'is_done', 'do_original', 'equals_line', 'is_short_of_memory', 'why_failed', 'attempt',
-           'in_turn', 'seldom', 'steady_computing', 'do_runs', 'Resized', 'ways_for', 'at_sizes', 'measure_sizes',
-           'expected_seconds', 'foresee']
+           'units_of', 'tell', 'expected_seconds', 'foresee', 'is_short_of_memory', 'batch_that_fits', 'is_done',
+           'do_original', 'equals_line', 'why_failed', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs',
+           'Resized', 'ways_for', 'at_sizes', 'measure_sizes']
 
 # %% ../nbs/19_bench.ipynb #bf267a7f
 import os
@@ -31,14 +31,14 @@ from torch import nn
 
 from .coding import STUDIED, file_points, mse_at
 from .data import ImageSet, load_images
-from .files import AebenchError, UsageError, check_outside, clear_folder, duration, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
+from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
 from .images import listing, resize_images, spread
 from .latents import measure_latents
 from .losses import FeatureLoss
 from .metrics import PeakMemory, evaluate
 from .models import AutoEncoder, MapAutoEncoder, check_size
 from .references import LinearCodec, principal_components, raw_bytes
-from .registry import Run, get_method, is_reference, plan_runs
+from .registry import Run, get_method, is_reference
 from .runs import STATE, base_row, do_run, extractors, joined_processes, load_model, make_loss, make_model, run_name, seed_everything, spoken_name
 from .speed import keep_freed_memory
 from .trackers import check_tracker, tracked
@@ -121,6 +121,67 @@ def tell(progress:Progress, run:Run) -> list[Callback]:
     "The callback that tells `progress` about `run`."
     return [] if is_reference(run.method) else [TellProgress(progress, spoken_name(run), units_of(run), cost_of(run), bool(run.seconds))]
 
+# %% ../nbs/19_bench.ipynb #13e6e340
+def expected_seconds(
+    run:Run,
+    data:ImageSet,
+    steps:int=20, # Timed
+    most_seconds:float=10. # But not before three steps
+) -> float:
+    "How long the training of `run` would take, told from a few steps."
+    if run.seconds: return run.seconds
+    seed_everything(run.seed)
+    plain = replace(run, weights='random')
+    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
+    learn.create_opt()
+    expected = _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
+    if isinstance(loss_func, FeatureLoss): loss_func.close()
+    return expected
+
+def foresee(
+    runs:Iterable[Run], # One of each method
+    steps:int=20, # Timed steps of each
+    most_seconds:float=10. # Of each, but not before three steps
+) -> str: # A line each
+    "What `runs` would take in time and memory, told from a few steps of each on the very images."
+    lines, total = [], 0.
+    runs = [run for run in runs if not is_reference(run.method)]
+    data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
+    for run in runs:
+        memory = PeakMemory(run.device)
+        total += (expected := expected_seconds(run, data, steps, most_seconds))
+        lines.append(f'  {get_method(run.method).label:22}{expected/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
+    epochs = '+'.join(map(str, runs[0].epochs))
+    return '\n'.join([f'Foreseen for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training alone, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
+                      f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
+
+def _step_seconds(learn, steps:int, most_seconds:float) -> float:
+    "Median seconds of a training step, the first left out."
+    taken, x = [], learn.dls.one_batch()[0]
+    start = time.perf_counter()
+    while len(taken) <= steps and (len(taken) < 4 or time.perf_counter() - start < most_seconds):
+        began = time.perf_counter()
+        learn.loss_func(learn.model(x), x).backward()
+        learn.opt.step()
+        learn.opt.zero_grad()
+        if x.is_cuda: torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken[1:]))
+
+def is_short_of_memory(e:Exception) -> bool:
+    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or 'allocate memory' in str(e)
+
+def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even two fit
+    "The largest of half, a quarter, … of the run's batch for which two steps of training have room, found by trying them."
+    n = run.batch_size
+    while (n := n//2) > 1:
+        try: expected_seconds(replace(run, batch_size=n, seconds=None), data, steps=1, most_seconds=0.)
+        except Exception as e:
+            if not is_short_of_memory(e): break
+        else: return n
+        finally: torch.cuda.empty_cache()  # does nothing without a GPU
+    return 0
+
 # %% ../nbs/19_bench.ipynb #00f745fa
 def is_done(run:Run, data:ImageSet, out:Path) -> bool:
     "Is `run` in `out`, finished, and made from the same images?"
@@ -153,15 +214,14 @@ def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to 
     beside = f', where WebP has {webp:.6f} without its headers' if webp == webp else ''
     return f'{row["label"]}: {row["latent"]} numbers ≈ PCA-{row["equals_pca"]}; coded in {row["coded_bytes"]:.0f} bytes an image with an MSE of {row["coded_mse"]:.6f}{beside}.'
 
-def is_short_of_memory(e:Exception) -> bool:
-    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or 'allocate memory' in str(e)
-
-def why_failed(e:Exception, run:Run) -> str:
+def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
     "One sentence for the table."
     if isinstance(e, AebenchError): return str(e)
     if is_short_of_memory(e):
-        return f'Not enough memory on {run.device}: try --batch-size {max(2, run.batch_size//2)} or a smaller --size.'
-    return f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (error.txt has the whole story).'
+        traceback.clear_frames(e.__traceback__)  # they hold what fills it
+        fits = 0 if is_reference(run.method) else batch_that_fits(run, data)
+        return f'Not enough memory on {run.device}: ' + (f'--batch-size {fits} fits.' if fits else 'try a smaller --size.')
+    return f'{error_line(e)} (error.txt has the whole story).'
 
 # %% ../nbs/19_bench.ipynb #35daa286
 def attempt(
@@ -181,7 +241,7 @@ def attempt(
     except Exception as e:
         lost = joined_processes() > 1 and not isinstance(e, AebenchError)  # another process, it may be
         if not lost and not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk can be mended
-        reason = why_failed(e, run)
+        reason = why_failed(e, run, data)
         progress.say(f'{spoken_name(run)}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
         write_json(folder/'row.json', base_row(run, data) | dict(reason=reason))
@@ -215,7 +275,7 @@ def _memory_named(run:Run):
     "Say in a sentence where memory ran out before any run could begin."
     try: yield
     except Exception as e:
-        if is_short_of_memory(e): raise AebenchError(why_failed(e, run)) from e
+        if is_short_of_memory(e): raise AebenchError(f'Not enough memory on {run.device}, before any run could begin: try a smaller --size.') from e
         raise
 
 def _prepare(todo:list[Run], data:ImageSet, watch:Callable) -> list[Classifier]:
@@ -333,50 +393,3 @@ def measure_sizes(
             frames.append(frame.assign(**{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)
-
-# %% ../nbs/19_bench.ipynb #13e6e340
-def expected_seconds(
-    run:Run,
-    data:ImageSet,
-    steps:int=20, # Timed
-    most_seconds:float=10. # But not before three steps
-) -> float:
-    "How long the training of `run` would take, told from a few steps."
-    if run.seconds: return run.seconds
-    seed_everything(run.seed)
-    plain = replace(run, weights='random')
-    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
-    learn.create_opt()
-    expected = _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
-    if isinstance(loss_func, FeatureLoss): loss_func.close()
-    return expected
-
-def foresee(
-    runs:Iterable[Run], # One of each method
-    steps:int=20, # Timed steps of each
-    most_seconds:float=10. # Of each, but not before three steps
-) -> str: # A line each
-    "What `runs` would take in time and memory, told from a few steps of each on the very images."
-    lines, total = [], 0.
-    runs = [run for run in runs if not is_reference(run.method)]
-    data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
-    for run in runs:
-        memory = PeakMemory(run.device)
-        total += (expected := expected_seconds(run, data, steps, most_seconds))
-        lines.append(f'  {get_method(run.method).label:22}{expected/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
-    epochs = '+'.join(map(str, runs[0].epochs))
-    return '\n'.join([f'Foreseen for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training alone, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
-                      f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
-
-def _step_seconds(learn, steps:int, most_seconds:float) -> float:
-    "Median seconds of a training step, the first left out."
-    taken, x = [], learn.dls.one_batch()[0]
-    start = time.perf_counter()
-    while len(taken) <= steps and (len(taken) < 4 or time.perf_counter() - start < most_seconds):
-        began = time.perf_counter()
-        learn.loss_func(learn.model(x), x).backward()
-        learn.opt.step()
-        learn.opt.zero_grad()
-        if x.is_cuda: torch.cuda.synchronize()
-        taken.append(time.perf_counter() - began)
-    return float(np.median(taken[1:]))

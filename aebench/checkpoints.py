@@ -23,7 +23,7 @@ from fastai.callback.core import Callback, CancelEpochException, CancelTrainExce
 from fastai.learner import Learner, Metric
 from fastcore.basics import noop
 from fastcore.foundation import L
-from torch import Tensor, nn
+from torch import Tensor
 
 from .files import AebenchError, Interrupted, UsageError, answer_signals, disk_error, read_tensors, remove, write_tensors
 from .training import random_states, set_random_states

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .files import AebenchError, Interrupted, UsageError, answer_signals, shown
+from .files import AebenchError, Interrupted, UsageError, answer_signals, error_line, shown
 from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, SEED, Run, cell_name, crossed, get_data,
                               plan_runs)
 
@@ -69,15 +69,21 @@ def run(args:argparse.Namespace) -> int: # The exit code
     _results(out, args.json, rows)
     if url:
         from aebench.cluster import Remote
-        Remote(url).push_report()
+        Remote(url).push_rest()
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {url or out}')
     failed = [row for row in rows if row['status'] != 'done']
     if failed: print(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.', file=sys.stderr)
     return 1 if failed else 0
 
+def _joined() -> int:
+    "How many processes a launcher has started for this command."
+    try: return int(os.environ.get('WORLD_SIZE', 1))
+    except ValueError: return 1  # it is somebody else's variable
+
 def _places(args) -> tuple[Path, str|None, Callable]: # The folder of the results, the URL that it is a copy of, and what talks of it
     "Where the results go, told at once."
-    url, follows = args.out if '://' in (args.out or '') else None, os.environ.get('RANK', '0') != '0'
+    url, joined = args.out if '://' in (args.out or '') else None, _joined() > 1
+    if args.ray and joined: raise UsageError('Ray and a launcher such as torchrun would both part the work: leave out --ray, or start the command by itself.')
     if not args.ray and (args.per_run_cpus, args.per_run_gpus) != (1, None): raise UsageError('--per-run-cpus and --per-run-gpus are for the runs of Ray: add --ray local, or leave them out.')
     if url and not args.ray: raise UsageError(f'{url} is a URL, which only the runs of Ray are written to: add --ray local, or give a folder.')
     if url and args.track == 'mlflow' and 'MLFLOW_TRACKING_URI' not in os.environ: raise UsageError('The nodes share no folder for MLflow: set MLFLOW_TRACKING_URI to a server that all can reach.')
@@ -85,7 +91,7 @@ def _places(args) -> tuple[Path, str|None, Callable]: # The folder of the result
         with _imports(): from aebench.cluster import Remote
         out = Remote(url).copy
     else: out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
-    talk = (lambda text: None) if args.quiet or follows else lambda text: print(text, file=sys.stderr)
+    talk = (lambda text: None) if args.quiet or joined and os.environ.get('RANK', '0') != '0' else lambda text: print(text, file=sys.stderr)
     talk(f'Results go to {url}, and without the models to {out}' if url else f'Results go to {out}')
     return out, url, talk
 
@@ -95,7 +101,7 @@ def _way(args, runs:Sequence[Run], device:str, url:str|None):
     if args.ray:
         with _imports(): from aebench.cluster import on_ray
         with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as how: yield how
-    elif int(os.environ.get('WORLD_SIZE', 1)) > 1:
+    elif _joined() > 1:
         with _imports(): from aebench.cluster import Team
         team = Team(device)
         if team.leads:
@@ -225,11 +231,13 @@ def sizes(args) -> int:
 # %% ../nbs/31_cli.ipynb #5a31f4e5
 def methods(args) -> int:
     "List the registry's methods and references."
-    if args.json: print(json.dumps([dict(name=m.name, label=m.label, summary=m.summary) for m in (*METHODS.values(), *REFERENCES.values())]))
+    networks = [dict(name=m.name, label=m.label, summary=m.summary) for m in METHODS.values()]
+    references = [dict(name=f.name + '-N'*bool(f.level), label=f.label.format('N'), summary=f.summary) for f in REFERENCES.values()]
+    if args.json: print(json.dumps([*networks, *references]))
     else:
-        for m in METHODS.values(): print(f'{m.name:22}{m.label:22}{m.summary}')
+        for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
         print('A+B                   techniques A and B together, such as pixel_shuffle+feature_loss\n\nReferences, which train no network:')
-        for f in REFERENCES.values(): print(f'{f.name + "-N"*bool(f.level):22}{f.label.format("N"):32}{f.summary}')
+        for o in references: print('{name:22}{label:32}{summary}'.format(**o))
     return 0
 
 def data(args) -> int:
@@ -267,6 +275,7 @@ def _numbers(text:str) -> int|list[int]: # A list where there is a comma
     return numbers if ',' in text else numbers[0]
 
 _path = os.path.expanduser # The shell leaves the ~ of --out=~/runs as it is
+_DEVICE = 'cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU), or auto: cuda where there is one, else cpu (default: auto)'
 
 def _add_settings(p:argparse.ArgumentParser):
     "The arguments that decide a run."
@@ -285,7 +294,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--batch-size', type=int, metavar='N', help='images a batch (default: 128; digits: ' + str(DATA['digits'].batch_size) + ')')
     p.add_argument('--protocol', default='tuned', metavar='|'.join(PROTOCOLS), help='; '.join(f'{k}: {v}' for k, v in PROTOCOLS.items()) + ' (default: tuned)')
     p.add_argument('--weights', type=_path, metavar='SOURCE', help=f'{", ".join(WEIGHTS)}, or the path of a file or folder (default: imagenet; digits: {DATA["digits"].weights})')
-    p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
+    p.add_argument('--device', default='auto', help=_DEVICE)
     p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
     p.add_argument('--feature-input', default='report', metavar='|'.join(FEATURE_INPUTS), help='what the feature loss looks at; ' + '; '.join(f'{k}: {v}' for k, v in FEATURE_INPUTS.items()) + ' (default: report)')
     p.add_argument('--augmentation', default='report', metavar='|'.join(AUGMENTATIONS), help='of training images; ' + '; '.join(f'{k}: {v}' for k, v in AUGMENTATIONS.items()) + ' (default: report)')
@@ -303,7 +312,7 @@ def make_parser() -> argparse.ArgumentParser:
         return p
     p = command(run, 'run', 'Train the methods and print their table; finished runs are not made again.')
     _add_settings(p)
-    p.add_argument('--out', type=_path, metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs')
+    p.add_argument('--out', type=_path, metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs, whose package (s3fs) every node needs')
     p.add_argument('--wait', action='store_true', help='wait for another command that writes to the same folder')
     p.add_argument('--track', choices=TRACKERS, metavar='|'.join(TRACKERS), help='show training in a tracker as well; ' + '; '.join(f'{k}: {v}' for k, v in TRACKERS.items()))
     p.add_argument('--ray', metavar='local|ADDRESS', help='make the runs beside each other by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)')
@@ -319,7 +328,7 @@ def make_parser() -> argparse.ArgumentParser:
         if what: p.add_argument(what, type=str if what == 'repo' else _path, metavar=metavar)
         p.add_argument('--run', type=_path, required=True, metavar='DIR', help="a finished run's folder")
         if out: p.add_argument('--out', type=_path, metavar='PATH', help=out)
-        p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
+        p.add_argument('--device', default='auto', help=_DEVICE)
         if what == 'folder': p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read')
         return p
     use(reconstruct, 'reconstruct', 'folder', 'FOLDER', "Write what a model makes of a folder's images.", 'the folder (default: FOLDER-copies)')
@@ -346,7 +355,7 @@ def make_parser() -> argparse.ArgumentParser:
     p = command(sizes, 'sizes', 'Measure the models in DIR at other image sizes than they were trained at.')
     p.add_argument('out', type=_path, metavar='DIR', help='folder that aebench run wrote')
     p.add_argument('--sizes', type=int, nargs='+', default=[16, 24, 32, 48, 64, 96], metavar='S', help='pixels a side, multiples of 4 (default: 16 24 32 48 64 96)')
-    p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
+    p.add_argument('--device', default='auto', help=_DEVICE)
     p.add_argument('--json', action='store_true', help='as JSON')
     p = command(methods, 'methods', 'List the methods.')
     p.add_argument('--json', action='store_true', help='as JSON')
@@ -358,7 +367,7 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('folder', type=_path, metavar='DIR', help='the folder of images')
     p.add_argument('--size', type=int, metavar='S', help='pixels a side to foresee the cost for (default: 32)')
     p.add_argument('--steps', type=int, default=20, metavar='N', help='timed steps; 0 foresees nothing (default: 20)')
-    p.add_argument('--device', default='auto', help='auto, cpu, cuda or mps (default: auto)')
+    p.add_argument('--device', default='auto', help=_DEVICE)
     p.add_argument('--json', action='store_true', help='what was found, as JSON; foresees nothing')
     return parser
 
@@ -395,7 +404,7 @@ def _answer(args:argparse.Namespace) -> int:
             with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8', errors='replace') as f: f.write(traceback.format_exc())
             where = f'with the file {f.name}'
         except OSError: where = 'with what you did'  # a full disk
-        print(f'aebench: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"}. This is a fault of aebench; please report it {where}.', file=sys.stderr)
+        print(f'aebench: {error_line(e)}. This is a fault of aebench; please report it {where}.', file=sys.stderr)
         return 1
 
 # %% ../nbs/31_cli.ipynb #d311cfac

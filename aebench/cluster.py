@@ -20,7 +20,6 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ import torch.distributed as dist
 from fastai.callback.core import Callback
 from fastcore.basics import GetAttr
 from filelock import FileLock
+from fsspec.implementations.local import LocalFileSystem
 from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -40,65 +40,138 @@ from .batches import ImageDL
 from .bench import Progress, attempt, cost_of, is_done, steady_computing, units_of
 from .checkpoints import Checkpoint
 from .data import ImageSet, load_images
-from .files import AebenchError, UsageError, answer_signals, cache_home, cache_name, duration, fingerprint, read_json, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, answer_signals, cache_home, cache_name, duration, error_line, fingerprint, inside, read_json, remove, shown, write_bytes, write_json, write_text
 from .registry import Run, is_reference
 from .runs import STATE, base_row, run_name, spoken_name, train_run, training_state
 from .speed import RowBatchNorm2d
 from .weights import Classifier, judge_for
 
 # %% ../nbs/30_cluster.ipynb #c2500007
+_MODEL = 'model.safetensors' # Is at the URL alone
+
+def _files_of(folder:Path) -> list[Path]:
+    "What a run's folder holds, its row last; but for the state of a training, which is no result."
+    return sorted((o for o in folder.rglob('*') if o.is_file() and o.name != STATE), key=lambda o: (o == folder/'row.json', o))
+
 class Remote:
-    "A folder of runs at an fsspec URL. Raises `UsageError` for a URL that this installation can't write to."
+    "A folder of runs at an fsspec URL, and this machine's copy of it. Raises `UsageError` for a URL that this installation can't use; its methods raise `AebenchError` for whatever a store, its client or the network refuse."
     def __init__(self,
         url:str # 's3://bucket/runs', 'file:///mnt/runs'
     ):
-        self.url = url.rstrip('/')
+        kind, _, path = url.partition('://')
+        if not path.strip('/'): raise UsageError(f'{url} names no folder: give one, such as {kind}://bucket/runs.')
+        self.url = f'{kind}://{path.rstrip("/")}'
         try: self.fs, self.root = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as e: raise UsageError(f'{url} can not be written to: {str(e).splitlines()[0]}.') from None
+        except ImportError as e: raise UsageError(f'{url} can not be written to ({error_line(e)}): install that package, on every node, or choose another --out.') from None
+        except Exception as e: raise self._refusal('written to', e, UsageError) from e  # of a client that looks for credentials, say
+
+    def _refusal(self, what:str, e:Exception, kind:type=AebenchError) -> AebenchError:
+        return kind(f'{self.url} can not be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
+
+    @contextmanager
+    def _told(self, what:str, kind:type=AebenchError):
+        "Each store has errors of its own; all become one sentence."
+        try: yield
+        except AebenchError: raise
+        except Exception as e: raise self._refusal(what, e, kind) from e
 
     @property
     def copy(self) -> Path:
         "Where this machine keeps its copy."
         return cache_home()/'copies'/fingerprint([self.url], 12)
 
+    def check(self):
+        "Write a file there and remove it, before hours of training. Raises `UsageError` where that can't be done."
+        probe = f'{self.root}/.aebench-{uuid.uuid4().hex[:8]}'
+        with self._told('written to', UsageError):
+            self.fs.makedirs(self.root, exist_ok=True)
+            self.fs.pipe_file(probe, b'aebench')
+            self.fs.rm(probe)
+
     def push(self,
         folder:Path, # Holds them
         files:list[Path] # To copy there, in this order
     ):
-        "Copy `files` of `folder` to the URL. Raises `AebenchError` where that fails."
-        try:
+        "Copy `files` of `folder` to the URL."
+        with self._told('written to'):
             for path in files:
                 to = f'{self.root}/{path.relative_to(folder).as_posix()}'
                 self.fs.makedirs(to.rpartition('/')[0], exist_ok=True)
                 self.fs.put_file(str(path), to)
-        except OSError as e: raise AebenchError(f'{self.url} can not be written to ({e}): what was finished before is kept.') from e
 
     def push_run(self, folder:Path):
         "Copy a run there, its row last; what an earlier attempt left there is removed."
-        if self.fs.exists(there := f'{self.root}/{folder.name}'): self.fs.rm(there, recursive=True)
-        self.push(folder.parent, [*sorted(o for o in folder.rglob('*') if o.is_file() and o.name != 'row.json'), folder/'row.json'])
+        with self._told('written to'):
+            self.fs.invalidate_cache()
+            if self.fs.exists(there := f'{self.root}/{folder.name}'): self.fs.rm(there, recursive=True)
+        self.push(folder.parent, _files_of(folder))
 
-    def row(self, name:str) -> dict|None: # None where there is none
+    def row(self, name:str) -> dict|None: # None where there is none, or a torn one
         "The row of the run called `name`."
-        try: return json.loads(self.fs.cat_file(f'{self.root}/{name}/row.json'))
-        except (OSError, ValueError): return None
+        with self._told('read'):
+            try: content = self.fs.cat_file(f'{self.root}/{name}/row.json')
+            except (FileNotFoundError, NotADirectoryError): return None
+        try: row = json.loads(content)
+        except (ValueError, RecursionError): return None
+        return row if isinstance(row, dict) else None
 
-    def pull_run(self, name:str):
+    def _place(self, path:str) -> Path:
+        "Where the copy keeps what is at `path` there. Raises `UsageError` for what leads out of either, by its name or by a link."
+        if isinstance(self.fs, LocalFileSystem) and not Path(path).resolve().is_relative_to(Path(self.root).resolve()): raise UsageError(f'{shown(path)} leads out of {self.url}: remove that link.')
+        try: return inside(self.copy, path.removeprefix(f'{self.root}/'))
+        except UsageError: raise UsageError(f'{self.url} holds {path!r}, a name that leads out of it: what is there is not to be trusted.') from None
+
+    def pull_run(self, name:str) -> bool: # Is it there?
         "Copy a run from there, but for its model; its row last."
-        for path in self.fs.find(f'{self.root}/{name}'):
-            if not path.endswith(('/row.json', '/model.safetensors')): write_bytes(self.copy/name/path.partition(f'{self.root}/{name}/')[2], self.fs.cat_file(path))
-        write_json(self.copy/name/'row.json', self.row(name))
+        if not (row := self.row(name)): return False
+        with self._told('read'):
+            self.fs.invalidate_cache()
+            found = {path: self._place(path) for path in self.fs.find(f'{self.root}/{name}')}
+            for path, to in found.items():
+                if to.name not in ('row.json', _MODEL): write_bytes(to, self.fs.cat_file(path))
+        write_json(inside(self.copy, f'{name}/row.json'), row)
+        return True
 
     def pull(self):
-        "Bring the copy up to date."
-        try: names = [o.rstrip('/').rpartition('/')[2] for o in self.fs.ls(self.root, detail=False)]
-        except FileNotFoundError: return
+        "Bring the copy up to date. Raises `UsageError` for names that lead out of it."
+        rows = {o.parent.name: read_json(o) for o in self.copy.glob('*/row.json')}  # looked at before the URL is, to which others may be writing
+        own = {*self.missing, *(o for o in rows if o.startswith('original-'))}
+        with self._told('read'):
+            self.fs.invalidate_cache()
+            try: found = self.fs.ls(self.root, detail=True)
+            except FileNotFoundError: found = []
+        names = [self._place(o['name'].rstrip('/')).name for o in found if o['type'] != 'file']
+        for name in rows.keys() - names - own: shutil.rmtree(self.copy/name)  # it was removed there
         for name in names:
-            kept = read_json(self.copy/name/'row.json')
-            if not (kept and kept.get('status') == 'done') and self.row(name): self.pull_run(name)
+            if not ((row := rows.get(name)) and row['status'] == 'done'): self.pull_run(name)
 
-    def push_report(self):
-        "Copy the table, the report and the rows that no task wrote."
+    @property
+    def missing(self) -> list[str]:
+        "Names of the runs of the copy that the URL is still to have."
+        return sorted(o.name for o in (self.copy/'.missing').glob('*') if (self.copy/o.name/'row.json').exists())
+
+    def keep(self,
+        name:str, # Of a run
+        files:dict[str, bytes], # Its files, the row last
+        missing:bool # Is the URL still to have it?
+    ):
+        "Put a run into the copy."
+        shutil.rmtree(self.copy/name, ignore_errors=True)
+        if missing: write_text(self.copy/'.missing'/name, '')
+        for path, content in files.items(): write_bytes(inside(self.copy, f'{name}/{path}'), content)
+
+    def push_kept(self, name:str) -> str: # '' where it is there, else why not
+        "Copy a run of the copy to the URL; one that can't be is `missing`."
+        write_text(self.copy/'.missing'/name, '')
+        try: self.push_run(self.copy/name)
+        except AebenchError as e: return str(e)
+        remove(self.copy/name/_MODEL), remove(self.copy/'.missing'/name)
+        return ''
+
+    def push_rest(self):
+        "Copy what no task wrote there: what is missing, the rows of the untouched images, the table and the report."
+        for name in self.missing:
+            if why := self.push_kept(name): raise AebenchError(f'{self.copy} keeps runs that the URL is still to have (how many: {len(self.missing)}), and the same command copies them: {why}')
         for folder in self.copy.glob('original-*'): self.push_run(folder)
         self.push(self.copy, [o for o in (*self.copy.glob('report/**/*'), *self.copy.glob('report.html'), *self.copy.glob('results.csv')) if o.is_file()])
 
@@ -128,31 +201,47 @@ def _unpack(parts:dict, run:Run, files:dict) -> tuple[ImageSet, list[Classifier]
         _here[key] = data, [judge for arch in run.judges if (judge := judge_for(data, run.weights, run.device, arch=arch))]
     return _here[key]
 
-def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, threads:int, track:str|None) -> dict: # The row
-    "Make one run in a process of Ray's."
+def _check_shared(out:Path, mark:str):
+    "Raise `UsageError` where this node sees another folder than the one in which the job left its mark."
+    try: found = (out/'.locks'/'mark').read_text()
+    except OSError: found = ''
+    if found != mark: raise UsageError(f'The node {socket.gethostname()} does not see the folder {out}: give one that all nodes share, or a URL.')
+
+def _hand_in(url:str, folder:Path) -> tuple[dict[str, bytes], str]: # For the copy: its files, and why the model is among them, which else is at the URL
+    "Copy a run to the URL and clear it away here."
+    try: Remote(url).push_run(folder)
+    except AebenchError as e: why = f'from {socket.gethostname()}, {e}'
+    else: why = ''
+    files = {o.relative_to(folder).as_posix(): o.read_bytes() for o in _files_of(folder) if why or o.name != _MODEL}
+    if not (folder/STATE).exists(): shutil.rmtree(folder)  # a training that can go on here may do so
+    return files, why
+
+def _row_at(url:str, name:str) -> dict:
+    "The row there. What comes in the way is told when the run is handed in: until then it may be over."
+    try: return Remote(url).row(name) or {}
+    except AebenchError: return {}
+
+def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, threads:int, track:str|None) -> tuple[dict, dict, str]: # The row, and what `_hand_in` gives
+    "Make one run in a process of Ray's. Raises `UsageError` where the folder of the results isn't there."
     steady_computing()
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         data, judges = _unpack(parts, run, files)
         name = run_name(run, data)
         if url: out = cache_home()/'work'/fingerprint([url], 12)
-        elif (out/'.locks'/'mark').read_text() != mark: raise FileNotFoundError(f'{out} on {socket.gethostname()} is another folder')
+        else: _check_shared(out, mark)
         with FileLock(out/'.locks'/f'{name}.lock', timeout=120):  # a task of a job that was killed may be ending there
-            if url and (row := Remote(url).row(name)) and row['status'] == 'done': return row
-            if not url and is_done(run, data, out): return read_json(out/name/'row.json')
-            attempt(run, data, judges, out/name, Progress(), track=track)
+            if url and (row := _row_at(url, name)).get('status') == 'done': return row, {}, ''
+            if not is_done(run, data, out): attempt(run, data, judges, out/name, Progress(), track=track)
             row = read_json(out/name/'row.json')
-            if url:
-                Remote(url).push_run(out/name)
-                shutil.rmtree(out/name)
-            return row
+            return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
 # %% ../nbs/30_cluster.ipynb #c2500011
-def _why_lost(e:Exception, out:Path) -> str:
-    "What happened to a task that tells nothing itself."
+def _why_lost(e:Exception) -> str:
+    "What happened to a task that tells nothing itself; no full stop."
     cause = getattr(e, 'cause', None)
-    if isinstance(cause, FileNotFoundError): return f'a node does not see the folder {out}: give one that all nodes share, or a URL ({cause})'
-    if isinstance(cause, Exception): return f'{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else "no message"}'
+    if isinstance(cause, AebenchError): return str(cause).removesuffix('.')
+    if isinstance(cause, Exception): return error_line(cause)
     if 'OutOfMemory' in type(e).__name__: return 'its process was ended because the memory of its node ran out'
     return f'its process was killed or its node went away ({type(e).__name__})'
 
@@ -162,17 +251,36 @@ def _shipped(data:ImageSet) -> dict: # File in the cache → its content in Ray'
     begin, home = f'{cache_name(data.label)}-{data.size}-', cache_home()
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for kind in ('classifiers', 'components') for o in (home/kind).glob(f'{begin}*.safetensors')}
 
-def _hand_out(cpus, gpus, url, todo, data, judges, out, progress, watch, track=None) -> Iterator[dict|None]:
-    "As `in_turn`, but by Ray; the rows come as the runs end."
+def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:str, say:Callable) -> dict: # The row
+    "Bring the run of a task into the copy, and to the URL if it isn't there. No fault of the store ends the job."
+    name = run_name(run, data)
+    if files: remote.keep(name, files, missing=bool(why))
+    if why:
+        again = remote.push_kept(name)
+        say(f'{spoken_name(run)}: {why} Its files came back through Ray and ' + (f'are kept in {remote.copy/name}, from where the same command copies them.' if again else 'were copied from here.'))
+    if files: return row
+    try: why = '' if remote.pull_run(name) else f'It was at {remote.url}, and somebody has removed it.'  # another command had made it
+    except AebenchError as e: why = f'It is at the URL, from where the same command fetches it: {e}'
+    if why: write_json(remote.copy/name/'row.json', row := base_row(run, data) | dict(reason=why))
+    return row
+
+def _hand_out(
+    cpus:int, # As in `on_ray`, like the next two
+    gpus:float,
+    url:str|None,
+    alone:bool, # Is this machine the whole cluster, for as long as the job?
+    todo, data, judges, out, progress, watch, track=None # As in `in_turn`
+) -> Iterator[dict|None]: # The rows, as the runs end
+    "Make `todo` by Ray."
     import ray
     mark, remote = uuid.uuid4().hex, Remote(url) if url else None
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
-    files = _shipped(data) if len(ray.nodes()) > 1 else {}
+    shipped = {} if alone else _shipped(data)  # a node may join at any time
     task = ray.remote(_do_task)
     def send(run):
         named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=run_name(run, data))  # what its process is called
-        return named.remote(run, parts, files, out, mark, url, cpus, track)
+        return named.remote(run, parts, shipped, out, mark, url, cpus, track)
     waiting, running, lost = deque(todo), {}, Counter()
     while waiting or running:
         while waiting and len(running) < WINDOW:
@@ -181,19 +289,19 @@ def _hand_out(cpus, gpus, url, todo, data, judges, out, progress, watch, track=N
         ended, = ray.wait(list(running))[0]
         run = running.pop(ended)
         name = run_name(run, data)
-        try:
-            row = ray.get(ended)
-            if remote: remote.pull_run(name)
+        try: row, files, why = ray.get(ended)
         except ray.exceptions.RayError as e:
             lost[run] += 1
-            reason = _why_lost(e, out)
+            reason = _why_lost(e)
             if lost[run] <= RETRIES:
                 progress.say(f'{spoken_name(run)}: {reason}; tried again ({lost[run]} of {RETRIES})')
                 waiting.appendleft(run)
                 continue
             row = base_row(run, data) | dict(reason=f'Given up after {lost[run]} attempts: {reason}.')
             write_json(out/name/'row.json', row)
-            if remote: remote.push_run(out/name)
+            if remote and (why := remote.push_kept(name)): progress.say(why)
+        else:
+            if remote: row = _taken_in(remote, run, data, row, files, why, progress.say)
         progress.within(spoken_name(run), units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
         done = row['status'] == 'done'
         progress.say(f'{spoken_name(run)}' + (f': done in {duration(row["seconds"])} of training' if done and row.get('seconds') else ': done' if done else f', failed: {row["reason"]}'))
@@ -208,14 +316,19 @@ def on_ray(
     device:str='cpu', # Of the runs
     url:str|None=None # Where nodes write their runs; None: into the folder of the results, which all of them must see
 ) -> Iterator[Callable]: # For `do_runs` as `how`
-    "Make runs by Ray. Raises `UsageError` where it isn't installed, no cluster answers or it hasn't what a run is to have."
+    "Make runs by Ray. Raises `UsageError` where it isn't installed, no cluster answers or it hasn't what a run is to have, and where nothing can be written to `url`."
     if gpus is None: gpus = float(device == 'cuda')
     if device not in ('cpu', 'cuda'): raise UsageError(f'Ray deals out processors and GPUs itself: choose --device cpu or cuda in place of {device}.')
     if gpus and device == 'cpu': raise UsageError('What all runs need is prepared here, where there is no GPU: start the command on a node that has one (ray job submit --entrypoint-num-gpus 1), or leave out --per-run-gpus.')
     if cpus < 1: raise UsageError(f'{cpus} processors compute nothing: give --per-run-cpus 1 or more.')
+    if not (0 <= gpus <= 1 or gpus > 1 and gpus % 1 == 0): raise UsageError(f'Ray deals out a part of one GPU or several whole ones, and {gpus:g} is neither: give --per-run-gpus 0.5, 1 or 2, say.')
     ray, usual = import_ray(), signal.getsignal(signal.SIGTERM)
-    if url: Remote(url).pull()
-    local = dict(include_dashboard=False, num_cpus=max(cpus, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)) if address == 'local' else {}
+    if url:
+        (remote := Remote(url)).check()
+        for name in remote.missing:
+            if remote.push_kept(name): break  # the rest would wait as long for the same; it is told at the end
+        remote.pull()
+    local = dict(include_dashboard=False, num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1) if address == 'local' else {}
     try:
         if ':' in address and '://' not in address: socket.create_connection((address.rpartition(':')[0], int(address.rpartition(':')[2])), 10).close()  # Ray would try for minutes
         ray.init(address, log_to_driver=False, logging_level='ERROR', **local)
@@ -228,7 +341,7 @@ def on_ray(
         for what, asked in dict(CPU=cpus, GPU=gpus).items():
             if asked > there.get(what, 0): raise UsageError(f'The cluster has {there.get(what, 0):g} {what}s and a run is to have {asked:g}: give --per-run-{what.lower()}s at most that.')
         torch.set_num_threads(cpus)  # what is prepared here is to be what a run would prepare
-        with threadpool_limits(cpus): yield partial(_hand_out, cpus, gpus, url)
+        with threadpool_limits(cpus): yield partial(_hand_out, cpus, gpus, url, address == 'local')
     finally:
         torch.set_num_threads(threads)
         ray.shutdown()
@@ -266,7 +379,7 @@ class PartDL(GetAttr):
     _default = 'dl'
     def __init__(self, dl:ImageDL):
         self.dl, self.rank, self.size = dl, dist.get_rank(), dist.get_world_size()
-        if dl.bs % self.size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {self.size} processes: give --batch-size a multiple of {self.size}.')
+        if dl.bs % self.size: raise UsageError(f'A batch of {dl.bs} images can not be divided among {self.size} processes: give --batch-size a multiple of {self.size}, and no more than the {len(dl.dataset)} images for training.')
 
     @property
     def epoch(self) -> int: return self.dl.epoch

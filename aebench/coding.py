@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .files import UsageError, fingerprint, read_tensors, shown, tensor_parts, write_bytes
+from .files import UsageError, expanded, fingerprint, inside, read_tensors, shown, tensor_parts, write_bytes
 from .images import decode_files, image_files, listing, spread
 from .references import recode
 
@@ -267,7 +267,7 @@ def read_folder(
     skip_unreadable:bool=False
 ) -> tuple[list[str], Tensor]: # Relative names, and uint8 (N, 3, size, size)
     "All images below `folder`. Raises `UsageError` where there are none, or for unreadable ones."
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     names = image_files(folder)
     images, bad = decode_files([f'{folder}{os.sep}{o}' for o in names], size)
@@ -281,13 +281,18 @@ def write_images(
     names:Sequence[str], # Relative
     out:str|Path # The folder to write to
 ) -> list[Path]:
-    "PNG files under `out`; a name without .png gets it as well. Raises `UsageError` for a name that leads out of `out`, and where a file would be overwritten."
+    "PNG files under `out`; a name without .png gets it as well. Those that an earlier attempt wrote stay. Raises `UsageError` for a name that leads out of `out`, and where another file would be overwritten; nothing is written then."
     paths = _paths_for(names, Path(out).absolute())
     for image, path in zip(images, paths):
-        data = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(data, 'PNG')
-        write_bytes(path, data.getvalue())
+        if path.exists() and not (path.is_file() and path.read_bytes() == _png(image)): raise UsageError(f'{path} is there already and would be overwritten: choose another --out.')
+    for image, path in zip(images, paths):
+        if not path.exists(): write_bytes(path, _png(image))
     return paths
+
+def _png(image:Tensor) -> bytes: # uint8, (3, S, S)
+    data = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(data, 'PNG')
+    return data.getvalue()
 
 def _paths_for(names:Sequence[str], out:Path) -> list[Path]:
     "Where images called `names` go, no two to one place."
@@ -296,13 +301,10 @@ def _paths_for(names:Sequence[str], out:Path) -> list[Path]:
         try: name.encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
         except UnicodeEncodeError: raise UsageError(f'{name!r} can be no name of a file here: the file that names it is not to be trusted.') from None
         if max(map(len, map(os.fsencode, Path(name).parts)), default=0) > 250: raise UsageError(f'{shown(name[:60])}… is longer than a name of a file can be: shorten it where it was made.')
-        if os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name or not (out/name).parent.resolve().is_relative_to(out.resolve()):  # or by a link
-            raise UsageError(f'{name!r} leads out of {shown(out)}: the file that names it is not to be trusted.')
+        inside(out, name)
         target = name if name.lower().endswith('.png') else f'{name}.png'
         while target.casefold() in taken: target += '.png'  # a.jpg beside a.jpg.png, and A.png beside a.png, which not every disk tells apart
         taken[target.casefold()] = out/target
-    there = [o for o in taken.values() if o.exists()]
-    if there: raise UsageError(f'{there[0]} is there already and would be overwritten: choose another --out.')
     return list(taken.values())
 
 def decoder_bytes(codec:nn.Module) -> int:

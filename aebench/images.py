@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .files import AebenchError, UsageError, cache_home, disk_error, fingerprint, shown
+from .files import AebenchError, UsageError, cache_home, disk_error, expanded, fingerprint, shown
 from .registry import DataSource, few_steps
 
 # %% ../nbs/02_images.ipynb #ae27f543
@@ -200,7 +200,7 @@ LAYOUTS = 'train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it
 
 def recognise(folder:str|Path) -> Layout:
     "What is in `folder`. Raises `UsageError` that says what was found and which layouts are understood."
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     try: subs = {p.name.lower(): p.name for p in sorted(folder.iterdir()) if p.is_dir()}
     except OSError as e: raise UsageError(f'{folder} can not be read: {e.strerror}.') from e

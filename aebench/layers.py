@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .files import UsageError
 from .registry import choose
 
 # %% ../nbs/06_layers.ipynb #62ce1e21

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from .files import UsageError, fingerprint
+from .files import UsageError, expanded, fingerprint
 
 # %% ../nbs/01_registry.ipynb #ad8540df
 def choose(
@@ -261,7 +261,7 @@ def get_data(
 ) -> DataSource:
     "What is known about `data`; a folder gets the report's defaults. Raises `UsageError` for what is neither."
     if str(data) in DATA: return DATA[str(data)]
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if folder.is_dir(): return DataSource(str(folder.absolute() if str(folder) in DATA else folder), folder.resolve().name or str(folder), 'a folder of images')  # ./mnist is no name of a data set
     if folder.exists(): raise UsageError(f'{data} is a file: give the folder that holds the images.')
     if len(folder.parts) == 1: choose(str(data), DATA, 'data set or folder')

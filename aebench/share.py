@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .apply import Trained, load
-from .files import AebenchError, UsageError, listed, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, error_line, expanded, listed, write_bytes, write_json, write_text
 from .panels import image_png
 from .registry import DATA, WEIGHTS, choose, find_method
 from .rows import missing
@@ -68,7 +68,7 @@ class Part(nn.Module):
 def _extra(name:str): # Of settings.ini
     "For importing what an extra brings. Raises `UsageError` that says what to install."
     try: yield
-    except ImportError as e: raise UsageError(f'{e.name} is not installed: pip install "aebench[{name}]".') from e
+    except ImportError as e: raise UsageError(f'{e.name or "A package"} is not installed, or too old: pip install "aebench[{name}]".') from e
 
 @contextmanager
 def _quiet():
@@ -149,8 +149,8 @@ def public_row(
     row:dict # Of a run's table
 ) -> dict:
     "`row` without paths of this machine: folders of images and of weights by their names alone."
-    for path, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)):
-        if missing(path) or path in known or not Path(path).name: continue  # '.' names nobody's home, and is in every number
+    paths = [o for o, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)) if not missing(o) and o not in known and Path(o).name]  # '.' names nobody's home, and is in every number
+    for path in sorted(paths, key=len, reverse=True):  # one may lie in the other
         for said, name in ((shlex.quote(path), shlex.quote(Path(path).name)), (path, Path(path).name)): row = {k: v.replace(said, name) if isinstance(v, str) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k != 'reason'}
 
@@ -224,7 +224,7 @@ def model_card(
 # %% ../nbs/29_share.ipynb #b9e67997
 def _refuse_filled(out:str|Path):
     "Raise `UsageError` where files of a model's folder would overwrite others."
-    if there := [o for o in FILES if (Path(out).expanduser()/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
+    if there := [o for o in FILES if (expanded(out)/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
 
 def model_folder(
     run:Trained,
@@ -232,7 +232,7 @@ def model_folder(
     repo:str|None=None # Where it will be had, for the card; None: the name of `out`
 ) -> list[Path]: # What was written
     "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
-    out = Path(out).expanduser()
+    out = expanded(out)
     _refuse_filled(out)
     card = model_card(run, repo or out.resolve().name)
     written = [write_bytes(out/o, (run.folder/o).read_bytes()) for o in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors') if (run.folder/o).exists()]
@@ -248,7 +248,7 @@ def _hub(what:str):
     except AebenchError: raise
     except HFValidationError as e: raise UsageError(f'{what} is no name on the hub: give USER/NAME.') from e
     except Exception as e:
-        raise AebenchError(f'{what} could not be reached on the hub ({type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else "no message"}): look at the name and the network, and sign in with hf auth login.') from e
+        raise AebenchError(f'{what} could not be reached on the hub ({error_line(e)}): look at the name and the network, and sign in with hf auth login.') from e
 
 def _client():
     with _extra('hub'): from huggingface_hub import HfApi
@@ -262,28 +262,31 @@ def push(
 ) -> str: # Address
     "Put the model with its card on the Hugging Face hub. Raises `UsageError` for a name that can't be and for a repository that is there and seen by others than is asked for, `AebenchError` where the hub refuses or can't be reached."
     api = api or _client()
-    with tempfile.TemporaryDirectory() as folder, _hub(repo):
+    with tempfile.TemporaryDirectory() as folder:
         model_folder(run, folder, repo)
-        url = api.create_repo(repo, private=not public, exist_ok=True)
-        if api.repo_info(repo).private is public:  # one that was there stays what it is
-            raise UsageError(f'{repo} is there already and ' + ('only its owner can see it: leave out --public, or change it on the hub.' if public else 'everybody can see it: add --public, or give another name.'))
-        api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f'{run.row["label"]}, by aebench {__version__}')
+        with _hub(repo):
+            url = api.create_repo(repo, private=not public, exist_ok=True)
+            if api.repo_info(repo).private is public:  # one that was there stays what it is
+                raise UsageError(f'{repo} is there already and ' + ('only its owner can see it: leave out --public, or change it on the hub.' if public else 'everybody can see it: add --public, or give another name.'))
+            api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f'{run.row["label"]}, by aebench {__version__}')
     return str(url)
 
 def pull(
-    repo:str|Path, # USER/NAME on the hub, or a folder
+    repo:str|Path, # USER/NAME on the hub; without `out` also a folder
     out:str|Path|None=None, # Where its files go; None: the hub's own cache
     device:str='auto', # As in `load`
     revision:str|None=None, # A branch, tag or commit; None: the newest
     api=None # As in `push`
 ) -> Trained:
     "A model from the Hugging Face hub, or from a folder that `model_folder` wrote. Raises as `push` does, and `UsageError` for what is no such model, and where a file would be overwritten."
-    if Path(repo).expanduser().is_dir(): return load(repo, device)
+    if out is None and expanded(repo).is_dir(): return load(repo, device)
     if out is not None: _refuse_filled(out)
     api = api or _client()
     with _hub(str(repo)): kept = Path(api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES)))  # in the hub's cache, which goes on where it was cut
+    there = [o for o in FILES if (kept/o).is_file()]
+    for o in there:  # the client's own links lead to another folder of its cache
+        if not (kept/o).resolve().is_relative_to(kept.parents[2].resolve()): raise UsageError(f'{o} of {repo} is a link that leads out of {kept.parents[2]}: it is not to be trusted.')
     if out is None: return load(kept, device)
     load(kept, 'cpu')  # nothing is copied of what is no model
-    for o in FILES:
-        if (kept/o).exists(): write_bytes(Path(out).expanduser()/o, (kept/o).read_bytes())
+    for o in there: write_bytes(expanded(out)/o, (kept/o).read_bytes())
     return load(out, device)

@@ -218,7 +218,7 @@ def effects(
     if len(frame) <= x.shape[1] or np.linalg.matrix_rank(x) < x.shape[1]:
         raise UsageError(f'{len(frame)} runs are too few to tell {len(columns)} effects from noise: add seeds (--seeds 3), or train the cells that are missing.')
     fit = sm.OLS(frame[measure].to_numpy(float), x).fit()
-    span, bounds, n = slice(1, 1 + len(columns)), fit.conf_int(1 - CONFIDENCE), len(columns)
+    span, bounds = slice(1, 1 + len(columns)), fit.conf_int(1 - CONFIDENCE)
     return pd.DataFrame(dict(order=[len(o) for o in columns], effect=2*fit.params[span], low=2*bounds[span, 0], high=2*bounds[span, 1],
                              p=multipletests(fit.pvalues[span], method='holm')[1], aliases=[', '.join(aliases.get(o, ())) for o in columns]),
                         index=pd.Index([' × '.join(o) for o in columns], name='term'))

@@ -188,8 +188,9 @@ def terminal_table(
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     shown.add_column('Method')
     for title in [m.short for m in measures] + [f'report\n{m.short}' for m in beside]: shown.add_column(title, justify='right', no_wrap=True, vertical='top')
+    before = None
     for method, line in table.iterrows():
-        if is_reference(method) and shown.rows and not is_reference(before): shown.add_section()
+        if before and is_reference(method) and not is_reference(before): shown.add_section()
         before = method
         cells = [plain_text(figure_text(line, m, '\n±'), style='bold' if method in winners.get(m.name, ()) else '') for m in measures]
         shown.add_row(plain_text(line.label), *cells, *(plain_text(_published_text(m, published.get(method)), style='dim') for m in beside))

@@ -11,7 +11,6 @@ __all__ = ['SLICE_SPAN', 'NonFiniteLoss', 'StopOnNonFinite', 'stages_splitter', 
 
 # %% ../nbs/10_training.ipynb #f379a907
 import copy
-import math
 import random
 import tempfile
 import time

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
-from fastai.callback.core import Callback
 from fastai.learner import Learner, Recorder
 from fastai.torch_core import default_device, params
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 from .batches import Augment
 from .checkpoints import Checkpoint
 from .data import ImageSet
-from .files import AebenchError, UsageError, cache_home, cache_name, fetch, fingerprint, read_tensors, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, expanded, fetch, fingerprint, read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
 from .speed import FusedAdam, native_precision, use_bf16
@@ -80,7 +79,7 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
 
 def weights_file(weights:str, arch:str) -> Path:
     "The file for `arch`: `weights` itself, or the one in that folder whose name begins with `arch`. Raises `UsageError` where there is none."
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if path.is_file(): return path  # `load_body` refuses it where it is another network's
     if not path.is_dir(): choose(weights, WEIGHTS, 'source of weights, nor a file')
     found = sorted(p for p in path.iterdir() if p.name.startswith(arch) and p.suffix in ('.safetensors', '.pth', '.pt'))

@@ -17,7 +17,7 @@ import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 PARTS = ('runs', 'overhead', 'together', 'distance', 'gather')
-JOINED = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+JOINED = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'] # What starts two processes that train together; the tests take it from here
 
 def seconds_of(words:list, cpus:set|None=None, before=(), threads:int=1) -> float:
     "How long `aebench run WORDS` takes, on the processors `cpus` alone."

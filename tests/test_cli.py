@@ -14,15 +14,20 @@ from PIL import Image
 QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256', '--protocol', 'report']
 TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
 
-def start(*words, home, **kwargs):
+def start(*words, home, before=(), **kwargs): # `before`: of a launcher, between Python and its module
     env = {**os.environ, 'AEBENCH_HOME': str(home), 'COLUMNS': '100'}
-    return subprocess.Popen([sys.executable, '-m', 'aebench.cli', *map(str, words)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    return subprocess.Popen([sys.executable, *before, '-m', 'aebench.cli', *map(str, words)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
 
-def aebench(*words, home):
+def aebench(*words, home, **kwargs):
     "Exit code, stdout and stderr."
-    p = start(*words, home=home)
+    p = start(*words, home=home, **kwargs)
     out, err = p.communicate(timeout=600)
     return p.returncode, out, err
+
+def commands() -> dict:
+    "Each command's parser by its name."
+    from aebench.cli import make_parser
+    return make_parser()._subparsers._group_actions[0].choices
 
 def steady(out:Path) -> pd.DataFrame:
     return pd.read_csv(out/'results.csv').drop(columns=TIMES)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from test_cli import TIMES, aebench, make_folder, start, steady
+from test_cli import aebench, make_folder, start, steady
 
 HARM = Path(__file__).with_name('harm.py')
 

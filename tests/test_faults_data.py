@@ -4,12 +4,10 @@ import gzip
 import hashlib
 import http.server
 import itertools
-import json
 import multiprocessing
 import os
 import re
 import resource
-import stat
 import struct
 import tempfile
 import threading

@@ -11,12 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -27,7 +24,7 @@ from aebench.files import AebenchError, UsageError, read_tensors, write_json, wr
 from aebench.findings import compare_runs, image_noise
 from aebench.latents import write_latents
 from aebench.notebooks import row_notebook
-from aebench.references import LinearCodec, principal_components
+from aebench.references import principal_components
 from aebench.registry import plan_runs
 from aebench.report import make_report, policy
 from aebench.rows import gather, read_rows
@@ -35,7 +32,7 @@ from aebench.runs import do_run, load_model
 from aebench.weights import classifier_network, kept_classifier, read_weights
 from made_up import made_up_original, made_up_run
 from test_cli import make_folder
-from test_docs import BROWSER, browser
+from test_docs import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,11 +14,10 @@ import warnings
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from aebench import bench, data
+from aebench import bench, cluster, data, share
 from aebench.apply import compress_folder, encode_folder, load
 from aebench.cli import main
 from aebench.coding import MAGIC
@@ -29,7 +28,7 @@ from aebench.registry import METHODS, plan_runs
 from aebench.rows import gather
 from aebench.runs import do_run
 from made_up import made_up_original, made_up_run, made_up_samples
-from test_cli import make_folder
+from test_cli import commands, make_folder
 
 TIMES = int(os.environ.get('AEBENCH_FUZZ', 1)) # As many cases as usual; `make test-all` has ten times as many
 
@@ -73,11 +72,11 @@ def finished(home, tmp_path_factory):
 
 @pytest.fixture
 def apart(home, tmp_path, monkeypatch):
-    "No network, no training, little room, nothing written but in a folder of the test's own."
+    "No network, no training, no cluster, little room, nothing written but in a folder of the test's own."
     room = data.room_for
     def nothing(*args, **kwargs): raise AebenchError('There is no network and little room in a test: go on.')
     monkeypatch.setenv('AEBENCH_HOME', str(home))
-    monkeypatch.setattr(data, 'fetch', nothing)
+    for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
     monkeypatch.setattr(data, 'room_for', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
     monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed') for _ in runs])
     monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
@@ -117,10 +116,11 @@ def harmed(draw, whole:bytes):
 
 # The command line ------------------------------------------------------------------------------------------------------------
 
-WORDS = ['run', 'report', 'check', 'data', 'methods', 'diff', 'sizes', 'compress', 'decompress', 'encode', 'decode', '--help', '--version']
-OPTIONS = '--data --methods --references --design --yes --seeds --seed --epochs --latent --seconds --judges --size --batch-size --protocol --augmentation --weights --device --precision --feature-input --skip-unreadable --out --json -q --run --sizes --steps'.split()
+COMMANDS = commands() # The parser's own, so that a new command or flag is among them
+WORDS = [*COMMANDS, '--help', '--version']
+OPTIONS = sorted({o for p in COMMANDS.values() for action in p._actions if action.dest != 'help' for o in action.option_strings})
 KNOWN = ['digits', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
-         'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
+         'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 's3://bucket/runs', 'memory://x', '://', 'local', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
 
 @cases(250)
 @given(words=st.lists(st.one_of(st.sampled_from(OPTIONS), st.sampled_from(KNOWN), names, numbers), max_size=7), command=st.one_of(st.sampled_from(WORDS), names))
@@ -129,16 +129,22 @@ def test_arguments(words, command, finished, apart):
     places = dict(IN=finished/'in', RUN=finished/'out'/'pca-8', OUT=finished/'out', FILE=finished/'in.ae', TABLE=finished/'in.csv')
     answer('command lines', command, *(places.get(o, o) for o in words))
 
-SETTINGS = {'--seeds': numbers, '--seed': numbers, '--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--seconds': numbers, '--size': numbers, '--batch-size': numbers, '--judges': names,
-            '--protocol': names, '--precision': names, '--feature-input': names, '--augmentation': names, '--weights': names, '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
-            '--device': names, '--data': st.sampled_from(['digits', 'IN', 'nowhere'])}
+OF_RUN = {action.option_strings[0]: action for action in COMMANDS['run']._actions if action.dest != 'help'}
+FLAGS = [o for o, action in OF_RUN.items() if action.nargs == 0]
+LIKELY = {'--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
+          '--data': st.sampled_from(['digits', 'IN', 'nowhere']), '--out': st.one_of(names, st.sampled_from(['out', 's3://bucket/runs', 'memory://x', '://', 'file://']))}
+
+def words_for(action):
+    "What may follow a flag."
+    value = LIKELY.get(action.option_strings[0], st.one_of(names, numbers if action.type in (int, float) else st.sampled_from(list(action.choices or ['auto']))))
+    return st.tuples(*[value]*(action.nargs or 1))
 
 @cases(250)
-@given(chosen=st.dictionaries(st.sampled_from(list(SETTINGS)), st.none(), max_size=4), draw=st.data(), extra=st.lists(st.sampled_from(['--references', '--yes', '--skip-unreadable', '--json', '-q']), max_size=2), epochs=st.none() | st.tuples(numbers, numbers))
-def test_settings(chosen, draw, extra, epochs, finished, apart):
+@given(chosen=st.lists(st.sampled_from(sorted(OF_RUN.keys() - FLAGS)), max_size=5, unique=True), flags=st.lists(st.sampled_from(FLAGS), max_size=2), draw=st.data())
+def test_settings(chosen, flags, draw, finished, apart):
     "Settings of a run, each of any value."
-    words = [o for k in chosen for o in (k, str(draw.draw(SETTINGS[k])))]
-    answer('settings', 'run', *(str(finished/'in') if o == 'IN' else o for o in words), *extra, *(('--epochs', *epochs) if epochs else ()))
+    words = [o for k in chosen for o in (k, *draw.draw(words_for(OF_RUN[k])))]
+    answer('settings', 'run', *(str(finished/'in') if o == 'IN' else o for o in words), *flags)
 
 # Results -----------------------------------------------------------------------------------------------------------------------
 
@@ -211,10 +217,10 @@ def test_run_folders(draw, finished, apart):
             build = {k: json.dumps(draw.draw(st.one_of(changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3))))) for k, v in about.items()}
             if draw.draw(st.booleans()): tensors = {k: v[:draw.draw(st.integers(0, len(v)))] for k, v in tensors.items()}
             write_tensors(path, tensors, build)
-        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'sizes', 'diff', 'report'][:6]))
+        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'sizes', 'diff', 'report']))
         words = dict(compress=('compress', finished/'in', '--run', folder, '--out', f'{d}/x.ae'), encode=('encode', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
                      decompress=('decompress', finished/'in.ae', '--run', folder, '--out', f'{d}/back'), decode=('decode', finished/'in.csv', '--run', folder, '--out', f'{d}/back'),
-                     sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'))[command]
+                     sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
         answer('run folders', *words)
 
 def packed(whole:bytes):

@@ -1,5 +1,6 @@
 "Many runs by Ray, one run over several processes, trackers: killed, lost and started again."
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from aebench.bench import Progress, attempt
+from aebench.cluster import Remote
 from aebench.data import load_images
 from aebench.files import UsageError, read_json
 from aebench.registry import plan_runs
@@ -20,6 +22,8 @@ from aebench.trackers import check_tracker
 from test_cli import QUICK, aebench, make_folder, start, steady
 
 pytestmark = pytest.mark.skipif(not Path('/proc').exists(), reason='looks for processes in /proc')
+
+JOINED = runpy.run_path(str(Path(__file__).parent.parent/'benchmarks'/'cluster.py'))['JOINED'] # What starts two processes that train together: the launcher's words
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch): monkeypatch.setenv('OMP_NUM_THREADS', '1')
@@ -129,6 +133,26 @@ def test_results_at_a_url(cluster, photos, home, tmp_path):
     assert code == 0 and again == table and trained(tmp_path/'store') == before, err
     assert aebench('run', '--data', photos, '--out', url, home=home)[0] == 2
 
+def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
+    "In mid-job: every run is made, said and kept; the same command trains nothing and copies all."
+    monkeypatch.setenv('AEBENCH_HOME', str(home))
+    store = tmp_path/'store'
+    words, remote = [*QUICK, '--methods', 'baseline,pca-16', '--ray', cluster[0], '--out', f'file://{store}'], Remote(f'file://{store}')
+    p = start(*words, home=home)
+    for line in p.stderr:
+        if line.startswith('Digits: '): break  # the store has been tried, nothing is made
+    store.rmdir()
+    store.write_text('no folder')
+    out, err = p.communicate(timeout=300)
+    assert p.returncode == 1 and err.count('are kept in') == 2 and 'can not be written to' in err.splitlines()[-1] and 'tried again' not in err and 'Traceback' not in err, err
+    assert len(remote.missing) == 2 and 'PCA-16' in out
+    rows = {o.parent.name: o.read_bytes() for o in remote.copy.glob('*/row.json')}
+    store.unlink()
+    code, again, err = aebench(*words, home=home)
+    assert code == 0 and again == out and 'done in' not in err, err
+    assert not remote.missing and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows and set(trained(store)) == {o for o in rows if not o.startswith('original')}
+    assert not list(remote.copy.rglob('model.safetensors'))
+
 @pytest.mark.slow
 def test_out_of_memory(photos, home, tmp_path, monkeypatch):
     "Ray's guard over memory ends what is running: tried again, then kept as failed."
@@ -145,43 +169,37 @@ def test_two_processes_train_as_one(home, tmp_path):
     words = [*QUICK, '--methods', 'baseline,progressive_resizing', '--batch-size', 64, '--out']
     code, _, err = aebench(*words, tmp_path/'one', home=home)
     assert code == 0, err
-    env = {**os.environ, 'AEBENCH_HOME': str(home)}
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', *map(str, words), tmp_path/'two']
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    code, out, err = aebench(*words, tmp_path/'two', home=home, before=JOINED)
+    assert code == 0, err
     for file in (tmp_path/'one').glob('*/history.csv'):
         one, two = pd.read_csv(file), pd.read_csv(tmp_path/'two'/file.relative_to(tmp_path/'one'))
         assert list(one['size']) == list(two['size']) and list(one.batches) == list(two.batches)
         for column in ('train_loss', 'valid_loss'): np.testing.assert_allclose(two[column], one[column], atol=1e-4, rtol=0)
     rows = pd.read_csv(tmp_path/'two'/'results.csv').set_index('method')
-    assert list(rows.processes.dropna()) == [2, 2, 2] and done.stderr.count('Results go to') == 1 and done.stdout.count('Original Image') == 1
+    assert list(rows.processes.dropna()) == [2, 2, 2] and err.count('Results go to') == 1 and out.count('Original Image') == 1
 
 def test_two_processes_are_stopped_and_go_on(home, tmp_path):
     "TERM in mid-training: the leader keeps the state, both begin again from it, and it ends as if nothing had happened, bit for bit."
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     words = [*QUICK, '--epochs', 2, 4, '--methods', 'pixel_shuffle', '--batch-size', 64, '--out']
-    def together(out): return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', *map(str, words), out],
-                                               env={**os.environ, 'AEBENCH_HOME': str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _, err = (whole := together(tmp_path/'whole')).communicate(timeout=300)
-    assert whole.returncode == 0, err
-    p = together(tmp_path/'stopped')
+    code, _, err = aebench(*words, tmp_path/'whole', home=home, before=JOINED)
+    assert code == 0, err
+    p = start(*words, tmp_path/'stopped', home=home, before=JOINED)
     for line in p.stderr:
         if 'epoch 3/6' in line: break
     p.terminate()
     err = p.communicate(timeout=120)[1]
     assert p.returncode and list((tmp_path/'stopped').glob('*/checkpoint.safetensors')) and 'fault of aebench' not in err, err
-    _, err = (again := together(tmp_path/'stopped')).communicate(timeout=300)
-    assert again.returncode == 0 and 'Pixel Shuffle, seed 3333, goes on from epoch ' in err and 'epoch 2/6' not in err, err
+    code, _, err = aebench(*words, tmp_path/'stopped', home=home, before=JOINED)
+    assert code == 0 and 'Pixel Shuffle, seed 3333, goes on from epoch ' in err and 'epoch 2/6' not in err, err
     pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'))
     models = [load_file(next((tmp_path/o).glob('*/model.safetensors'))) for o in ('stopped', 'whole')]
     assert all(np.array_equal(models[0][k], v) for k, v in models[1].items()) and not list((tmp_path/'stopped').glob('*/checkpoint*'))
 
 def test_what_processes_can_not_divide(home, tmp_path):
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
-    env = {**os.environ, 'AEBENCH_HOME': str(home)}
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'aebench.cli', 'run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode and done.stderr.count('aebench: Training for a number of seconds can not be divided') == 1
+    code, _, err = aebench('run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path, home=home, before=JOINED)
+    assert code and err.count('aebench: Training for a number of seconds can not be divided') == 1
 
 def track_run(track:str|None, out:Path) -> Path: # The run's folder
     "Train a few epochs of two phases in this process."
@@ -243,8 +261,16 @@ def test_wandb_without_login(monkeypatch, tmp_path):
     (['--ray', '127.0.0.1:9'], 'No cluster of Ray'),
     (['--ray', 'local', '--per-run-gpus', '1', '--device', 'cpu'], 'there is no GPU'),
     (['--out', 's3://nowhere/runs'], 'add --ray local'),
+    (['--ray', 'local', '--out', 'file:///dev/null/runs'], 'can not be written to'),
+    (['--ray', 'local', '--out', 's3://'], 'names no folder'),
+    (['--ray', 'local', '--per-run-cpus', str(10**30)], 'give --per-run-cpus at most that'),
 ])
 def test_bad_input(words, sentence, home, tmp_path):
     pytest.importorskip('ray', reason='needs aebench[ray]')
     code, _, err = aebench('run', *([] if '--out' in words else ['--out', tmp_path]), *words, home=home)
     assert code == 2 and sentence in err and 'Traceback' not in err
+
+def test_ray_or_a_launcher(home, tmp_path, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    code, _, err = aebench('run', '--ray', 'local', '--out', tmp_path, home=home)
+    assert code == 2 and 'leave out --ray' in err

@@ -26,7 +26,12 @@ def test_version_and_names_agree(settings):
     assert aebench.__version__ == settings['version']
     assert project['name'] == settings['name'] == settings['lib_name'] == 'aebench'
     assert project['urls']['Repository'].endswith(f'{settings["user"]}/{settings["repo"]}')
-    assert f'## [{settings["version"]}]' in (ROOT/'CHANGELOG.md').read_text()
+
+def test_changelog_dates_what_was_released(settings):
+    "What has no date is unreleased, and stands under that heading alone."
+    first, *others = re.findall(r'^## (.*)$', (ROOT/'CHANGELOG.md').read_text(), re.M)
+    assert first == '[Unreleased]' and all(re.fullmatch(r'\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d', o) for o in others), others
+    assert settings['version'] in (ROOT/'CHANGELOG.md').read_text()
 
 def test_dependencies_have_a_reason(settings):
     contributing = (ROOT/'CONTRIBUTING.md').read_text()

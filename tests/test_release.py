@@ -9,7 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from aebench.cli import make_parser
 from aebench.notebooks import INSTALL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,13 +80,37 @@ def test_lessons_open_in_colab_and_install_alike():
         assert any('On a GPU' in o for o in sources), path
         assert any(c.get('outputs') for c in cells), f'{path} holds no outputs: run make notebooks'
 
+def workflow(name): return yaml.safe_load((ROOT/'.github'/'workflows'/f'{name}.yaml').read_text())
+def commands_of(job): return [o['run'] for o in job['steps'] if 'run' in o]
+
 def test_workflows_are_valid_and_pinned():
     workflows = sorted((ROOT/'.github'/'workflows').glob('*.yaml'))
-    assert {o.stem for o in workflows} >= {'test', 'docs', 'release'}
+    assert {o.stem for o in workflows} >= {'test', 'weekly', 'docs', 'release'}
     done = run(BIN/'check-jsonschema', '--builtin-schema', 'vendor.github-workflows', *workflows)
     assert done.returncode == 0, done.stdout
     for path in workflows:
-        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/.-]+@[0-9a-f]{40}', used), (path, used)
+        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/.-]+@[0-9a-f]{40}', used) or (ROOT/used).is_file(), (path, used)
+
+def test_nothing_is_released_untested():
+    "A release waits for the tests of all versions of Python, and publishes nothing but what it built; the changelog says when."
+    jobs = workflow('release')['jobs']
+    assert (ROOT/jobs['test']['uses']).samefile(ROOT/'.github'/'workflows'/'test.yaml') and jobs['build']['needs'] == 'test' and jobs['publish']['needs'] == 'build'
+    tests = workflow('test')
+    assert 'workflow_call' in tests[True] and '.ci/run' in commands_of(tests['jobs']['test'])  # YAML reads `on` as true
+    assert not any('if' in tests['jobs'][o] for o in ('test', 'smoke'))
+    dated, = (o for o in commands_of(jobs['build']) if 'CHANGELOG.md' in o)
+    text = '## [1.2.3] - 2030-01-02\n'
+    for version, there in (('v1.2.3', True), ('v1.2.4', False), ('v1.2', False)):
+        done = run('bash', '-c', dated.replace('CHANGELOG.md', ''), input=f'# Changelog\n## [Unreleased]\n{text}## [1.2.4] - unreleased\n', env={**os.environ, 'GITHUB_REF_NAME': version})
+        assert done.stdout == (text if there else '') and (done.returncode == 0) == there, done
+
+def test_slow_tests_and_other_systems_have_their_turn():
+    weekly, smoke = workflow('weekly'), workflow('test')['jobs']['smoke']
+    assert re.fullmatch(r'\d+ \d+ \* \* \d', weekly[True]['schedule'][0]['cron']) and commands_of(weekly['jobs']['test-all']) == ['.ci/run test-all']
+    assert re.search(r'^make "\$\{1:-test\}"$', (ROOT/'.ci'/'run').read_text(), re.M) and {'test', 'test-all'} <= set(re.findall(r'^([\w-]+):', (ROOT/'Makefile').read_text(), re.M))
+    assert set(smoke['strategy']['matrix']['os']) == {'windows-latest', 'macos-latest'}
+    assert commands_of(smoke)[:2] == ['pip install .', 'aebench --help'] and commands_of(smoke)[2].startswith('aebench run --methods ')
+    for command in commands_of(smoke)[2:]: make_parser().parse_args(command.split()[1:])
 
 def test_adding_a_technique_as_contributing_says(home, tmp_path):
     "A toy upsampling, from its notebook to the table."

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from aebench import load
-from aebench.cli import main, make_parser
+from aebench.cli import main
 from aebench.coding import write_images
 from aebench.data import load_images
 from aebench.files import UsageError
@@ -26,7 +26,7 @@ from aebench.registry import plan_runs
 from aebench.runs import do_run
 from aebench.share import FILES, FORMATS, PARTS, run_onnx, run_torch
 
-from test_cli import make_folder
+from test_cli import commands, make_folder
 
 pytestmark = pytest.mark.usefixtures('at_home')
 
@@ -126,6 +126,19 @@ def test_links_lead_nowhere(run, said, tmp_path):
     code, _, err = said('reconstruct', tmp_path/'in', '--run', run, '--out', tmp_path/'out')
     assert code == 2 and 'leads out of' in err and not list((tmp_path/'elsewhere').iterdir())
 
+def test_interrupted_copies_are_gone_on_with(run, said, tmp_path):
+    "The same command again leaves what is there and writes what is missing; a file that is another one is refused, and nothing is written."
+    make_folder(tmp_path/'in', n=6)
+    words = 'reconstruct', tmp_path/'in', '--run', run, '--out', tmp_path/'out', '--device', 'cpu'
+    assert said(*words)[0] == 0
+    whole, lost = bytes_of(tmp_path/'out'), sorted((tmp_path/'out').rglob('*.png'))[3:]
+    for path in lost: path.unlink()
+    code, out, err = said(*words)
+    assert code == 0 and out.startswith('6 images in') and bytes_of(tmp_path/'out') == whole, err
+    lost[0].unlink(), lost[1].write_bytes(b'mine')
+    code, _, err = said(*words)
+    assert code == 2 and f'{lost[1]} is there already' in err and not lost[0].exists() and lost[1].read_bytes() == b'mine'
+
 @pytest.mark.parametrize('to, read', [('onnx', run_onnx), ('torch', run_torch)])
 @pytest.mark.parametrize('part', PARTS)
 def test_exported_is_equal(ae, run, said, data, tmp_path, to, read, part):
@@ -158,8 +171,7 @@ def test_a_missing_extra_is_named(run, said, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 def test_choices_are_all_there_are():
-    helped = make_parser()._subparsers._group_actions[0].choices['export']
-    choices = {o.dest: set(o.choices) for o in helped._actions if o.choices}
+    choices = {o.dest: set(o.choices) for o in commands()['export']._actions if o.choices}
     assert choices == dict(to={*FORMATS, 'folder'}, part=set(PARTS))
 
 class LocalHub:
