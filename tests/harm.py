@@ -77,7 +77,7 @@ def contents(out:Path) -> dict:
 
 def finished(out:Path) -> dict:
     "The models of finished runs, by what tells one training from another."
-    return {o.parent.name: o.with_name('model.safetensors').stat().st_ino for o in out.glob('*-seed*/row.json')}
+    return {o.parent.name: o.with_name('model.safetensors').stat().st_ino for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
 
 def training(data, out) -> int:
     "All but the report."
