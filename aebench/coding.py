@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/coding.html.md"""
 
 # %% auto #0
 __all__ = ['BATCH', 'BITS', 'STUDIED', 'QUALITIES', 'FILES', 'MAGIC', 'NAMES', 'device_of', 'encode_images', 'decode_floats',
-           'decode_latents', 'Coder', 'fit_coder', 'read_coder', 'pixel_errors', 'rate_distortion', 'payload',
-           'file_points', 'mse_at', 'bytes_at', 'compress', 'Packed', 'unpack', 'read_folder', 'write_images',
-           'decoder_bytes', 'paid_after']
+           'decode_latents', 'Coder', 'sensitivity', 'fit_coder', 'read_coder', 'pixel_errors', 'rate_distortion',
+           'payload', 'file_points', 'mse_at', 'bytes_at', 'compress', 'Packed', 'unpack', 'read_folder',
+           'write_images', 'decoder_bytes', 'paid_after']
 
 # %% ../nbs/15_coding.ipynb #13b9ba25
 import hashlib
@@ -76,7 +76,7 @@ def decode_latents(
 @dataclass(frozen=True)
 class Coder:
     "How the numbers of a latent are rounded and coded; fitted on training images, fixed from then on."
-    bits:int # The number that varies most has 2**bits levels
+    bits:int # The number that changes the copies most has 2**bits levels
     low:np.ndarray # (k,) float32, the lowest level of each number
     step:np.ndarray # (k,) float32, between levels
     levels:np.ndarray # (k,) int32
@@ -114,17 +114,31 @@ class Coder:
         "As safetensors."
         return b''.join(tensor_parts(dict(bits=np.array([self.bits], np.int32), low=self.low, step=self.step, levels=self.levels, counts=self.counts)))
 
+def sensitivity(
+    codec:nn.Module, # In eval mode; has `decode`
+    z:np.ndarray, # (N, k) float32
+    probes:int=8 # Gradients for each batch of `BATCH` latents
+) -> np.ndarray: # (k,) float64
+    "How much the copies change with each number of the latent: the root mean square of the derivative of all pixels, by random signs (Hutchinson 1990)."
+    gen, total = torch.Generator().manual_seed(0), 0.
+    z = torch.from_numpy(z[np.linspace(0, len(z) - 1, min(len(z), BATCH)).astype(int)]).to(device_of(codec)).requires_grad_()
+    with torch.enable_grad(): copied = codec.decode(z)
+    for i in range(probes):
+        signs = torch.randint(0, 2, copied.shape, generator=gen).mul_(2).sub_(1).to(copied)
+        total = total + torch.autograd.grad(copied, z, signs, retain_graph=i < probes - 1)[0].double().square().mean(0)
+    return (total/probes).sqrt().cpu().numpy()
+
 def fit_coder(
     z:np.ndarray, # (N, k) float32, of training images
-    bits:int=6, # The number that varies most gets 2**bits levels
-    common:bool=True # One step for all numbers? Else each has 2**bits levels
+    bits:int=6, # The number that changes the copies most gets 2**bits levels
+    weight:np.ndarray|None=None # (k,), as `sensitivity` gives it; None: all numbers count alike
 ) -> Coder:
-    "The steps and tables for latents like `z`. Raises `UsageError` for bits that can't be."
+    "The steps and tables for latents like `z`. Raises `UsageError` for bits that can't be, and for numbers that are not finite."
     if not 1 <= bits <= 12: raise UsageError(f'{bits} bits are no number of levels: give 1 to 12.')
     if not np.isfinite(z).all(): raise UsageError('The latents hold numbers that are not finite, so the training diverged: train again with a lower rate or another seed.')
     low, high = z.min(0).astype(float), z.max(0).astype(float)
-    span = np.maximum(high - low, 1e-12)
-    step = np.full_like(span, span.max()/(2**bits - 1)) if common else span/(2**bits - 1)
+    weight = np.ones_like(low) if weight is None or not weight.max() > 0 else np.maximum(weight/weight.max(), 1e-6)
+    step = max((weight*(high - low)).max(), 1e-12)/(2**bits - 1)/weight
     levels = np.minimum(np.floor((high - low)/step + .5).astype(np.int32) + 1, 2**bits)
     low = np.where(levels == 1, (low + high)/2, low).astype(np.float32)
     bare = Coder(bits, low, step.astype(np.float32), levels, np.zeros((len(low), levels.max()), np.int32))
@@ -159,12 +173,12 @@ def rate_distortion(
     z_test:np.ndarray, # (M, k), of `images`
     images:Tensor, # uint8, (M, 3, S, S), test images
     bits:Sequence[int]=BITS,
-    common:bool=True # As in `fit_coder`
+    weight:np.ndarray|None=None # As in `fit_coder`
 ) -> pd.DataFrame: # bits, bytes_per_image, mse, psnr
     "Bytes and error of test images at several roundings."
     rows = []
     for b in bits:
-        coder = fit_coder(z_train, b, common)
+        coder = fit_coder(z_train, b, weight)
         symbols = coder.quantise(z_test)
         mse = pixel_errors(decode_latents(codec, coder.restore(symbols)), images).mean()
         rows.append(dict(bits=b, bytes_per_image=len(coder.encode(symbols))/len(z_test), mse=mse, psnr=_psnr(mse)))

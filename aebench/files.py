@@ -345,9 +345,9 @@ def one_writer(
 def one_maker(
     path:str|Path # That several processes may want to make
 ):
-    "Whoever comes second waits here, and finds it made. Raises `AebenchError` where the folder can't be written to."
+    "One at a time makes something in its folder: whoever comes second waits here, and finds it made. Raises `AebenchError` where the folder can't be written to."
     path = Path(path)
-    lock = FileLock(path.with_name(f'.{path.name}.lock'))
+    lock = FileLock(path.with_name('.lock'), preserve_lock_file=True)
     try:
         _make_folder(path.parent)
         lock.acquire()

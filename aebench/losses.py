@@ -38,20 +38,23 @@ class _FeatureDistance(torch.autograd.Function):
     "MSE of features and MSE of their Gram matrices, with the gradient with respect to the first."
     @staticmethod
     def forward(ctx, x, wanted):
-        dtype = torch.promote_types(x.dtype, torch.float32)  # small differences of large sums: half precision would lose them
+        dtype = torch.float32 if x.dtype == torch.float16 else x.dtype  # whose range is too small for the products
+        exact = torch.promote_types(dtype, torch.float32)
         rows, wanted_rows = _rows(x).to(dtype), _rows(wanted).to(dtype)
         apart = rows - wanted_rows
-        with torch.autocast(x.device.type, enabled=False): grams_apart = (rows.mT @ rows - wanted_rows.mT @ wanted_rows)/x[0].numel()
+        with torch.autocast(x.device.type, enabled=False): product = (apart.mT @ (rows + wanted_rows)).to(exact)
+        grams_apart = (product + product.mT)/(2*x[0].numel())
         ctx.save_for_backward(rows, apart, grams_apart)
         ctx.shape, ctx.dtype = x.shape, x.dtype
-        return apart.norm().square()/x.numel(), grams_apart.square().mean()
+        return torch.linalg.vector_norm(apart, dtype=exact).square()/x.numel(), grams_apart.square().mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_feature, grad_gram):
         rows, apart, grams_apart = ctx.saved_tensors
         n, c, h, w = ctx.shape
-        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w)))
+        of_grams = grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w))
+        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, of_grams.to(rows.dtype))
         return grad.to(ctx.dtype).unflatten(1, (h, w)).permute(0, 3, 1, 2), None
 
 def feature_distance(

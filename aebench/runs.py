@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import aebench
 from .batches import Augment
 from .checkpoints import Checkpoint
-from .coding import STUDIED, encode_images, fit_coder, rate_distortion
+from .coding import STUDIED, encode_images, fit_coder, rate_distortion, sensitivity
 from .data import ImageSet
 from .files import UsageError, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
 from .images import spread
@@ -240,9 +240,10 @@ def study_latents(
     "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and three pictures."
     test = spread(data.test_x, STUDIED)
     z_train, z_test = encode_images(codec, spread(data.train_x, STUDIED)), encode_images(codec, test)
-    rates = rate_distortion(codec, z_train, z_test, test)
+    weight = sensitivity(codec, z_train)
+    rates = rate_distortion(codec, z_train, z_test, test, weight)
     write_text(folder/'rates.csv', rates.to_csv(index=False))
-    write_bytes(folder/'coder.safetensors', fit_coder(z_train, CODED_BITS).save())
+    write_bytes(folder/'coder.safetensors', fit_coder(z_train, CODED_BITS, weight).save())
     write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
     write_bytes(folder/'between.png', between_picture(codec, test))
     write_bytes(folder/'map.png', map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes))
