@@ -303,7 +303,7 @@ def do_run(
     found = evaluate(learn.model, data, judges, run.device)
     rows = pd.DataFrame(history.rows)
     row |= found.measures | times | dict(
-        status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*run.batch_size/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
+        status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*min(run.batch_size, len(data.train_x))/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
         latent=learn.model.latent, bytes_per_image=4.*learn.model.latent, lr=_rate(phases[-1].lr), classifier=_classifier(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']), **study_latents(learn.model.eval(), data, folder))
     write_text(folder/'history.csv', rows.to_csv(index=False))

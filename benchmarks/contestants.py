@@ -1,7 +1,7 @@
 """One training step in several ways, on the same images: plain fastai, the report's way, bare loops, and aebench.
 
 A contestant is a function of a `Task` that gives `train`: called with a number of batches, it trains on so many and
-returns when each was done.
+returns how many seconds one took.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,27 +41,43 @@ class Task:
 
     @property
     def method(self) -> Method: return METHODS[self.run.method]
+    @property
+    def batch_size(self) -> int: return min(self.run.batch_size, len(self.images.train_x))
 
 def now(device:torch.device|str) -> float:
     "The time once the device has done all that it was given."
     if torch.device(device).type == 'cuda': torch.cuda.synchronize()
     return perf_counter()
 
+SKIPPED = 2 # Batches of a turn that don't count: plain fastai's workers start in them
+
+class Lap:
+    "The time from when the first `SKIPPED` of `n` batches are done to when all are. Only then is a GPU waited for: at each batch it would run dry."
+    def __init__(self, n:int, device:torch.device|str): self.n, self.device, self.done, self.times = n, device, 0, []
+    def batch_done(self):
+        self.done += 1
+        if self.done in (SKIPPED, self.n): self.times.append(now(self.device))
+    @property
+    def seconds(self) -> float: # A batch
+        start, end = self.times
+        return (end - start)/(self.n - SKIPPED)
+
 class Stop(Callback):
-    "Note when each batch is done; end the training after `n`."
+    "End the training after `n` batches, timed by `lap`."
     order = 1000
-    def __init__(self, n:int): self.n, self.times = n, []
+    def __init__(self, n:int): self.n = n
+    def before_fit(self): self.lap = Lap(self.n, self.dls.device)
     def after_batch(self):
         if not self.training: return
-        self.times.append(now(self.dls.device))
-        if len(self.times) == self.n: raise CancelTrainException()
+        self.lap.batch_done()
+        if self.lap.done == self.n: raise CancelTrainException()
 
 def timed(learn:Learner) -> Callable:
     "`train` for a `Learner`: one epoch, cut short."
-    def train(n:int) -> list[float]:
+    def train(n:int) -> float:
         stop = Stop(n)
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=stop)
-        return stop.times
+        return stop.lap.seconds
     return train
 
 # --- plain fastai: what a user would write --------------------------------------------------------------------------
@@ -103,11 +119,13 @@ def plain_loss(method:Method) -> Callable: return PlainFeatureLoss() if method.l
 
 def plain_fastai(task:Task) -> Callable:
     "DataBlock, batch transforms, Learner, two loader workers."
-    size = task.run.first_size
+    size, device = task.run.first_size, torch.device(task.run.device)
     dls = DataBlock(blocks=(ImageBlock, ImageBlock), get_items=get_image_files, splitter=IndexSplitter([0]),
                     batch_tfms=aug_transforms(flip_vert=True, max_rotate=0., max_zoom=1., max_warp=0., max_lighting=.2, size=size)
-                    ).dataloaders(task.folder, bs=task.run.batch_size, num_workers=2, device=torch.device(task.run.device))
-    learn = Learner(dls, plain_network(task.method, size), plain_loss(task.method))
+                    ).dataloaders(task.folder, bs=task.batch_size, num_workers=2, device=device)
+    loss_func = plain_loss(task.method)
+    if isinstance(loss_func, nn.Module): loss_func.to(device)  # a `Learner` moves its network alone
+    learn = Learner(dls, plain_network(task.method, size), loss_func)
     if task.method.pretrained:
         learn.splitter = lambda model: [list(model[1].parameters()), list(model[2].parameters())]
         learn.freeze()
@@ -116,26 +134,28 @@ def plain_fastai(task:Task) -> Callable:
 # --- loops over images that are in memory ----------------------------------------------------------------------------
 
 def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format) -> Callable:
-    "Augment, forward, loss, backward, step: nothing else."
+    "Augment, forward, loss, backward, step: nothing else. Network and loss go to where the images are, once."
+    model.to(images.device, memory_format=layout)
+    if isinstance(loss_func, nn.Module): loss_func.to(images.device)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000)
     augment, gen = Augment(), torch.Generator(images.device).manual_seed(0)
-    def train(n:int) -> list[float]:
+    def train(n:int) -> float:
         model.train()
-        times = []
+        lap = Lap(n, images.device)
         for i in torch.randperm(len(images), device=images.device)[:n*bs].split(bs):
             x = augment(images[i], gen).contiguous(memory_format=layout)
             loss_func(model(x), x).backward()
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
-            times.append(now(images.device))
-        return times
+            lap.batch_done()
+        return lap.seconds
     return train
 
 def reports_way(task:Task) -> Callable:
     "The report's network and loss in PyTorch's default memory format."
-    return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.run.batch_size, torch.contiguous_format)
+    return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format)
 
 def bare_loop(task:Task, fast:bool=True) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
@@ -147,7 +167,7 @@ def bare_loop(task:Task, fast:bool=True) -> Callable:
     if not fast:
         make_usual(model)
         if isinstance(loss_func, nn.Module): make_usual(loss_func)
-    return loop(model.to(memory_format=torch.channels_last), loss_func, small(task), task.run.batch_size, torch.channels_last)
+    return loop(model, loss_func, small(task), task.batch_size, torch.channels_last)
 
 def usual_layers(task:Task) -> Callable:
     "The bare loop with PyTorch's layers in place of those of `aebench.speed`: what they gain."
@@ -161,7 +181,7 @@ def small(task:Task) -> Tensor:
 
 def aebench_learner(task:Task) -> Learner:
     "As a run has it, in its first phase."
-    dls = task.images.dls(task.run.batch_size, task.run.device, valid_limit=task.run.batch_size)
+    dls = task.images.dls(task.batch_size, task.run.device, valid_limit=task.batch_size)
     learn = autoencoder_learner(dls, make_model(task.run, task.images), make_loss(task.run, task.images), cbs=[History(), TellProgress(Progress(), 'benchmark', 1)])
     if task.method.pretrained: learn.freeze()
     return learn.set_image_size(task.run.first_size)
@@ -169,3 +189,4 @@ def aebench_learner(task:Task) -> Learner:
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 
 CONTESTANTS = {'plain fastai': plain_fastai, "the report's way": reports_way, 'usual layers': usual_layers, 'bare loop': bare_loop, 'aebench': aebench}
+WITHOUT_AEBENCH = ('plain fastai', "the report's way") # As users have them: their memory is not kept either

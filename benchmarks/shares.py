@@ -1,6 +1,4 @@
 "Where the time of a training step goes: a clock at both ends of every event of fastai's training loop."
-from statistics import median
-
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
@@ -24,22 +22,25 @@ class _TimedAugment:
         self.seconds.append(now(x.device) - start)
         return x
 
-def step_shares(learn:Learner, turns:int, n:int=8) -> dict[str, list[float]]: # Percent, a value a turn
-    "What share of a step each of `PARTS` takes, over `n` steps a turn."
-    found = {part: [] for part in PARTS}
+def step_shares(learn:Learner, turns:int, n:int=8) -> list[dict[str, float]]: # Percent, which add up to 100: a dict a turn, the turn with the shortest steps first
+    "What share of a step each of `PARTS` takes, over the middle half of `n` steps a turn: one that something came between would shift them."
+    found = []
     for _ in range(turns + 1):
         marks, augment = {}, _TimedAugment(learn.dls.train.augment)
         learn.dls.train.augment = augment
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=[_Clock(marks, -900), _Clock(marks, 900), Stop(n)])
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=[_Clock(marks, -900), _Clock(marks, 900), Stop(n + 1)])
         learn.dls.train.augment = augment.augment
         first, last = ({event: marks[event, order] for event in EVENTS} for order in (-900, 900))
-        def between(a, b): return [t1 - t0 for t0, t1 in zip(a[:n], b[:n])]
-        step = between(last['after_batch'], last['after_batch'][1:])
-        fetched = between(last['after_batch'], first['before_batch'][1:])
-        seconds = dict(augmentation=augment.seconds[1:n], forward=between(last['before_batch'], first['after_pred']), loss=between(last['after_pred'], first['after_loss']),
-                       backward=between(last['before_backward'], first['after_backward']), optimiser=between(last['before_step'], first['after_step']))
-        seconds['loading'] = [a - b for a, b in zip(fetched, augment.seconds[1:n])]
-        whole = median(step)
-        shares = {part: 100*median(values)/whole for part, values in seconds.items()}
-        for part in PARTS: found[part].append(shares[part] if part in shares else max(0., 100 - sum(shares.values())))
-    return {part: values[1:] for part, values in found.items()}  # the first turn warms up
+        steps = []
+        for i in range(1, n + 1):  # from the end of the batch before; the first has none
+            between = lambda a, b: first[b][i] - last[a][i]
+            parts = dict(augmentation=augment.seconds[i], forward=between('before_batch', 'after_pred'), loss=between('after_pred', 'after_loss'),
+                         backward=between('before_backward', 'after_backward'), optimiser=between('before_step', 'after_step'))
+            parts['loading'] = first['before_batch'][i] - last['after_batch'][i-1] - parts['augmentation']
+            whole = last['after_batch'][i] - last['after_batch'][i-1]
+            steps.append(parts | dict(framework=whole - sum(parts.values())))
+        steps = sorted(steps, key=lambda o: sum(o.values()))[n//4:-(n//4)]
+        seconds = {part: sum(o[part] for o in steps) for part in PARTS}
+        whole = sum(seconds.values())
+        found.append((whole, {part: 100*o/whole for part, o in seconds.items()}))
+    return [shares for _, shares in sorted(found[1:], key=lambda o: o[0])]  # the first turn warms up

@@ -1,15 +1,19 @@
 """How fast is a training step, and where does its time go? `make bench`, or: python benchmarks/speed.py --help
 
-Contestants are timed in one process, turn by turn, after a warm-up; a row holds the median over the turns, the lowest and
-the highest, and how many there were. Rows go to a CSV with the environment in each.
+Contestants are timed turn by turn, after a warm-up: aebench and the bare loops in this process, which keeps the memory that
+it frees, what users have without aebench in processes of their own, which don't. A row holds the median over the turns, the
+lowest and the highest, and how many there were. Rows go to a CSV with the environment in each.
 """
 import argparse
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter, time
@@ -17,17 +21,18 @@ from time import perf_counter, time
 warnings.filterwarnings('ignore')
 import pandas as pd
 import torch
+from fastai.learner import Learner
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, addmm_flop, baddbmm_flop
 
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
 from aebench.runs import environment, resolve_device, resolve_precision, seed_everything
 from aebench.speed import keep_freed_memory
-from contestants import CONTESTANTS, Task, aebench_learner
-from shares import step_shares
+from contestants import CONTESTANTS, WITHOUT_AEBENCH, Task, aebench_learner, now
+from shares import PARTS, step_shares
 
 SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the report's way", 'usual layers')) # Beside the bare loop and aebench
 HERE = Path(__file__).resolve().parent
@@ -45,48 +50,79 @@ def save_images(images:ImageSet, folder:Path) -> Path:
     for i, x in enumerate(images.train_x): Image.fromarray(x.permute(1, 2, 0).numpy()).save(folder/f'{i:05}.png')
     return folder
 
-def rate(times:list[float], bs:int, skip:int=2) -> float:
-    "Images a second, from when each batch was done; the first ones, which wait for workers to start, are left out."
-    return bs*(len(times) - skip)/(times[-1] - times[skip-1])
-
 def row(what:str, method:str, contestant:str, size:int, values:list[float], detail:str='') -> dict:
     "One line of the table."
     return dict(what=what, method=method, contestant=contestant, size=size, detail=detail, median=median(values), low=min(values), high=max(values), n=len(values), unit=UNITS[what])
 
-def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
-    "Time the contestants turn by turn, each for about `seconds` a turn."
-    trains, batches, found = {}, {}, {name: [] for name in names}
-    for name in names:
+def _serve(pipe, name:str, run:Run, n:int, folder:Path):
+    "In a process of its own: train on as many batches as are asked for, until nobody is there to ask."
+    seed_everything(0)
+    train = CONTESTANTS[name](Task(run, noise(n, run.size), folder))
+    try:
+        while True: pipe.send(train(pipe.recv()))
+    except EOFError: pass
+
+@contextmanager
+def contestant(name:str, task:Task) -> Iterator[Callable]:
+    "`train` of a contestant; of one without aebench in a process of its own: what `keep_freed_memory` sets for this one can't be undone."
+    if name not in WITHOUT_AEBENCH:
         seed_everything(0)
-        trains[name] = CONTESTANTS[name](task)
-        slow = rate(trains[name](5), task.run.batch_size)  # the warm-up
-        batches[name] = max(5, min(len(task.images.train_x)//task.run.batch_size - 1, round(seconds*slow/task.run.batch_size)))
-    for _ in range(turns):
-        for name in names: found[name].append(rate(trains[name](batches[name]), task.run.batch_size))
+        yield CONTESTANTS[name](task)
+        return
+    context = multiprocessing.get_context('spawn')
+    here, there = context.Pipe()
+    child = context.Process(target=_serve, args=(there, name, task.run, len(task.images.train_x), task.folder))
+    child.start()
+    there.close()
+    def train(n:int) -> float:
+        here.send(n)
+        return here.recv()
+    try: yield train
+    finally:
+        here.close()
+        child.join()
+
+def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
+    "Time the contestants turn by turn, each for about `seconds` a turn, on `noise`."
+    trains, batches, found = {}, {}, {name: [] for name in names}
+    with ExitStack() as stack:
+        for name in names:
+            trains[name] = stack.enter_context(contestant(name, task))
+            slow = trains[name](5)  # the warm-up
+            batches[name] = max(5, min(len(task.images.train_x)//task.batch_size - 1, round(seconds/slow)))
+        for _ in range(turns):
+            for name in names: found[name].append(task.batch_size/trains[name](batches[name]))
     return [row('speed', task.run.method, name, task.run.first_size, values) for name, values in found.items()]
 
 def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
     "What this machine reaches in a large matrix product in that precision and in a large copy: the best of many tries."
-    a, b = torch.rand(2048, 2048, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32), torch.rand(2**25, device=device)
+    n, numbers = (2048, 2**25) if device == 'cpu' else (8192, 2**28)  # a GPU is through with the smaller ones in the time that starting them takes
+    a, b = torch.rand(n, n, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32), torch.rand(numbers, device=device)
     def best(f): return min(_seconds(f, device) for _ in range(12))
-    return 2*2048**3/best(lambda: a @ a), 2*b.nbytes/best(lambda: b.clone())
+    return 2*n**3/best(lambda: a @ a), 2*b.nbytes/best(lambda: b.clone())
 
 def _seconds(f, device:str) -> float:
-    start = perf_counter()
+    start = now(device)
     f()
-    if device != 'cpu': torch.cuda.synchronize()
-    return perf_counter() - start
+    return now(device) - start
+
+IN_PLACE = {torch.ops.aten.addmm_: addmm_flop, torch.ops.aten.baddbmm_: baddbmm_flop} # Products that torch's counter leaves out
+
+def operations(learn:Learner) -> tuple[int, int]: # Operations of all products and convolutions, forward and backward; images
+    "Those of a step on one batch, which leaves the gradients behind."
+    x, y = learn.dls.one_batch()
+    learn.model.train()
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter: learn.loss_func(learn.model(x), y).backward()
+    return counter.get_total_flops(), len(x)
 
 def counted_floor(task:Task, rates:tuple[float, float]) -> dict:
     "The speed if a step were nothing but its products at the rate of a large one and the optimiser's traffic at the rate of a copy."
     learn = aebench_learner(task)
-    x, y = learn.dls.one_batch()
-    learn.model.train()
-    with FlopCounterMode(display=False) as counter: learn.loss_func(learn.model(x), y).backward()
+    count, n = operations(learn)
     trained = sum(p.numel() for p in learn.model.parameters() if p.grad is not None)
-    seconds = counter.get_total_flops()/rates[0] + 7*4*trained/rates[1]  # gradient, weight and two moments are read, all but the first written
-    detail = f'{counter.get_total_flops()/len(x)/1e6:.0f} million operations an image, {trained/1e6:.1f} million weights'
-    return row('floor', task.run.method, 'counted floor', task.run.first_size, [len(x)/seconds], detail)
+    seconds = count/rates[0] + 7*4*trained/rates[1]  # gradient, weight and two moments are read, all but the first written
+    detail = f'{count/n/1e6:.0f} million operations an image, {trained/1e6:.1f} million weights'
+    return row('floor', task.run.method, 'counted floor', task.run.first_size, [n/seconds], detail)
 
 def in_child(code:str, env:dict|None=None, **kwargs) -> str:
     "What a fresh Python prints."
@@ -120,6 +156,11 @@ def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
     least = median(torches)
     return [row('start', 'baseline', 'import torch', 0, torches), row('start', 'baseline', 'aebench', 0, [cold-least], f'{data}, no cache'),
             row('start', 'baseline', 'aebench', 0, [o-least for o in warm], f'{data}, second start')]
+
+def share_rows(task:Task, turns:int) -> list[dict]:
+    "Where a step's time goes: the shares of the turn in the middle, by how long its steps took, which add up to 100; the lowest and the highest of all turns."
+    shares = step_shares(aebench_learner(task), turns)
+    return [row('share', task.run.method, 'aebench', task.run.first_size, [o[part] for o in shares], part) | dict(median=shares[(turns - 1)//2][part]) for part in PARTS]
 
 def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dict]:
     "Cost of an image at several sizes."
@@ -172,7 +213,7 @@ def main():
             task = Task(Run(method, 'noise', epochs=(1, 1), weights='random', **settings), images, folder)
             names = [c for c in CONTESTANTS if args.full or c in SHORT.get(method, ()) or c in ('bare loop', 'aebench')]
             if 'speed' in parts: add(race(task, names, turns, 3. if args.full else 1.5))
-            if 'share' in parts: add([row('share', method, 'aebench', task.run.first_size, values, part) for part, values in step_shares(aebench_learner(task), turns).items()])
+            if 'share' in parts: add(share_rows(task, turns))
             if 'floor' in parts: add([counted_floor(task, rates)])
     if 'cost' in parts:
         for method in methods if args.full else ['baseline']: add(cost_by_size(method, [16, 32, 64, 128], turns, **settings))

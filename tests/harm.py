@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -163,12 +164,12 @@ def power(data, folder:Path) -> dict:
     return dict(prefixes=prefixes, faults=faults, faults_without_sync=unsynced)
 
 def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
-    "Send a signal in mid-epoch, in mid-save or in validation; say how long the process still took, and how it ended."
+    "Send a signal in mid-epoch, in mid-save or in validation; say how long the process still computed, and how it ended."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have them ignored
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     def run():
         def tell(*_):
-            (folder/'told').write_text(str(time.monotonic()))
+            (folder/'told').write_text(str(time.process_time()))
             for _ in range(times): os.kill(os.getpid(), number)
         if moment == 'save':
             def watch(what, path, *more):
@@ -183,9 +184,9 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
                 if self.training == (moment == 'train') and next(left, None) is None and not (folder/'told').exists(): tell()
             History.after_batch = after_batch
         return command(words(data, folder/'out', 'pixel_shuffle', epochs), every=1 if moment == 'save' else 10**9)
-    code = forked(run)
-    ended = time.monotonic()
-    return dict(code=code, seconds=ended - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
+    def computed(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # not what other work makes the process wait
+    before, code = computed(), forked(run)
+    return dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
                 left=[o.name for o in (folder/'out').rglob('*.tmp')])
 
 def disk_fails(data, folder:Path, step:int, number:int, lasting:bool) -> dict:

@@ -78,7 +78,7 @@ def damaged(folder, outside):
         empty=(lambda p: p.write_bytes(b''), '{}.png', 'no image'),
         wrong_ending=(lambda p: p.write_text('Minutes of the meeting'), '{}.png', 'no image'),
         bomb=(lambda p: p.write_bytes(png(BOMB, BOMB, bytes((BOMB//8 + 1)*BOMB))), '{}.png', 'not safe to decode'),
-        dimensions=(lambda p: p.write_bytes(png(2**31 - 1, 2**31 - 1)), '{}.png', ''),
+        dimensions=(lambda p: p.write_bytes(png(2**31 - 1, 2**31 - 1)), '{}.png', 'not safe to decode'),
         folder=(lambda p: p.mkdir(), '{}.jpg', 'a folder'),
         pipe=(os.mkfifo, '{}.jpg', 'no regular file'),
         dangling=(lambda p: p.symlink_to('nowhere.jpg'), '{}.jpg', 'No such file'),
@@ -115,18 +115,18 @@ def hostile(place, n):
 
 @pytest.mark.parametrize('n, most_seconds', [(600, 10), pytest.param(10_000, 60, marks=pytest.mark.slow)])
 def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys):
-    "Every harm is listed with its reason, in order; time and memory are bounded; the good images are read as if nothing were."
+    "Every harm is listed with its reason, in order; computing and memory are bounded; the good images are read as if nothing were."
     monkeypatch.setenv('AEBENCH_HOME', str(place/'home'))
     folder, harmed = hostile(place, n)
     capsys.readouterr()
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()  # other work makes a process wait, and not compute
     with nobody():
         names = image_files(folder)
         found = inspect_folder(folder)
         with pytest.raises(UsageError, match=f'{len(harmed)} images of .* can not be read'): load_images(folder, 16)
         data = load_images(folder, 16, skip_unreadable=True)
         code = main(['check', str(folder), '--steps', '0'])
-    seconds, grown = time.monotonic() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)/1024
+    seconds, grown = time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)/1024
     text = capsys.readouterr().out
     assert names == sorted(names, key=lambda o: o.split('/')) and len(names) == n + 3
     assert set(found.unreadable) == set(harmed) == set(data.unreadable)

@@ -39,16 +39,16 @@ def test_two_batches(method, size):
     if METHODS[method].encoder == 'conv_map': assert abs(model.latent - 1000) <= (size//4)**2/2  # whole numbers at each place of the map
     else: assert model.latent == METHODS[method].latent
 
-@pytest.mark.parametrize('method', METHODS)
-def test_learners_can_be_exported(method, tmp_path):
+@pytest.mark.parametrize('method, precision', [*((m, 'fp32') for m in METHODS), ('feature_loss', 'bf16')])
+def test_learners_can_be_exported(method, precision, tmp_path):
     "fastai's way to give a trained learner away: no images in it, and the same outputs."
-    run, data = Run(method, 'noise', size=16, weights='random', latent=8), noise(16, n=64)
+    run, data = Run(method, 'noise', size=16, weights='random', latent=8, precision=precision), noise(16, n=64)
     learn = autoencoder_learner(data.dls(32, 'cpu'), make_model(run, data), make_loss(run, data), path=tmp_path)
     with learn.no_bar(), learn.no_logging(): learn.fit_phases((1, 1), (8, 16), METHODS[method].pretrained, next_lr=1e-3)
     learn.set_image_size(8).set_image_size(16)
     learn.export()
     again = load_learner(tmp_path/'export.pkl')
-    assert all(len(dl.dataset) == 0 for dl in again.dls.loaders)
+    assert all(len(dl.dataset) == 0 for dl in again.dls.loaders) and type(again.model) is type(learn.model) and type(again.loss_func) is type(learn.loss_func)
     with again.no_bar(): found, _ = again.get_preds(dl=again.dls.test_dl(data.test_x), inner=True)
     with learn.no_bar(): wanted, _ = learn.get_preds(dl=learn.dls.test_dl(data.test_x), inner=True)
     assert torch.equal(found, wanted) and len(found) == 64
