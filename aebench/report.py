@@ -130,7 +130,7 @@ _TEMPLATE = '''<!doctype html>
 {{- panels('Cost and quality', 'Each point is a method; bars through it, where there are several seeds, are one standard deviation. Parameters count all of the autoencoder, frozen ones too.', g.cost) }}
 {{- panels('Training curves', 'Loss by epoch through both phases. Methods with the same loss share their scale; values at different image sizes or of different losses are not comparable.', g.curves) }}
 {{- panels('Learning-rate finder', 'Loss against learning rate before the second phase, and the rate that the second phase used.', g.lr) }}
-{{- panels('Bytes and quality', 'Latents rounded to steps and coded without loss, at 2 to 8 bits for the number that changes the copies most; image files with and without their headers. The decoder itself is not counted.', g.rates) }}
+{{- panels('Bytes and quality', 'Latents rounded to steps and coded without loss, at several numbers of bits for the number that varies most; image files with and without their headers. The decoder itself is not counted.', g.rates) }}
 {%- if g.effects %}
 {{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and, for two of them (×), half of what they change together beyond the sum of each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
 <ul class="facts">{% for o in g.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
