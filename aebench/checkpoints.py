@@ -30,7 +30,7 @@ from .training import random_states, set_random_states
 
 # %% ../nbs/11_checkpoints.ipynb #046e9f33
 _LISTS = dict(list=list, tuple=tuple, L=L, set=set, frozenset=frozenset)
-_PLAIN = {getattr(torch, o) for o in 'float64 float32 float16 int64 int32 int16 int8 uint8 bool'.split()} # What goes into the file as it is; other numbers do as bytes
+_PLAIN = {getattr(torch, o) for o in 'float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool'.split()} # What goes into the file as it is; other numbers do as bytes
 
 class _NotData(TypeError): "No value of Python that stands for itself."
 
@@ -57,7 +57,7 @@ def pack(
     if value is None or isinstance(value, (bool, int, float, str)): return value
     if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float, str)): return value.item()
     if isinstance(value, Tensor): return tensor(value)
-    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=aside(torch.from_numpy(value)))
+    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=tensor(torch.from_numpy(value)))
     if kind in (list, L) and len(value) and all(isinstance(o, Tensor) and not o.ndim and o.dtype in _PLAIN and o.dtype == value[0].dtype for o in value):
         return dict(scalars=[kind.__name__, aside(_on_cpu(list(value))), value[-1].device.type])
     if _LISTS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
@@ -81,7 +81,7 @@ def unpack(
         found = tensors[i]
         for dtype, shape in other: found = found.view(getattr(torch, dtype)).reshape(shape)
         return _there(found, device)
-    if kind == 'array': return tensors[o].numpy()
+    if kind == 'array': return unpack(o, tensors).numpy()
     if kind == 'scalars': return _LISTS[o[0]](_there(tensors[o[1]], o[2]).unbind())
     if kind == 'dict': return {unpack(k, tensors): unpack(v, tensors) for k, v in o}
     if kind == 'deque': return deque([unpack(v, tensors) for v in o[1]], o[0])
