@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from statistics import median
 from time import perf_counter, time
@@ -25,7 +26,7 @@ from fastai.learner import Learner
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode, addmm_flop, baddbmm_flop
+from torch.utils.flop_counter import FlopCounterMode
 
 from aebench.data import ImageSet
 from aebench.registry import METHODS, Run
@@ -56,6 +57,7 @@ def row(what:str, method:str, contestant:str, size:int, values:list[float], deta
 
 def _serve(pipe, name:str, run:Run, n:int, folder:Path):
     "In a process of its own: train on as many batches as are asked for, until nobody is there to ask."
+    multiprocessing.set_start_method(None, force=True)  # its loader's workers start as everywhere, and not as it was started itself
     seed_everything(0)
     train = CONTESTANTS[name](Task(run, noise(n, run.size), folder))
     try:
@@ -106,7 +108,9 @@ def _seconds(f, device:str) -> float:
     f()
     return now(device) - start
 
-IN_PLACE = {torch.ops.aten.addmm_: addmm_flop, torch.ops.aten.baddbmm_: baddbmm_flop} # Products that torch's counter leaves out
+def _product(to, a, b, **_) -> int: return 2*prod(a)*b[-1] # Of shapes
+
+IN_PLACE = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product} # Products that torch's counter leaves out
 
 def operations(learn:Learner) -> tuple[int, int]: # Operations of all products and convolutions, forward and backward; images
     "Those of a step on one batch, which leaves the gradients behind."
