@@ -13,8 +13,8 @@ import traceback
 import warnings
 from pathlib import Path
 
-ENTRIES = {'aebench': ('aebench.cli', 'main'), 'nbdev-test': ('nbdev.test', 'nbdev_test')} # What the scripts of these names call
-PACKAGES = 'torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets matplotlib.pyplot safetensors rich.console torchmetrics IPython nbdev.test'.split()
+ENTRIES = {'aebench': ('aebench.cli', 'main')} # What the scripts of these names call; not nbdev-test, whose cells run in a thread and hang in a fork
+PACKAGES = 'torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets matplotlib.pyplot safetensors rich.console torchmetrics'.split()
 _server = []
 
 def forked(*words, env:dict, cwd=None, seconds:int=600) -> tuple[int, str, str]: # Exit code, stdout and stderr
