@@ -1,4 +1,4 @@
-"""Commands in processes forked from one that has imported torch, fastai and the other packages, which takes each some seconds otherwise.
+"""Commands and notebooks in processes forked from one that has imported torch, fastai and the other packages, which takes each some seconds otherwise.
 
 Run as a script, this is that process: it reads jobs as lines of JSON and answers each with an exit code. The package itself is imported by each command anew."""
 import atexit
@@ -13,8 +13,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-ENTRIES = {'aebench': ('aebench.cli', 'main'), 'nbdev-test': ('nbdev.test', 'nbdev_test')} # What the scripts of these names call
-PACKAGES = 'torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets matplotlib.pyplot safetensors rich.console torchmetrics IPython nbdev.test'.split()
+PACKAGES = 'torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets matplotlib.pyplot safetensors rich.console torchmetrics'.split()
 _server = []
 
 def forked(*words, env:dict, cwd=None, seconds:int=600) -> tuple[int, str, str]: # Exit code, stdout and stderr
@@ -39,8 +38,11 @@ def work(words, env, cwd, seconds, files) -> int:
     os.chdir(cwd)
     torch.set_num_threads(int(env.get('OMP_NUM_THREADS', THREADS)))  # a fork has one otherwise, once the package is there
     sys.argv = words
-    module, name = ENTRIES[words[0]]
-    return getattr(importlib.import_module(module), name)()
+    if words[0] == 'nbdev-test':
+        from nbdev.test import nbdev_test
+        return nbdev_test.__wrapped__(words[1], n_workers=0)  # as a script it would look for its words where it is called from
+    from aebench.cli import main
+    return main()
 
 def child(job:dict):
     "Ends this process as Python would, but for waiting for its threads."
