@@ -364,6 +364,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x):
         if not self.training: return super().forward(x)
         per_channel = lambda o: _Shared.apply(o.mean((0, 2, 3)))
+        given, x = x.dtype, x.to(self.weight.dtype)  # of bfloat16 too the statistics are in single precision
         mean = per_channel(x)
         apart = x - mean[:, None, None]
         var = per_channel(apart.square())
@@ -372,7 +373,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var*(count/(count - 1)), self.momentum)
-        return torch.addcmul(self.bias[:, None, None], apart, (self.weight*(var + self.eps).rsqrt())[:, None, None])
+        return torch.addcmul(self.bias[:, None, None], apart, (self.weight*(var + self.eps).rsqrt())[:, None, None]).to(given)
 
 class PartDL(GetAttr):
     "Of each batch of an `ImageDL` the part of this process; all else is as there. Raises `UsageError` where it can't be divided."
