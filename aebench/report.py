@@ -145,7 +145,7 @@ _TEMPLATE = '''<!doctype html>
 {%- endif %}
 {%- if g.latent %}
 <h3>The latent itself</h3>
-<p class="soft">How many directions it uses, how many test images a linear probe and the five nearest training images get right, how far clusters agree with the classes (0: chance, 1: the very classes), and what it takes when coded at 6 bits.</p>
+<p class="soft">How many directions it uses, how many test images a linear probe and the five nearest training images get right, how far clusters agree with the classes (0: chance, 1: the very classes), and what it takes when it is coded so that rounding adds a twentieth to the error at most.</p>
 <div class="scroll" role="region" aria-label="Measures of the latent" tabindex="0">
 <table>
 <thead><tr><th scope="col">Method</th>{% for c in g.latent.columns %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead>
