@@ -255,7 +255,7 @@ def data(args) -> int:
 # %% ../nbs/31_cli.ipynb #f870c7b8
 def check(args) -> int: # 1 where something is unreadable
     "Say what a folder of images was recognised as, what is wrong with it, and what a run on it would cost."
-    with _imports(): from aebench.data import inspect_folder
+    with _imports(): from aebench.images import inspect_folder
     found = inspect_folder(args.folder)
     if args.json: print(json.dumps(found.as_dict()))
     else: print(found.describe())

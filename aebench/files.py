@@ -347,13 +347,17 @@ def one_maker(
 ):
     "One at a time makes something in its folder: whoever comes second waits here, and finds it made. Raises `AebenchError` where the folder can't be written to."
     path = Path(path)
-    lock = FileLock(path.with_name('.lock'), preserve_lock_file=True)
+    place = path.with_name('.lock')
+    lock = FileLock(place)
     try:
         _make_folder(path.parent)
         lock.acquire()
     except OSError as e: raise disk_error(e, path) from e
     try: yield
-    finally: lock.release()
+    finally:
+        lock.release()
+        try: place.unlink(missing_ok=True)  # whoever waits with it meanwhile makes the thing twice at worst
+        except OSError: pass  # on Windows, where it is in use
 
 
 # %% ../nbs/00_files.ipynb #c1eabf2c
