@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from aebench import bench, cluster, data, share
+from aebench import bench, cluster, data, images, share
 from aebench.apply import compress_folder, encode_folder, load
 from aebench.cli import main
 from aebench.coding import MAGIC
@@ -73,11 +73,11 @@ def finished(home, tmp_path_factory):
 @pytest.fixture
 def apart(home, tmp_path, monkeypatch):
     "No network, no training, no cluster, little room, nothing written but in a folder of the test's own."
-    room = data.room_for
+    room = images.room_for
     def nothing(*args, **kwargs): raise AebenchError('There is no network and little room in a test: go on.')
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
-    monkeypatch.setattr(data, 'room_for', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
+    monkeypatch.setattr(images, 'room_for', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
     monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed') for _ in runs])
     monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)

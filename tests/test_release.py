@@ -31,7 +31,7 @@ def test_wheel_is_small_and_holds_the_package_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert all(re.match(r'aebench/\w+\.py$|aebench-[\d.]+\.dist-info/', o) for o in names), names
     assert {f'aebench/{p.name}' for p in (ROOT/'aebench').glob('*.py')} <= set(names)
-    assert wheel.stat().st_size <= 200_000
+    assert wheel.stat().st_size <= 250_000
 
 def test_wheel_runs_by_itself(wheel, home, tmp_path):
     "In an environment of its own, which borrows the dependencies from here but not the package."
