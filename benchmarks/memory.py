@@ -20,5 +20,5 @@ def peak(run, n:int=50_000, steps:int=10) -> float: # MB above `TORCH`; on a GPU
     memory, learn = PeakMemory(run.device), aebench_learner(Task(run, data, None))
     learn.set_image_size(run.size)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=Stop(steps))
-    evaluate(learn.model, data, Classifier(lambda: net, 'resnet34', 0., ''), run.device)
+    evaluate(learn.model, data, [Classifier(lambda: net, 'resnet34', 0., '')], run.device)
     return memory.megabytes - (TORCH if run.device == 'cpu' else 0)
