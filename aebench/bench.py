@@ -29,7 +29,7 @@ from fastai.callback.core import Callback
 from fastcore.basics import noop
 from torch import nn
 
-from .coding import STUDIED, file_points, mse_at
+from .coding import STUDIED, kept_points, mse_at
 from .data import ImageSet, load_images
 from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, one_writer, read_json, remove, shown, write_json, write_text
 from .images import listing, resize_images, spread
@@ -203,7 +203,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     row |= vars(measure_latents(*(resize_images(x, min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255 for x in (train, test)), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
     write_json(out/name/'row.json', row)
-    write_text(out/name/'files.csv', file_points(test).to_csv(index=False))  # the last, so that all is there where it is
+    write_text(out/name/'files.csv', kept_points(data).to_csv(index=False))  # the last, so that all is there where it is
     return out/name
 
 def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to say

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/coding.html.md"""
 # %% auto #0
 __all__ = ['BATCH', 'MOST_BITS', 'BITS', 'STUDIED', 'QUALITIES', 'FILES', 'MAGIC', 'NAMES', 'device_of', 'encode_images',
            'decode_floats', 'decode_latents', 'Coder', 'fit_coder', 'read_coder', 'pixel_errors', 'rate_distortion',
-           'payload', 'file_points', 'mse_at', 'bytes_at', 'compress', 'Packed', 'unpack', 'read_folder',
+           'payload', 'file_points', 'kept_points', 'mse_at', 'bytes_at', 'compress', 'Packed', 'unpack', 'read_folder',
            'write_images', 'decoder_bytes', 'paid_after']
 
 # %% ../nbs/15_coding.ipynb #13b9ba25
@@ -25,11 +25,13 @@ from pathlib import Path
 import constriction
 import numpy as np
 import pandas as pd
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .files import UsageError, expanded, fingerprint, inside, read_tensors, shown, tensor_parts, write_bytes
+from .data import ImageSet
+from .files import UsageError, cache_home, cache_name, expanded, fingerprint, inside, read_tensors, shown, tensor_parts, write_bytes, write_tensors
 from .images import decode_files, image_files, listing, spread
 from .references import recode
 
@@ -202,6 +204,17 @@ def file_points(
             mse = pixel_errors(copied, images).mean()
             rows.append(dict(format=format, quality=quality, bytes_per_image=np.mean([len(o) for o in files]), payload=np.mean([payload(o, format) for o in files]), mse=mse, psnr=_psnr(mse)))
     return pd.DataFrame(rows)
+
+def kept_points(
+    data:ImageSet
+) -> pd.DataFrame: # As `file_points` gives it
+    "`file_points` of the test images that are studied, computed once for the same images and kept in `cache_home()`."
+    path = cache_home()/'files'/f'{cache_name(data.label)}-{data.size}-{fingerprint([data.fingerprint, PIL.__version__], 12)}.safetensors'
+    try: text = read_tensors(path, 'np')[0]['csv'].tobytes().decode()
+    except (OSError, ValueError, KeyError):  # not there, or damaged
+        text = file_points(spread(data.test_x, STUDIED)).to_csv(index=False)
+        write_tensors(path, dict(csv=np.frombuffer(text.encode(), np.uint8)))
+    return pd.read_csv(io.StringIO(text), float_precision='round_trip')
 
 def mse_at(points:pd.DataFrame, size:float, column:str='bytes_per_image') -> float: # NaN outside of the points
     "The error at so many bytes, between the points on a logarithmic scale."
