@@ -66,7 +66,7 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
         yield 'one run', 'two processes', 1, times_of(two, turns, None, JOINED)
     if part == 'distance':
         methods = 'baseline,pixel_shuffle,progressive_resizing'
-        words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64, '--protocol', 'report', '--out']
+        words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64, '--protocol', 'report', '--precision', 'fp32', '--out']
         with tempfile.TemporaryDirectory() as d:
             for out, more in dict(one={}, threads=dict(threads=2), processes=dict(before=JOINED)).items(): seconds_of([*words, f'{d}/{out}'], **more)
             for path in sorted(Path(d).glob('one/*/history.csv')):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet34, vgg16_bn
 
 from aebench.batches import Augment
-from aebench.bench import Progress, TellProgress
+from aebench.progress import Progress, TellProgress
 from aebench.data import ImageSet
 from aebench.images import resize_images
 from aebench.models import Normalize

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from aebench.bench import LineProgress, do_runs
+from aebench.bench import do_runs
+from aebench.progress import LineProgress
 from aebench.registry import plan_runs
 from aebench.runs import environment
 from speed import HERE, slug

@@ -78,7 +78,7 @@ def original(**changes):
     return {**{k: v for k, v in made_up('baseline').items() if k in keys}, 'method': 'original', 'label': 'Original Image', 'accuracy': .97, **changes}
 
 def reference(name, **changes):
-    return {**original(), 'method': name, 'label': find_method(name).label, 'mae': .03, 'mse': .002, 'psnr': 27., 'ssim': .95, 'accuracy': .93, 'agreement': .94, 'latent': 16, 'bytes_per_image': 64., **changes}
+    return {**original(), 'method': name, 'label': find_method(name).label, 'mae': .03, 'mse': .002, 'psnr': 27., 'ssim': .95, 'accuracy': .93, 'agreement': .94, 'latent': int(name.partition('-')[2]) if name.startswith('pca-') else 16, 'bytes_per_image': 64., **changes}
 
 def fake_out(folder, rows):
     "An output folder with these rows."

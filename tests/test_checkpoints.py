@@ -165,6 +165,17 @@ def test_an_epoch_that_a_callback_ends(images, tmp_path):
         assert (read_state(file)['position']['batch'], read_state(file)['position']['over']) == (2, True)
     assert unequal(outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()], file=file)), wanted) == []
 
+def test_dear_places_are_taken_down_seldom(images, tmp_path, monkeypatch):
+    "Where it costs much, an epoch's end passes without; a signal in its validation stops the training after the next batch."
+    wanted, mark, file = outcome(trained(theirs(0), images, True, tmp_path)), Checkpoint._mark, tmp_path/'state.safetensors'
+    def dear(self, over=False):
+        mark(self, over)
+        self.mark_cost = 1e6
+    monkeypatch.setattr(Checkpoint, '_mark', dear)
+    with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[StopAt(3, validation=True)], file=file)
+    assert (read_state(file)['position']['epoch'], read_state(file)['position']['batch']) == (1, 0)
+    assert unequal(outcome(trained(theirs(0), images, True, tmp_path, file=file)), wanted) == []
+
 class Held(Callback):
     "Holds what can't be kept."
     def __init__(self): self.seen = []

@@ -23,7 +23,7 @@ import torchvision
 from PIL import Image
 
 import aebench
-from aebench import files
+from aebench import downloads
 from aebench.cli import main
 from aebench.data import load_images
 from aebench.files import AebenchError, UsageError
@@ -190,7 +190,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-    monkeypatch.setattr(files, 'PAUSE', .01)
+    monkeypatch.setattr(downloads, 'PAUSE', .01)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server) as o:
         o.files, o.faults, o.asked, o.at = {}, {}, [], f'http://127.0.0.1:{o.server_port}/'
         threading.Thread(target=o.serve_forever, daemon=True).start()
@@ -208,7 +208,7 @@ def test_download(faults, asked, reason, server, tmp_path):
     "Tried again where that helps; nothing but the whole file is ever in its place."
     data = os.urandom(300_000)
     server.files['x.bin'], server.faults['x.bin'] = data, iter(faults)
-    def get(): return files.fetch([f'{server.at}x.bin'], tmp_path/'x.bin', hashlib.sha256(data).hexdigest())
+    def get(): return downloads.fetch([f'{server.at}x.bin'], tmp_path/'x.bin', hashlib.sha256(data).hexdigest())
     if reason is None: assert get().read_bytes() == data and left(tmp_path) == ['x.bin']
     else:
         with pytest.raises(AebenchError, match=re.escape(reason)): get()
@@ -222,14 +222,14 @@ def test_download(faults, asked, reason, server, tmp_path):
 
 def test_download_goes_to_the_next_address(server, tmp_path):
     server.files['x.bin'] = b'data'
-    files.fetch(['http://127.0.0.1:9/x.bin', f'{server.at}gone.bin', f'{server.at}x.bin'], tmp_path/'x.bin', hashlib.md5(b'data').hexdigest(), 'md5')
+    downloads.fetch(['http://127.0.0.1:9/x.bin', f'{server.at}gone.bin', f'{server.at}x.bin'], tmp_path/'x.bin', hashlib.md5(b'data').hexdigest(), 'md5')
     assert left(tmp_path) == ['x.bin'] and server.asked == ['gone.bin', 'x.bin']
 
 def test_download_into_a_folder_that_may_not_be_written(server, place):
     server.files['x.bin'] = b'data'
     with pytest.raises(AebenchError, match='No such file|not be written'), nobody():
         (place/'cache').mkdir(mode=0o555)
-        files.fetch([f'{server.at}x.bin'], place/'cache'/'x.bin', hashlib.sha256(b'data').hexdigest())
+        downloads.fetch([f'{server.at}x.bin'], place/'cache'/'x.bin', hashlib.sha256(b'data').hexdigest())
     assert left(place) == []
 
 @pytest.fixture

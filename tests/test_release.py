@@ -125,12 +125,12 @@ def test_adding_a_technique_as_contributing_says(home, tmp_path):
         cell, = [c for c in notebook['cells'] if old in ''.join(c['source'])]
         cell['source'] = ''.join(cell['source']).replace(old, new).splitlines(True)
         path.write_text(json.dumps(notebook), encoding='utf-8')
-    edit('06_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
+    edit('07_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
     "Bilinear, then averaged."
     return nn.Sequential(bilinear(ni, scale), nn.AvgPool2d(3, 1, 1))
 
 UPSAMPLERS = {'softened': softened, ''')
-    edit('01_registry.ipynb', 'METHODS = {m.name: m for m in (', '''METHODS = {m.name: m for m in (
+    edit('02_registry.ipynb', 'METHODS = {m.name: m for m in (', '''METHODS = {m.name: m for m in (
     Method('softened', 'Softened', 'Upsampling that softens.', upsample='softened', report_rates=(('cifar10', 1e-3),), in_report=False),''')
     assert not (done := run(BIN/'nbdev-export', cwd=copy)).returncode, done.stderr
     assert 'def softened' in (copy/'aebench'/'layers.py').read_text()
