@@ -114,7 +114,7 @@ class _Forgiving:
         except _CANCELS: raise
         except Exception as e:
             self.failed = True
-            self.told(e)
+            self.told(f'{type(e).__name__}: {str(e).strip().splitlines()[-1]}')  # before it fastai says where
 
 def _forgiving(cb:Callback, told:Callable) -> Callback: # `cb`
     cb.__class__ = type(type(cb).__name__, (_Forgiving, type(cb)), {})  # the name stays, by which the learner knows it
@@ -132,11 +132,11 @@ def tracked(
     if not track or is_reference(run.method):
         yield []
         return
-    def told(e): say(f'{folder.name}: {track} could not be told of it ({error_line(e)}); the run itself goes on.')
+    def told(why): say(f'{folder.name}: {track} could not be told of it ({why}); the run itself goes on.')
     opened = _OPEN[track](run, folder)
     try: cbs = opened.__enter__()
     except Exception as e:
-        told(e)
+        told(error_line(e))
         yield []
         return
     try: yield [_forgiving(cb, told) for cb in cbs]
@@ -144,4 +144,4 @@ def tracked(
         with suppress(Exception): opened.__exit__(*sys.exc_info())  # it passes on what came, or fails itself
         raise
     try: opened.__exit__(None, None, None)
-    except Exception as e: told(e)
+    except Exception as e: told(error_line(e))

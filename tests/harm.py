@@ -172,8 +172,10 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
             (folder/'told').write_text(str(time.process_time()))
             for _ in range(times): os.kill(os.getpid(), number)
         if moment == 'save':
+            opened = []
             def watch(what, path, *more):
-                if what == 'write' and 'checkpoint' in Path(path).name:
+                if what == 'open': opened.append(Path(path).name)  # what is written is called otherwise until it is whole
+                if what == 'write' and 'checkpoint' in opened[-1]:
                     files.watch_disk = lambda *_: None
                     tell()
             files.watch_disk = watch
