@@ -216,7 +216,7 @@ def do_runs(
     out:str|Path='runs', # Folder of the results
     progress:Progress|None=None, # None: `default_progress`
     after_each:Callable=noop, # Called after each run, failed ones too
-    most_seconds:float|None=None, # Refuse to begin what is expected to take longer
+    most_seconds:float|None=None, # Say how long the networks will take, and refuse to begin what takes longer; None: say nothing
     wait:bool=False, # Wait for another process that writes to `out`, in place of refusing
     track:str|None=None, # A name in `TRACKERS`
     how:Callable=in_turn # Makes the runs once all is prepared, and yields their rows
@@ -238,9 +238,9 @@ def do_runs(
                 progress.say(f'{data!r}' + (f'; {len(runs)-len(todo)} of {len(runs)} runs are there already' if len(todo) < len(runs) else ''))
                 if data.unreadable: progress.say(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
                 with _memory_named(runs[0]):
+                    if most_seconds: _refuse_long(todo, data, most_seconds, progress)  # before the judges are trained
                     judges = _prepare(todo, data, watch)
                     original = do_original(todo[0], data, judges, out)
-                    if most_seconds: _refuse_long(todo, data, most_seconds, progress)
                 for row in how(todo, data, judges, out, progress, watch, track):
                     if row and (line := equals_line(row, original)): progress.say(line)
                     after_each()

@@ -159,7 +159,7 @@ class Checkpoint(Callback):
     items = ('about', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
 
     def __init__(self,
-        file:str|Path, # *.safetensors
+        file:str|Path, # To keep it in
         about:dict|None=None, # What the training depends on; a file with other ones is not gone on from
         after:float=60., # Seconds of training before the first time, and at least between two
         share:float=.01, # Of the time may go into keeping, at most

@@ -44,6 +44,7 @@ def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
     methods = args.methods
     if args.design:
         from aebench.statistics import design
+        if args.design == 'half' and len(crossed(args.methods)) == 2: raise UsageError('Half of the combinations of two techniques can not tell one from the other: name three or more, or choose --design factorial.')
         methods = [cell_name(o for o, on in cell.items() if on) for cell in design({o: (False, True) for o in crossed(args.methods)}, DESIGNS[args.design])]
     return plan_runs(methods, args.data, args.seeds, args.seed, args.references, size=args.size, latent=args.latent, epochs=args.epochs and tuple(args.epochs),
                      batch_size=args.batch_size, protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision,
@@ -66,7 +67,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
     with _way(args, runs, device, url) as how:
         if how is None: return 0
         rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait,
-                       most_seconds=None if args.yes or not (args.design or isinstance(args.latent, list)) else ASK_ABOVE)
+                       most_seconds=(math.inf if args.yes else ASK_ABOVE) if args.design or isinstance(args.latent, list) else None)
     _results(out, args.json, rows)
     if url:
         from aebench.store import Remote

@@ -231,7 +231,7 @@ def tensor_parts(
     tensors:dict, # Arrays, or torch tensors on the CPU, by name
     about:dict|None=None # Notes for the header, strings by name
 ) -> list: # Bytes-like parts
-    "A safetensors file with a checksum, piece by piece, nothing copied that lies in order."
+    "A safetensors file with a checksum, piece by piece, nothing copied that lies in order. Raises `KeyError` or `TypeError` for kinds that NumPy or the format does not have, such as bfloat16."
     import numpy as np
     arrays = {k: np.asarray(v, order='C') for k, v in tensors.items()}
     names = sorted(arrays, key=lambda k: (-arrays[k].itemsize, k))  # in this order nothing needs padding

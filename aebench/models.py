@@ -54,7 +54,8 @@ class ConcatPool(nn.Module):
     def forward(self, x): return torch.cat([x.amax((-2, -1)), x.mean((-2, -1))], 1)
 
 def resnet_body(net:nn.Module) -> nn.Sequential: # Modules `stem`, `layer1` … `layer4`
-    "A torchvision resnet up to its last residual stage."
+    "A torchvision resnet up to its last residual stage. Raises `UsageError` for another network."
+    if not all(hasattr(net, o) for o in ('conv1', 'bn1', 'relu', 'maxpool', 'layer4')): raise UsageError(f'{type(net).__name__} is no resnet: give one of its stages as a module, or a resnet.')
     body = nn.Sequential()
     body.add_module('stem', nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool))
     for i in range(1, 5): body.add_module(f'layer{i}', getattr(net, f'layer{i}'))

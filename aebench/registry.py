@@ -232,7 +232,7 @@ def get_methods(names:Iterable[str]|str='all') -> list[Method|Reference]:
     names = names.split(',') if isinstance(names, str) else list(names)
     names = [o.strip() for o in names if o.strip()]
     if not names: raise UsageError(f'No method was named: choose from {", ".join(METHODS)}, or all.')
-    if 'original' in names: raise UsageError('The original images stand in every table: leave them out of --methods.')
+    if {'original', 'identity'} & set(names): raise UsageError('The original images stand in every table: leave them out of --methods.')
     found = {m.name: m for o in names for m in ([m for m in METHODS.values() if m.in_report] if o == 'all' else [get_method(o)])}
     return [*(m for m in METHODS.values() if m.name in found), *(m for m in found.values() if m.name not in METHODS)]
 

@@ -18,6 +18,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -261,7 +262,8 @@ def study_latents(
     write_bytes(folder/'coder.safetensors', fit_coder(z_train, int(at.bits)).save())
     write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
     write_bytes(folder/'between.png', between_picture(codec, test))
-    write_bytes(folder/'map.png', map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes))
+    for way in ('pca', *['umap']*bool(find_spec('umap'))):
+        write_bytes(folder/('map.png' if way == 'pca' else f'map-{way}.png'), map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes, way))
     return dict(coded_bytes=at.bytes_per_image, coded_mse=at.mse, **vars(measure_latents(z_train, z_test, data)))
 
 STATE = 'checkpoint.safetensors' # In a run's folder: the state of a training that is not over

@@ -142,7 +142,8 @@ def figure_text(line:pd.Series, m:Measure, plus_minus:str=' ± ') -> str:
     cell = _cell_of(line, m)
     return cell.text + f'{plus_minus}{cell.spread}'*bool(cell.spread)
 
-_USUAL = ('equals_pca', 'bytes_per_image', *(f'accuracy_{o}' for o in JUDGES[1:])) # Columns that are shown only where there is a figure in them
+_JUDGES = [f'accuracy_{o}' for o in JUDGES[1:]]
+_USUAL = ('equals_pca', 'bytes_per_image', *_JUDGES) # Columns that are shown only where there is a figure in them
 
 def _measured(table:pd.DataFrame) -> list[Measure]: return [m for m in MEASURES.values() if m.name not in _USUAL or table[m.name].notna().any()]
 
@@ -172,7 +173,7 @@ def comparison(
         ).swaplevel().rename_axis(['Settings', None]).fillna(NONE)
 
 # %% ../nbs/25_tables.ipynb #fb09c596
-_TERMINAL = 'mae mse psnr ssim accuracy equals_pca bytes_per_image seconds images_per_second'.split()
+_TERMINAL = ['mae', 'mse', 'psnr', 'ssim', 'accuracy', *_JUDGES, 'equals_pca', 'bytes_per_image', 'seconds', 'images_per_second']
 
 def plain_text(text, **style) -> Text:
     "`text` for the terminal, just as it is: no markup, and no control characters."
@@ -185,6 +186,7 @@ def terminal_table(
     table, winners, published = summarise(rows), best(rows), _published(rows)
     measures = [m for m in _measured(table) if m.name in _TERMINAL]
     if MEASURES['equals_pca'] in measures: measures = [m for m in measures if m.name not in ('psnr', 'images_per_second')]  # a terminal has 100 characters
+    if any(m.name in _JUDGES for m in measures): measures = [m for m in measures if m.name not in ('mae', 'images_per_second')]
     beside = [MEASURES[o] for o in ('mse', 'accuracy')] if published else []
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     shown.add_column('Method')

@@ -95,7 +95,7 @@ def before_divergence(
     return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
 
 def random_states(dls:DataLoaders|None=None) -> dict:
-    "Python's, NumPy's and torch's random states, of the GPU in use too, and the loaders' own, which fastai draws when it makes them."
+    "Python's, NumPy's and torch's random states, of an NVIDIA GPU in use too, and the loaders' own, which fastai draws when it makes them."
     return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
                 loaders=[(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in (dls.loaders if dls else [])])
 

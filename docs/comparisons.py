@@ -9,9 +9,9 @@ import pandas as pd
 
 from aebench.findings import comparable, facts, failures, headline, image_noise, sweep_facts, verdicts
 from aebench.notebooks import first_commands, notebook_name
-from aebench.panels import crossed_effects, effect_words
+from aebench.panels import crossed_effects, crossing_note, effect_words
 from aebench.registry import DATA, find_method
-from aebench.report import SHEETS, make_report
+from aebench.report import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
 from aebench.rows import data_label, distinct, groups, read_rows, sweeps
 from aebench.tables import best, cells, method_label, published_as
 from links import COLAB, REPOSITORY
@@ -36,7 +36,7 @@ def title_of(rows:pd.DataFrame) -> str:
 def table(rows:pd.DataFrame, folder:str) -> str:
     "The comparison as HTML: each method's name leads to its card, the last column to a notebook with that row's settings."
     found = cells(rows, best(rows))
-    def cell(o): return f'<td>{"<strong>"*o.best}{html.escape(o.text)}{"</strong>"*o.best}' + f'<br><small>± {html.escape(o.spread)}</small>'*bool(o.spread) + '</td>'
+    def cell(o): return f'<td>{"<strong>"*o.best}{html.escape(o.text)}{"</strong>"*o.best}' + ''.join(f'<br><small>{html.escape(text)}</small>' for text in (f'± {o.spread}'*bool(o.spread), o.bounds) if text) + '</td>'
     def name(method):
         known = find_method(method)
         label = html.escape(method_label(rows, method))
@@ -47,9 +47,14 @@ def table(rows:pd.DataFrame, folder:str) -> str:
         here = again[method]['data'] in DATA  # what Colab can fetch
         link, what = (COLAB, 'Colab') if here else (f'{REPOSITORY}/blob/main/', 'notebook')
         return f'<td><a href="{link}results/{folder}/report/notebooks/{notebook_name(again[method]["run"])}" aria-label="{html.escape(method_label(rows, method))}, again: {what}">{what}</a></td>'
-    head = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in ['Method', *next(iter(found.values())), 'Again'])
-    body = ''.join(f'<tr><th scope="row">{name(method)}</th>{"".join(map(cell, of.values()))}{notebook(method)}</tr>' for method, of in found.items())
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Results"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _scrolling('Results', ['Method', *next(iter(found.values())), 'Again'], [(name(method), "".join(map(cell, of.values())) + notebook(method)) for method, of in found.items()])
+
+def _scrolling(label:str, columns, lines) -> str: # Lines are a heading and cells, in HTML
+    head, body = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in columns), ''.join(f'<tr><th scope="row">{name}</th>{of}</tr>' for name, of in lines)
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+def _plain(label:str, columns, lines) -> str: # Lines are a heading and cells, as text
+    return _scrolling(label, columns, [(html.escape(name), ''.join(f'<td>{html.escape(o)}</td>' for o in of)) for name, of in lines])
 
 def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: path below the site's root → file or bytes
     "The page of one folder of results, with its report as `aebench report` writes it."
@@ -68,9 +73,11 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     page.description = ' '.join(f'{html.escape(title, quote=False)}: {lead}' if title else lead for title, _, lead in parted)
     for i, (title, part, lead) in enumerate(parted, 1):
         if title: parts.append(f'## {title}')
-        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *image_noise(folder, part),
-                *(text for k in ('psnr', 'accuracy') if (effects := crossed_effects(part, k)) is not None for text in effect_words(effects, k))]
+        crossed = {k: effects for k in ('psnr', 'accuracy') if (effects := crossed_effects(part, k)) is not None}
+        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *crossing_note(part), *image_noise(folder, part), *(text for k, effects in crossed.items() for text in effect_words(effects, k))]
         parts += [f'<p class="lead">{lead}</p>', table(part, folder.name), items(said)]
+        if crossed: parts.append(_plain('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(crossed)]))
+        if latent := latent_table(part): parts += ['What the latents are good for, and what they take when they are rounded and coded:', _plain('The latent', ('Method', *latent['columns']), [(o['label'], o['cells']) for o in latent['lines']])]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
             if name != 'latent' and f'benchmarks/{path}' in files: parts.append(figure(path, alt))

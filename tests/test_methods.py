@@ -19,7 +19,7 @@ def noise(size:int, n:int=8) -> ImageSet:
     labels = torch.arange(n, dtype=torch.int16) % 2
     return ImageSet('noise', 'Noise', images(), labels, images(), labels, ('a', 'b'), 'noise')
 
-@pytest.mark.parametrize('size', [16, 32, 96, 128])
+@pytest.mark.parametrize('size', [16, 32, 64, 96, 128])
 @pytest.mark.parametrize('method', METHODS)
 def test_two_batches(method, size):
     run, data = Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'), noise(size)
