@@ -12,7 +12,7 @@ __all__ = ['watch_disk', 'AebenchError', 'UsageError', 'Interrupted', 'answer_si
            'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
-import errno, hashlib, json, os, platform, re, secrets, signal, subprocess, tempfile, threading
+import errno, hashlib, json, os, platform, re, secrets, shutil, signal, subprocess, tempfile, threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,13 +68,22 @@ def cache_name(
     return re.sub(r'[^\w.-]', '-', label.lower(), flags=re.ASCII)[:60]
 
 # %% ../nbs/00_files.ipynb #81460b99
-def disk_error(e:OSError, path:Path) -> AebenchError:
+def _room(folder:Path) -> str:
+    "How much is free, where the system tells it."
+    try: return f', where {shutil.disk_usage(folder).free:,} bytes are free'
+    except OSError: return ''
+
+def disk_error(
+    e:OSError,
+    path:Path, # What was to be written
+    size:int=0 # Its bytes, as far as they are known
+) -> AebenchError:
     "Turn the operating system's error into one sentence."
     if e.errno in (errno.ENOSPC, errno.EDQUOT):
-        return AebenchError(f'No room left on the disk of {path.parent}: free some space there or choose another folder (--out, AEBENCH_HOME); what was finished is kept.')
+        return AebenchError(f'No room left on the disk of {path.parent}' + f' for {size:,} bytes{_room(path.parent)}'*bool(size) + ': free some space there or choose another folder (--out, AEBENCH_HOME); what was finished is kept.')
     if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AebenchError(f'{path.parent} can not be written to ({e.strerror}): choose another folder (--out, AEBENCH_HOME).')
-    return AebenchError(f'{path} could not be written: {e.strerror or e}.')
+    return AebenchError(f'{path} could not be written' + f' ({size:,} bytes)'*bool(size) + f': {e.strerror or e}.')
 
 watch_disk:Callable = lambda what, path, *more: None # Told of each 'make', 'open', 'write', 'sync', 'replace', 'remove' before it happens
 
@@ -148,7 +157,7 @@ def write_parts(
 ) -> Path: # `path`
     "Write a file atomically and durably. Raises `AebenchError` when the disk is full or the folder can't be written to."
     path = Path(path)
-    tmp = None
+    tmp, size = None, 0
     try:
         _make_folder(path.parent)
         _remove_leftovers(path.parent)
@@ -156,6 +165,7 @@ def write_parts(
         fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.aebench-{_HERE}-{os.getpid()}-{_MINE}-', suffix='.tmp')  # without its name, which may be as long as names can be
         with os.fdopen(fd, 'wb') as f:
             for part in parts:
+                size += memoryview(part).nbytes
                 watch_disk('write', tmp, part)
                 f.write(part)
             f.flush()
@@ -167,7 +177,7 @@ def write_parts(
         _sync_folder(path.parent)
     except BaseException as e:  # an interrupt as well leaves no piece behind
         if tmp: Path(tmp).unlink(missing_ok=True)
-        if isinstance(e, OSError): raise disk_error(e, path) from e
+        if isinstance(e, OSError): raise disk_error(e, path, size) from e
         raise
     return path
 

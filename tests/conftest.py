@@ -10,6 +10,18 @@ def home(tmp_path_factory):
     "A cache of the tests' own, so that they neither see nor touch the user's."
     return tmp_path_factory.mktemp('home')
 
+@pytest.fixture
+def tally(record_property):
+    "Counts of what was done, for the summary at the end; of what is «longest» the largest stands there."
+    return lambda what, n=1: record_property('tally', [what, n])
+
+def pytest_terminal_summary(terminalreporter):
+    found = {}
+    for report in terminalreporter.getreports('passed'):
+        for name, value in report.user_properties:
+            if name == 'tally': found.setdefault(value[0], []).append(value[1])
+    for what, counts in found.items(): terminalreporter.write_line(f'{what}: {max(counts) if "longest" in what else sum(counts)}')
+
 @pytest.fixture(scope='module')
 def at_home(home):
     "The same for what is called in the tests' own process."

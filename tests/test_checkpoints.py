@@ -4,9 +4,10 @@ import random
 import signal
 import subprocess
 import sys
-import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,14 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from aebench.checkpoints import Checkpoint, read_state, write_state
+from aebench import checkpoints
+from aebench.checkpoints import Checkpoint, pack, read_state, write_state
 from aebench.data import load_images
-from aebench.files import Interrupted, UsageError, write_tensors
+from aebench.files import Interrupted, UsageError, answer_signals, write_tensors
 from aebench.models import autoencoder
-from aebench.training import History, autoencoder_learner
+from aebench.registry import plan_runs
+from aebench.runs import training_state
+from aebench.training import History, autoencoder_learner, find_lr, random_states
 from aebench.weights import classifier_network, finetune_classifier
 
 class Noise(Callback):
@@ -201,6 +205,8 @@ AT_THE_END = [('learner', o) for o in ('iter', 'loss', 'smooth_loss')] # Any bat
 NEEDED = [*AT_THE_END, ('model',), ('optimiser',), ('learner', 'train_iter'), ('learner', 'pct_train'), ('callbacks', 'recorder'), ('callbacks', 'history'), ('callbacks', 'worst'),
           ('position', 'epoch'), ('position', 'batch'), *[(at, o) for at in ('start', 'now') for o in ('python', 'numpy', 'torch')], ('start', 'loaders'), ('notes', 'phases')]
 
+assert {o[0] for o in NEEDED} == set(Checkpoint.items) - {'about', 'scaler'} # The latter is a GPU's
+
 @pytest.fixture(scope='module')
 def interrupted(images, tmp_path_factory):
     "States in the second epoch of the second phase and after its last batch, and what the training should come to."
@@ -261,22 +267,60 @@ def test_an_interrupted_learner_serves_on(images, tmp_path):
         learn.fit_one_cycle(1, 1e-3)
         assert len(learn.get_preds()[0]) == 64
 
-def test_keeping_costs_little(images, tmp_path):
-    "As often as its share of the time allows, and not at all in the first minute."
-    file, writes = tmp_path/'state.safetensors', []
-    learn, recipe = ours(images, True, tmp_path, [])
-    checkpoint = Checkpoint(file)
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=checkpoint)
-    assert not file.exists()
-    class Counted(Checkpoint):
-        def save(self):
-            began = time.perf_counter()
-            super().save()
-            writes.append(time.perf_counter() - began)
-    learn, recipe = ours(images, True, tmp_path, [])
-    began = time.perf_counter()
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(10, 10)), checkpoint=Counted(file, after=0.))
-    assert len(writes) >= 2 and sum(writes[1:]) < .02*(time.perf_counter() - began) + max(writes)
+class Tick(Callback):
+    "Each batch of training takes ten seconds of a made-up clock."
+    order = 98
+    def __init__(self, now): self.now = now
+    def after_batch(self): self.now[0] += 10*self.training
+
+def test_kept_by_default_and_cheaply(images, tmp_path, monkeypatch):
+    "As the runner makes it: not in the first minute, in the second, and then in no more than 2 % of the time."
+    now, kept, write = [0.], [], checkpoints.write_state
+    def costly(*args):
+        now[0] += 5
+        kept.append(now[0])
+        return write(*args)
+    monkeypatch.setattr(checkpoints, 'time', SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoints, 'write_state', costly)
+    learn, recipe = ours(images, True, tmp_path, [Tick(now)])
+    run, = plan_runs('baseline', 'digits')
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(10, 10)), checkpoint=training_state(run, images, tmp_path))
+    assert 60 < kept[0] <= 120 and len(kept) >= 3 and 5*len(kept) <= .02*now[0]
+
+@pytest.mark.parametrize('patience,kept', [(5, True), (-1, False)])
+def test_a_second_signal(patience, kept, images, tmp_path, monkeypatch):
+    "Soon after the first it is the same wish; after a while it stops the training at once."
+    class Twice(Callback):
+        order = 98
+        def after_batch(self):
+            if self.training and self.iter == 2: signal.raise_signal(signal.SIGTERM), signal.raise_signal(signal.SIGTERM)
+    monkeypatch.setattr(checkpoints, 'PATIENCE', patience)
+    with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[Twice()], file=tmp_path/'state.safetensors')
+    assert (tmp_path/'state.safetensors').exists() == kept
+
+def test_handlers_go_back(images, tmp_path):
+    "Whoever answered signals before a training does so after it."
+    def mine(*_): raise AssertionError
+    with answer_signals(mine, 'SIGINT', 'SIGTERM'), answer_signals(signal.SIG_IGN, 'SIGHUP'):
+        with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[StopAt(3)], file=tmp_path/'state.safetensors')
+        assert [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == [mine, mine, signal.SIG_IGN]
+
+@pytest.mark.parametrize('stop', [None, 5])
+def test_lr_find_changes_nothing(stop, images, tmp_path):
+    "Completed, or interrupted at a batch: weights and statistics, optimiser, random states, the loaders' too, and history."
+    learn, _ = theirs(0)(images, True, tmp_path, [])
+    def packed():
+        tensors = []
+        return pack([dict(learn.model.state_dict()), learn.opt.state_dict(), random_states(learn.dls), list(learn.recorder.losses), list(map(list, learn.recorder.values)), learn.history.rows], tensors), [o.tolist() for o in tensors]
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 1e-2)
+        before, left = packed(), iter(range((stop or 10**6) - 1))
+        def loss(pred, y):
+            if next(left, None) is None: raise KeyboardInterrupt
+            return F.mse_loss(pred, y)
+        learn.loss_func = loss
+        with pytest.raises(KeyboardInterrupt) if stop else nullcontext(): find_lr(learn, 20)
+    assert packed() == before
 
 def test_killed_with_workers(tmp_path):
     "kill -9 of a training with worker processes, three times; it ends with the undisturbed weights."

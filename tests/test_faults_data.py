@@ -7,7 +7,6 @@ import itertools
 import multiprocessing
 import os
 import re
-import resource
 import struct
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from aebench.cli import main
 from aebench.data import load_images
 from aebench.files import AebenchError, UsageError
 from aebench.images import MAX_PIXELS, image_files, inspect_folder, recognise
+from aebench.metrics import PeakMemory
 from aebench.registry import plan_runs
 from aebench.runs import train_run
 from aebench.weights import imagenet_weights, weights_key
@@ -114,19 +114,20 @@ def hostile(place, n):
     return folder, harmed
 
 @pytest.mark.parametrize('n, most_seconds', [(600, 10), pytest.param(10_000, 60, marks=pytest.mark.slow)])
-def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys):
+def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys, tally):
     "Every harm is listed with its reason, in order; computing and memory are bounded; the good images are read as if nothing were."
     monkeypatch.setenv('AEBENCH_HOME', str(place/'home'))
     folder, harmed = hostile(place, n)
     capsys.readouterr()
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()  # other work makes a process wait, and not compute
+    peak = PeakMemory()  # begins a new one: the process's own may be higher from before
+    before, began = peak.megabytes, time.process_time()  # other work makes a process wait, and not compute
     with nobody():
         names = image_files(folder)
         found = inspect_folder(folder)
         with pytest.raises(UsageError, match=f'{len(harmed)} images of .* can not be read'): load_images(folder, 16)
         data = load_images(folder, 16, skip_unreadable=True)
         code = main(['check', str(folder), '--steps', '0'])
-    seconds, grown = time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)/1024
+    seconds, grown = time.process_time() - began, peak.megabytes - before
     text = capsys.readouterr().out
     assert names == sorted(names, key=lambda o: o.split('/')) and len(names) == n + 3
     assert set(found.unreadable) == set(harmed) == set(data.unreadable)
@@ -137,6 +138,7 @@ def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys):
     assert code == 1 and f'Unreadable: {len(harmed)} ' in text and len(re.findall(r'^  [abc]/\S?bad|^  [abc]/<script>', text, re.M)) == len(harmed)  # one line each
     assert '\x1b' not in text and '\\nsecond line\\x1b[31m.jpg: no image' in text and '\\udcff\\udcfe.jpg: no image' in text
     assert seconds < most_seconds and grown < 400, (seconds, grown)
+    tally('damaged files named', len(harmed))
     print(f'{len(harmed)} damaged files in {len({o for o, _ in harmed.values()})} ways named among {n}; {seconds:.1f} s, {grown:.0f} MB more than before')
 
 def test_bombs_are_errors_on_both_sides_of_twice_the_bound(place, monkeypatch):

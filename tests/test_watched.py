@@ -1,0 +1,57 @@
+"What somebody sees who watches: in a real terminal, and in a real notebook, whose training is interrupted."
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from test_cli import QUICK
+
+SETUP = '''
+from fastai.callback.core import Callback
+from aebench.checkpoints import Checkpoint
+from aebench.data import load_images
+from aebench.models import autoencoder
+from aebench.training import autoencoder_learner
+class Tell(Callback):
+    def after_batch(self):
+        if self.training and self.iter == 2: print('begun', flush=True)
+learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', valid_limit=64), autoencoder(size=16, latent=8), cbs=[Tell()])
+'''
+AFTERWARDS = '''
+import matplotlib.pyplot as plt
+from aebench.progress import default_progress
+learn.fit_one_cycle(1, 1e-3)
+learn.show_results()
+print(type(default_progress()).__name__, len(learn.get_preds()[0]), [o.get_title() for o in plt.gcf().axes][:2])
+'''
+
+@pytest.mark.parametrize('kept', [False, True])
+def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
+    "The learner serves on, its state kept or not; results show what went in and what came out."
+    kernel, client = start_new_kernel(startup_timeout=300, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    try:
+        client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})")
+        while 'begun' not in client.get_iopub_msg(timeout=300)['content'].get('text', ''): pass
+        kernel.interrupt_kernel()
+        assert client.get_shell_msg(timeout=300)['content']['ename'] == ('Interrupted' if kept else 'KeyboardInterrupt')
+        assert (tmp_path/'state.safetensors').exists() == kept
+        said = []
+        client.execute_interactive(AFTERWARDS, timeout=300, output_hook=lambda message: said.append(message['content'].get('text', '')))
+        assert "BarProgress 64 ['input', 'output']" in ''.join(said), said
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+
+def test_a_bar_in_a_terminal(home, tmp_path):
+    ours, theirs = pty.openpty()
+    words = [*QUICK, '--methods', 'baseline', '--weights', 'random', '--out', tmp_path]
+    p = subprocess.Popen([sys.executable, '-m', 'aebench.cli', *map(str, words)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TERM': 'xterm', 'COLUMNS': '100'}, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    said = b''
+    try:
+        while part := os.read(ours, 2**16): said += part
+    except OSError: pass  # how the end of a terminal is told on Linux
+    assert p.wait(300) == 0 and b'Baseline, seed 3333, epoch 2 of 2' in said and b'100 %' in said and b'\x1b[' in said, said
