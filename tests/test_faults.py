@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from test_cli import aebench, make_folder, quickly, start, steady
+from test_cli import make_folder, quickly, start, steady
 
 HARM = Path(__file__).with_name('harm.py')
 
