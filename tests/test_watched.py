@@ -33,10 +33,11 @@ def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
     "The learner serves on, its state kept or not; results show what went in and what came out."
     kernel, client = start_new_kernel(startup_timeout=300, env={**os.environ, 'AEBENCH_HOME': str(home)})
     try:
-        client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})")
+        asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})")
         while 'begun' not in client.get_iopub_msg(timeout=300)['content'].get('text', ''): pass
         kernel.interrupt_kernel()
-        assert client.get_shell_msg(timeout=300)['content']['ename'] == ('Interrupted' if kept else 'KeyboardInterrupt')
+        while (answer := client.get_shell_msg(timeout=300))['parent_header']['msg_id'] != asked: pass
+        assert answer['content'].get('ename') == ('Interrupted' if kept else 'KeyboardInterrupt'), answer['content']
         assert (tmp_path/'state.safetensors').exists() == kept
         said = []
         client.execute_interactive(AFTERWARDS, timeout=300, output_hook=lambda message: said.append(message['content'].get('text', '')))
