@@ -23,7 +23,7 @@ from torch import nn
 from aebench import checkpoints
 from aebench.checkpoints import Checkpoint, pack, read_state, write_state
 from aebench.data import load_images
-from aebench.files import Interrupted, UsageError, answer_signals, write_tensors
+from aebench.files import Interrupted, UsageError, write_tensors
 from aebench.models import autoencoder
 from aebench.registry import plan_runs
 from aebench.runs import training_state
@@ -301,9 +301,13 @@ def test_a_second_signal(patience, kept, images, tmp_path, monkeypatch):
 def test_handlers_go_back(images, tmp_path):
     "Whoever answered signals before a training does so after it."
     def mine(*_): raise AssertionError
-    with answer_signals(mine, 'SIGINT', 'SIGTERM'), answer_signals(signal.SIG_IGN, 'SIGHUP'):
+    wanted = {signal.SIGINT: mine, signal.SIGTERM: mine, signal.SIGHUP: signal.SIG_IGN}
+    usual = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
         with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[StopAt(3)], file=tmp_path/'state.safetensors')
-        assert [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == [mine, mine, signal.SIG_IGN]
+        assert {number: signal.getsignal(number) for number in wanted} == wanted
+    finally:
+        for number, handler in usual.items(): signal.signal(number, handler)
 
 @pytest.mark.parametrize('stop', [None, 5])
 def test_lr_find_changes_nothing(stop, images, tmp_path):
