@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .apply import Trained
 from .coding import read_folder
-from .files import AebenchError, UsageError, check_new, check_outside, read_tensors, write_bytes
+from .files import AebenchError, UsageError, check_outside, read_tensors, write_new
 from .latents import shown_name
 from .panels import png_of
 from .rows import to_csv
@@ -112,9 +112,7 @@ class Anomalies:
         path:str|Path # *.csv
     ) -> list[Path]:
         "The table, its names as `shown_name` writes them, and beside it the picture. Raises `UsageError` where another file would be overwritten."
-        files = {Path(path): to_csv(self.table.assign(path=self.table.path.map(shown_name))).encode(), Path(path).with_suffix('.png'): self.picture}
-        for file, data in files.items(): check_new(file, data)
-        return [write_bytes(file, data) for file, data in files.items()]
+        return write_new({Path(path): to_csv(self.table.assign(path=self.table.path.map(shown_name))).encode(), Path(path).with_suffix('.png'): self.picture})
 
 def _picture(run:Trained, images:Tensor, table:pd.DataFrame) -> bytes: # uint8 images, in the order of the table
     "A row an image: input, output, and the squared error on one scale for all."

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .coding import (Coder, bytes_at, compress, decode_floats, decode_latents, device_of, encode_images, file_points, paid_after, pixel_errors, read_coder, read_folder, unpack,
                             write_images)
-from .files import UsageError, check_new, check_outside, expanded, fingerprint, read_json, shown, write_bytes
+from .files import UsageError, check_outside, expanded, fingerprint, read_json, shown, write_new
 from .images import decode_files, fit_image, fit_tensor, listing
 from .latents import check_kind, read_latents, write_latents
 from .references import raw_bytes
@@ -207,8 +207,7 @@ def compress_folder(
     names, images = read_folder(folder, run.size, skip_unreadable)
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
-    check_new(out, file)
-    write_bytes(out, file)
+    write_new({Path(out): file})
     ours, mse, points = len(file)/len(names), float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()), file_points(images, ('WebP', 'PNG'))
     webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
     others = {'WebP of that error': bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}

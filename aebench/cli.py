@@ -44,8 +44,9 @@ def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
     methods = args.methods
     if args.design:
         from aebench.statistics import design
-        if args.design == 'half' and len(crossed(args.methods)) == 2: raise UsageError('Half of the combinations of two techniques can not tell one from the other: name three or more, or choose --design factorial.')
-        methods = [cell_name(o for o, on in cell.items() if on) for cell in design({o: (False, True) for o in crossed(args.methods)}, DESIGNS[args.design])]
+        techniques = crossed(args.methods)
+        if args.design == 'half' and len(techniques) == 2: raise UsageError('Half of the combinations of two techniques can not tell one from the other: name three or more, or choose --design factorial.')
+        methods = [cell_name(o for o, on in cell.items() if on) for cell in design({o: (False, True) for o in techniques}, DESIGNS[args.design])]
     return plan_runs(methods, args.data, args.seeds, args.seed, args.references, size=args.size, latent=args.latent, epochs=args.epochs and tuple(args.epochs),
                      batch_size=args.batch_size, protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision,
                      feature_input=args.feature_input, augmentation=args.augmentation, seconds=args.seconds, judges=None if args.judges is None else tuple(args.judges.split(',')))

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from .files import AebenchError, write_parts
 
@@ -60,6 +59,7 @@ def fetch(
     "A file that is downloaded unless it is there whole. Raises `AebenchError` that says what came in the way."
     path, reasons = Path(path), []
     if _hash_of(path, algorithm).startswith(digest): return path
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # 9 ms, which no start waits for where all is there
     for url in urls:
         print(f'Downloading {url}', file=sys.stderr)
         try:

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 
 # %% auto #0
 __all__ = ['watch_disk', 'AebenchError', 'UsageError', 'Interrupted', 'answer_signals', 'expanded', 'cache_home', 'cache_name',
-           'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json', 'check_new',
+           'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json', 'check_new', 'write_new',
            'clear_folder', 'read_json', 'fingerprint', 'tensor_parts', 'write_tensors', 'read_tensors', 'one_writer',
            'one_maker', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'error_line', 'inside',
            'check_outside']
@@ -196,6 +196,11 @@ def write_json(path:str|Path, value) -> Path:
 def check_new(path:str|Path, data:bytes):
     "Raise `UsageError` where writing `data` would take the place of another file."
     if (path := Path(path)).exists() and not (path.is_file() and path.read_bytes() == data): raise UsageError(f'{path} is there already and would be overwritten: choose another --out.')
+
+def write_new(files:dict[Path, bytes]) -> list[Path]: # The paths
+    "`write_bytes` of each, in their order. Raises `UsageError` where another file would be overwritten; nothing is written then."
+    for path, data in files.items(): check_new(path, data)
+    return [write_bytes(path, data) for path, data in files.items()]
 
 def clear_folder(
     folder:str|Path, # Need not be there

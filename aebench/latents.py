@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .coding import STUDIED, decode_latents, encode_images, png_bytes
 from .data import ImageSet
-from .files import UsageError, check_new, shown, write_bytes
+from .files import UsageError, shown, write_new
 from .images import spread
 
 # %% ../nbs/17_latents.ipynb #c4556c76
@@ -183,11 +183,6 @@ def check_kind(path:str|Path):
     "Raise `UsageError` for a table that can't be written or read by its name."
     if Path(path).suffix.lower() not in KINDS: raise UsageError(f'{path} has no known kind of table: name it {", ".join(f"*{o}" for o in KINDS)}.')
 
-def _write_new(files:dict[Path, bytes]) -> Path: # The last
-    for path, data in files.items(): check_new(path, data)
-    for path, data in files.items(): write_bytes(path, data)
-    return path
-
 def write_latents(
     path:str|Path, # *.parquet, *.csv or *.npy
     names:Sequence[str], # Of the images
@@ -202,13 +197,13 @@ def write_latents(
         data = io.BytesIO()
         np.save(data, z, allow_pickle=False)
         beside = json.dumps(about | dict(names=[shown_name(o) for o in names], mse=[float(o) for o in mse]), indent=1)
-        return _write_new({path.with_name(f'{path.name}.json'): beside.encode(), path: data.getvalue()})
+        return write_new({path.with_name(f'{path.name}.json'): beside.encode(), path: data.getvalue()})[-1]
     frame = pd.concat([pd.DataFrame(dict(name=[shown_name(o) for o in names], mse=mse)), pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
-    if path.suffix.lower() == '.csv': return _write_new({path: (f'# {json.dumps(about)}\n' + frame.to_csv(index=False, lineterminator='\n')).encode()})
+    if path.suffix.lower() == '.csv': return write_new({path: (f'# {json.dumps(about)}\n' + frame.to_csv(index=False, lineterminator='\n')).encode()})[-1]
     data, frame.attrs = io.BytesIO(), about  # pandas carries them through files of parquet
     try: frame.to_parquet(data, engine='pyarrow', index=False)
     except ImportError: raise UsageError('Parquet needs pyarrow: pip install pyarrow, or name the table *.csv or *.npy.') from None
-    return _write_new({path: data.getvalue()})
+    return write_new({path: data.getvalue()})[-1]
 
 def read_latents(
     path:str|Path,

@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/panels.html.md"""
 __all__ = ['SIZE_LINES', 'colour', 'marker', 'png_of', 'image_png', 'sheet', 'read_curves', 'first_curve', 'curve_panel',
            'curve_panels', 'rates', 'lr_panel', 'lr_panels', 'latent_panel', 'latent_panels', 'size_panel',
            'quality_panel', 'quality_panels', 'parameter_panel', 'read_samples', 'samples_of', 'side_by_side',
-           'samples_sheet', 'rate_panel', 'crossed_effects', 'crossing_note', 'effect_panel', 'effect_words']
+           'samples_sheet', 'rate_panel', 'crossed_effects', 'told_effects', 'effect_panel', 'effect_words']
 
 # %% ../nbs/27_panels.ipynb #babd9352
 import csv, io, re
@@ -362,9 +362,10 @@ def crossed_effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|None: # As `eff
     found = _effects(rows, name)
     return None if isinstance(found, str) else found
 
-def crossing_note(rows:pd.DataFrame) -> list[str]: # None or one
-    "What stands in the way of telling the effects of crossed techniques."
-    return [found] if isinstance(found := _effects(rows, 'psnr'), str) and found else []
+def told_effects(rows:pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]: # By name of the measure; none or one sentence
+    "The effects of crossed techniques, and what stands in the way of telling them."
+    found = {k: _effects(rows, k) for k in ('psnr', 'accuracy')}
+    return {k: o for k, o in found.items() if not isinstance(o, str)}, [o for o in [found['psnr']] if isinstance(o, str) and o]
 
 def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     "Effects with their intervals: main effects above, interactions below, the largest first."

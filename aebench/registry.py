@@ -9,7 +9,7 @@ __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS
            'FEATURE_INPUTS', 'AUGMENTATIONS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'SEED', 'choose', 'Method',
            'techniques', 'combine', 'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed',
            'cell_name', 'levels_of', 'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource',
-           'get_data', 'Published', 'Run', 'numbers_in_image', 'few_steps', 'plan_runs']
+           'get_data', 'Published', 'kind_of', 'Run', 'numbers_in_image', 'few_steps', 'plan_runs']
 
 # %% ../nbs/02_registry.ipynb #f263d7fd
 import difflib
@@ -317,6 +317,10 @@ PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': 
 
 SEED = 3333 # The first; the report's
 
+def kind_of(device:str) -> str: # 'cpu', 'cuda' or 'mps'
+    "A device without its number, which changes no result."
+    return str(device).split(':')[0]
+
 @dataclass(frozen=True)
 class Run:
     "All that decides a run's numbers, fully resolved."
@@ -357,7 +361,7 @@ class Run:
     @property
     def key(self) -> str:
         "Readable first, then a fingerprint of every setting but the path of a folder."
-        settings = {k: v for k, v in asdict(self).items() if (k, v) not in _LATER} | dict(device=self.device.split(':')[0])  # its number changes nothing
+        settings = {k: v for k, v in asdict(self).items() if (k, v) not in _LATER} | dict(device=kind_of(self.device))
         if self.data not in DATA: settings['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         return f'{self.method}{"" if is_reference(self.method) else f"-seed{self.seed}"}-{fingerprint([repr(sorted(settings.items()))], 8)}'
 

@@ -20,8 +20,8 @@ from PIL import Image
 from .files import UsageError, read_json, remove, shown, write_bytes, write_text
 from .findings import comparable, facts, failures, headline, image_noise, sweep_facts, verdicts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
-from .panels import (SIZE_LINES, colour, crossed_effects, crossing_note, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel,
-                            quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
+from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel,
+                            quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel, told_effects)
 from .registry import find_method
 from .rows import data_label, distinct, gather, groups, is_failed, missing, sweeps
 from .tables import MEASURES, NONE, best, cells, method_label
@@ -286,11 +286,11 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     "The template's values for one group, and its sheets by file name."
     samples, curves, lrs = samples_of(out, rows), curve_panels(out, rows), lr_panels(out, rows)
     quality, parameters, other_sizes, rates = quality_panels(rows), parameter_panel(rows), size_panel(out, rows), rate_panel(out, rows)
-    crossed = {k: table for k in ('psnr', 'accuracy') if (table := crossed_effects(rows, k)) is not None}
+    crossed, untold = told_effects(rows)
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
                  effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *crossing_note(rows), *image_noise(out, rows)], **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *untold, *image_noise(out, rows)], **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException
+from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException
 from fastai.learner import Recorder
 
 from .files import UsageError, error_line, read_json
@@ -104,7 +104,7 @@ def check_tracker(
             raise UsageError('Weights & Biases asks for a login: do it with wandb login, or set WANDB_MODE=offline to keep all on this machine.')
 
 _OPEN = dict(tensorboard=_tensorboard, wandb=_wandb, mlflow=_mlflow)
-_CANCELS = (CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
+_CANCELS = (CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
 
 class _Forgiving:
     "Stands before a callback's own class: where it fails it says so, and is silent from then on."
