@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import __version__
 from .files import AebenchError, Interrupted, UsageError, answer_signals, error_line, shown
-from .registry import (AUGMENTATIONS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, SEED, Run, cell_name, crossed, get_data,
+from .registry import (AUGMENTATIONS, BUDGETS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, SEED, Run, cell_name, crossed, get_data,
                               plan_runs)
 
 # %% ../nbs/36_cli.ipynb #580e50b3
@@ -42,6 +42,8 @@ def _imports():
 def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
     "The runs that the command asks for."
     methods = args.methods
+    if args.budget == 'seconds' and args.seconds is None: raise UsageError('--budget seconds needs to know how many: give --seconds T, the training time of each run.')
+    if args.budget == 'epochs' and args.seconds is not None: raise UsageError('--budget epochs and --seconds contradict each other: give one of them.')
     if args.design:
         from aebench.statistics import design
         techniques = crossed(args.methods)
@@ -225,9 +227,13 @@ def sizes(args) -> int:
     with _imports(): from aebench.runs import resolve_device; from aebench.sizes import measure_sizes
     found = measure_sizes(out, args.sizes, resolve_device(args.device))
     from aebench.report import make_report
+    from aebench.rows import groups, read_rows
     make_report(out)
     if args.json: print(found.to_json(orient='records'))
-    else: print(found.assign(method=found.label).pivot_table(index=['method', 'way'], columns='size', values='mse', sort=False).to_string(float_format='{:.6f}'.format))
+    else:
+        for title, part in groups(read_rows(out)):
+            of = found[found.run.isin(part.run)]
+            if len(of): print(title, of.assign(method=of.label).pivot_table(index=['method', 'way'], columns='size', values='mse', sort=False).to_string(float_format='{:.6f}'.format), sep='\n'*bool(title))
     print(f'In each run\'s sizes.csv, and drawn in {out/"report.html"}', file=sys.stderr)
     return 0
 
@@ -292,6 +298,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--seed', type=int, default=SEED, metavar='N', help=f"the first seed (default: {SEED}, the report's)")
     p.add_argument('--epochs', type=int, nargs=2, metavar=('A', 'B'), help='epochs of the two phases (default: 5 10; digits: ' + ' '.join(map(str, DATA['digits'].epochs)) + ')')
     p.add_argument('--latent', type=_numbers, metavar='N[,N…]', help='numbers in the latent; several are compared (default: ' + ' or '.join(str(o) for o in dict.fromkeys(m.latent for m in METHODS.values())) + ", as the report's network has; digits: " + str(DATA['digits'].latent) + ')')
+    p.add_argument('--budget', choices=BUDGETS, help='what the networks have in common; ' + '; '.join(f'{k}: {v}' for k, v in BUDGETS.items()) + ' (default: epochs, or seconds where --seconds is given)')
     p.add_argument('--seconds', type=float, metavar='T', help='train each run for T seconds in place of epochs: equal time, not equal images')
     p.add_argument('--judges', metavar='NAMES', help=f'classifiers that judge the reconstructions, comma-separated from {", ".join(JUDGES)} (default: {JUDGES[0]})')
     p.add_argument('--size', type=int, metavar='S', help='pixels a side, a multiple of 4 (default: 32; digits: ' + str(DATA['digits'].size) + ')')

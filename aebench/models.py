@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .files import UsageError
 from .layers import UpsampleTo
-from .registry import REPORT_LATENT
+from .registry import REPORT_LATENT, map_depth
 from .speed import make_fast
 
 # %% ../nbs/08_models.ipynb #c4f7a440
@@ -165,7 +165,7 @@ class MapAutoEncoder(AutoEncoder):
 
 def _map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
     "As near to `latent` numbers as whole numbers a place allow."
-    depth = max(1, round(latent/(size//4)**2))
+    depth = map_depth(latent, size)
     return MapAutoEncoder(map_encoder(depth, channels, widths), nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *upsample_steps(upsample, channels, widths)), size, depth, channels)
 
 # %% ../nbs/08_models.ipynb #c728ade8

@@ -21,10 +21,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 from .files import UsageError
-from .registry import FACTORS, METHODS, is_reference, levels_of, techniques
+from .registry import FACTORS, METHODS, WAYS, is_reference, levels_of, techniques
 from .rows import distinct, is_failed, missing, network, trained
 from .statistics import ALPHA, effects
-from .tables import MEASURES, method_label, summarise
+from .tables import ACCURACIES, MEASURES, method_label, summarise
 
 # %% ../nbs/27_panels.ipynb #2d088457
 _COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
@@ -210,7 +210,7 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
         near = components[components.k.between(sizes.min()/1.2, sizes.max()*1.2) & (components.mse > 0)]
         ax.plot(near.k, near.mse if name == 'mse' else -10*np.log10(near.mse), color='#222222', linestyle=':', linewidth=1.2, label='PCA')
     near = rows[rows.method.str.startswith('pca-')].astype({'latent': float, name: float}).dropna(subset=[name]).sort_values('latent')
-    if name == 'accuracy' and len(near): ax.plot(near.latent, near[name], color='#222222', linestyle=':', marker='.', linewidth=1.2, label='PCA')
+    if name in ACCURACIES and len(near): ax.plot(near.latent, near[name], color='#222222', linestyle=':', marker='.', linewidth=1.2, label='PCA')
     _log(ax.xaxis, (1, 2, 5))
     if name == 'mse': _log(ax.yaxis, (1, 2, 5))
     _labels(ax, 'numbers in the latent', f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)')
@@ -220,11 +220,11 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
 def latent_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE, PSNR and classifier accuracy against latent size, where they were measured."
     components = first_curve(out, rows[rows.method == 'original'], 'components.csv', 'k', 'mse')  # PCA's error by number of components
-    return {name: latent_panel(rows, name, components) for name in ('mse', 'psnr', 'accuracy') if trained(rows)[name].notna().any()}
+    return {name: latent_panel(rows, name, components) for name in ('mse', 'psnr', *ACCURACIES) if name in rows and trained(rows)[name].notna().any()}
 
 # %% ../nbs/27_panels.ipynb #4837bb92
-_DASHES = {'as it is': '-', 'resized': '--', 'pooled': ':'}
-SIZE_LINES = "solid: taken as they are; dashed: brought to the size of training and back; dotted: taken by the network's own pools"
+_LINES = dict(zip(WAYS, ('solid', 'dashed', 'dotted')))
+SIZE_LINES = 'images are, ' + '; '.join(f'{_LINES[k]}: {v}' for k, v in WAYS.items())
 
 def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was measured
     "MSE against image size, a line a method and way; the mean where there are several seeds."
@@ -234,7 +234,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     for method, curves in found.items():
         for i, (way, of) in enumerate(pd.concat(curves).groupby('way')):
             mean = of.groupby('size').mse.mean()
-            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_DASHES.get(way, '-.'),
+            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_LINES.get(way, 'dashdot'),
                     label=None if i else _literal(method_label(rows, method)))
     _log(ax.yaxis, (1, 2, 5))
     _labels(ax, 'pixels a side', 'MSE (lower is better)')
@@ -263,7 +263,7 @@ def _bar(spread:float, unit:float=1): return None if missing(spread) else spread
 def quality_panels(rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE and classifier accuracy against training time, where they were measured."
     table = summarise(trained(rows))
-    panels = {name: quality_panel(table, name) for name in ('mse', 'accuracy')}
+    panels = {name: quality_panel(table, name) for name in ('mse', *ACCURACIES)}
     return {k: v for k, v in panels.items() if v}
 
 def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
@@ -364,7 +364,7 @@ def crossed_effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|None: # As `eff
 
 def told_effects(rows:pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]: # By name of the measure; none or one sentence
     "The effects of crossed techniques, and what stands in the way of telling them."
-    found = {k: _effects(rows, k) for k in ('psnr', 'accuracy')}
+    found = {k: _effects(rows, k) for k in ('psnr', *ACCURACIES) if k in rows}
     return {k: o for k, o in found.items() if not isinstance(o, str)}, [o for o in [found['psnr']] if isinstance(o, str) and o]
 
 def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG

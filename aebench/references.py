@@ -270,7 +270,7 @@ def make_reference(
     level, size, channels = reference.level, data.size, 1 if is_grey(data.train_x) else 3
     make = dict(
         mean_image=lambda: first_components(principal_components(data, device), 0, size),
-        pca=lambda: first_components(principal_components(data, device), min(level, len(data.train_x)-1) if len(data.train_x) <= level <= data.train_x[0].numel() else level, size),  # so few images have no more
+        pca=lambda: first_components(components := principal_components(data, device), min(level, len(components.directions)) if level <= data.train_x[0].numel() else level, size),  # few or grey images have no more, and of large ones no more are kept
         dct=lambda: LinearCodec(principal_components(data, device).mean, cosine_directions(data.train_x, level), size),
         thumbnail_nearest=lambda: Thumbnail(level, size, 'nearest', channels), thumbnail_bicubic=lambda: Thumbnail(level, size, 'bicubic', channels),
         jpeg=lambda: FileCodec('JPEG', level), webp=lambda: FileCodec('WebP', level), png=lambda: FileCodec('PNG'))

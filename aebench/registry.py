@@ -6,10 +6,11 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'SCHEMA', 'PROTOCOLS',
-           'FEATURE_INPUTS', 'AUGMENTATIONS', 'LARGEST', 'JUDGES', 'TRACKERS', 'PRECISIONS', 'SEED', 'choose', 'Method',
-           'techniques', 'combine', 'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'crossed',
-           'cell_name', 'levels_of', 'get_method', 'find_method', 'is_reference', 'get_methods', 'DataSource',
-           'get_data', 'Published', 'kind_of', 'Run', 'numbers_in_image', 'few_steps', 'plan_runs']
+           'FEATURE_INPUTS', 'AUGMENTATIONS', 'WAYS', 'PROBED_SIZE', 'LARGEST', 'JUDGES', 'TRACKERS', 'BUDGETS',
+           'PRECISIONS', 'SEED', 'choose', 'map_depth', 'Method', 'techniques', 'combine', 'Reference', 'Family',
+           'find_reference', 'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of', 'get_method',
+           'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published', 'kind_of', 'Run',
+           'numbers_in_image', 'few_steps', 'plan_runs']
 
 # %% ../nbs/02_registry.ipynb #f263d7fd
 import difflib
@@ -35,6 +36,13 @@ def choose(
 # %% ../nbs/02_registry.ipynb #0ef5827d
 REPORT_LATENT = 1000 # Numbers in the latent of the report's own encoder
 
+def map_depth(
+    latent:int, # Numbers asked for
+    size:int # Pixels a side
+) -> int:
+    "Numbers at each of the (size/4)² places of a latent map, so that it holds about `latent` of them: one at least."
+    return max(1, round(latent/(size//4)**2))
+
 @dataclass(frozen=True)
 class Method:
     "One way to train an autoencoder, as a choice for each technique."
@@ -58,6 +66,13 @@ class Method:
     @property
     def latent(self) -> int: # Numbers in the report's latent; a resnet34 gives 512 pooled features, twice
         return REPORT_LATENT if self.encoder == 'conv' else 1024
+
+    def numbers(self,
+        latent:int, # Numbers asked for
+        size:int # Pixels a side
+    ) -> int:
+        "How many numbers the latent has then: a map can't have any number of them."
+        return map_depth(latent, size)*(size//4)**2 if self.encoder == 'conv_map' else latent
 
     @property
     def extractors(self) -> tuple: # Architectures whose weights this method needs: trained, downloaded or read from a file
@@ -308,10 +323,17 @@ SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meani
 PROTOCOLS = {'tuned': "in the second phase a rate that lr_find suggests", 'report': "the report's own rates"}
 FEATURE_INPUTS = {'report': 'images in [0, 1], as in the report', 'imagenet': "images with ImageNet's mean and standard deviation taken out"}
 AUGMENTATIONS = {'report': 'each image in one of its eight positions, brightness and contrast changed', 'none': 'images as they are'}
+WAYS = {
+    'as it is': 'taken as they are, by a network whose latent is a map',
+    'resized': 'brought to the size of training, and the copy back to their own',
+    'pooled': "brought to a latent's length by the encoder's own pools, and back by the decoder's last upsampling",
+} # How images of other sizes than those of training go through a network
+PROBED_SIZE = 32 # Pixels a side at which raw pixels are probed, at most: a probe's memory grows with the fourth power of it
 LARGEST = 4096 # Pixels a side of the images that networks are trained on
 JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
 TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'Weights & Biases; WANDB_MODE=offline keeps all on this machine',
             'mlflow': 'the server of MLFLOW_TRACKING_URI, else mlflow.db beside the runs'} # Each is an extra of the package
+BUDGETS = {'epochs': 'all see the same images equally often', 'seconds': 'all train for the same time, --seconds'} # What a comparison makes equal
 _LATER = (('seconds', None), ('judges', ('resnet34',)), ('augmentation', 'report')) # Settings that came later: at their default they leave a run its earlier name
 PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 
@@ -409,7 +431,8 @@ def plan_runs(
     settings = defaults | settings
     shared, latents, found = {k: v for k, v in settings.items() if k in _SHARED}, settings.pop('latent'), get_methods(methods)
     latents = list(dict.fromkeys(latents)) if isinstance(latents, (list, tuple)) else [latents]
-    networks = [Run(method=m.name, data=source.name, seed=seed+i, latent=o, **settings) for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
+    asked = [Run(method=m.name, data=source.name, seed=seed+i, latent=o, **settings) for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
+    networks = list(dict.fromkeys(replace(o, latent=o.latent and get_method(o.method).numbers(o.latent, o.size)) for o in asked))  # several latents may come to one map
     names = [m.name for m in found if is_reference(m.name)]
     if references: names += [o.name for o in default_references(settings['size'], [o or REPORT_LATENT for o in latents], numbers_in_image(source.name, settings['size']))]
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *networks]

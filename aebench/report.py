@@ -18,11 +18,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from .files import UsageError, read_json, remove, shown, write_bytes, write_text
-from .findings import comparable, facts, failures, headline, image_noise, sweep_facts, verdicts
+from .findings import comparable, facts, failures, headline, image_noise, saved_facts, sweep_facts, verdicts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel,
                             quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel, told_effects)
-from .registry import find_method
+from .registry import PROBED_SIZE, find_method
 from .rows import data_label, distinct, gather, groups, is_failed, missing, sweeps
 from .tables import MEASURES, NONE, best, cells, method_label
 
@@ -236,12 +236,15 @@ _LATENT = dict(effective_rank=('Effective rank', '{:.1f}'), probe=('Linear probe
                coded_bytes=('Coded bytes', '{:,.0f}'), coded_mse=('MSE when coded', '{:.6f}'))
 
 def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measured
-    "What the latents are good for and cost, means over seeds; the original images' line is that of raw pixels."
+    "What the latents are good for and cost, means and standard deviations over seeds; the original images' line is that of raw pixels."
     done = rows[~is_failed(rows)].dropna(subset=['effective_rank'])
     if done.empty: return None
-    means = done.groupby('method', sort=False)[list(_LATENT)].mean()
-    def name(method): return dict(_named(rows, method), label='Raw pixels') if method == 'original' else _named(rows, method)
-    lines = [dict(name(method), cells=['' if missing(line[k]) else show.format(line[k]) for k, (_, show) in _LATENT.items()]) for method, line in means.iterrows()]
+    found = done.groupby('method', sort=False)[list(_LATENT)].agg(['mean', 'std'])
+    shrunk = [o for o in distinct(done, 'size') if isinstance(o, int) and o > PROBED_SIZE]
+    pixels = 'Raw pixels' + f' (at {PROBED_SIZE}×{PROBED_SIZE})'*bool(shrunk)
+    def name(method): return dict(_named(rows, method), label=pixels) if method == 'original' else _named(rows, method)
+    def text(show, mean, sd): return NONE if missing(mean) else show.format(mean) + ('' if missing(sd) else ' ± ' + show.format(sd))
+    lines = [dict(name(method), cells=[text(show, *line[k]) for k, (_, show) in _LATENT.items()]) for method, line in found.iterrows()]
     return dict(columns=[title for title, _ in _LATENT.values()], lines=lines)
 
 def _is_picture(path:Path) -> bool:
@@ -265,7 +268,7 @@ SHEETS = dict( # The pictures that a report writes → what they show
     time_quality='Error and classifier accuracy against training time, a point a method.',
     curves='Training and validation loss by epoch, one panel a method.',
     lr_find='Loss against learning rate before the second phase, one panel a method.',
-    rates='Quality against bytes an image: rounded and coded latents beside image files.',
+    rates='Quality against bytes an image: rounded and coded latents, of each method\'s first run, beside image files, of a sample of the test images.',
     sizes=f'Error at image sizes that the models were not trained at; {SIZE_LINES}.',
     effects='What each technique changes on average; for two of them (×), half of what they change together beyond the sum of each alone.',
     parameters='Number of parameters, a bar a method.',
@@ -290,7 +293,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
                  effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *untold, *image_noise(out, rows)], **_table(rows),
+    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *untold, *image_noise(out, rows), *saved_facts(out, rows)], **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +

@@ -123,14 +123,19 @@ def network(method:str) -> Method|None: # None for a reference, and for what thi
     found = find_method(method)
     return found if isinstance(found, Method) else None
 
-def _has_resnet(method:str) -> bool: return bool(network(method)) and network(method).encoder != 'conv'
+def _shared_latent(row:dict, latents:set) -> int|None:
+    "The latent, of those of the report's own encoder, that a network stands beside: some encoders can't have any number, or bring one of their own."
+    latent, size, known = row.get('latent'), row.get('size'), network(row['method'])
+    if not known or not latent or known.encoder == 'conv': return latent
+    if known.encoder == 'conv_map': return min((o for o in latents if size and known.numbers(o, size) == latent), key=lambda o: abs(o - latent), default=latent)
+    return REPORT_LATENT if latent == known.latent and REPORT_LATENT in latents and '--latent' not in str(row.get('command')) else latent
 
 def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
     found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in rows.to_dict('records')]
-    latents = {s.get('latent') for s, method in zip(found, rows.method) if network(method) and not _has_resnet(method)}
-    for s, method, command in zip(found, rows.method, rows.command.astype(str)):  # 1024 is a resnet's own way to have about 1000, unless it was asked for
-        if _has_resnet(method) and s.get('latent') == network(method).latent and REPORT_LATENT in latents and '--latent' not in command: s['latent'] = REPORT_LATENT
+    latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and network(method) and network(method).encoder == 'conv'}
+    for s, row in zip(found, rows.to_dict('records')):
+        if 'latent' in s: s['latent'] = _shared_latent(row, latents)
     return found
 
 def _agree(a:dict, b:dict, keys:tuple=SETTINGS) -> bool:

@@ -173,16 +173,18 @@ def gap(
     a:float, b:float, # Its figures
     show, # Number to text
     per_image:tuple|None=None, # Values of the same test images, of both
-    spread:Interval|None=None # Of the figures over seeds, where it is known
+    spread:Interval|None=None, # Of the figures over seeds, where it is known
+    varying:int=2 # How many of the two depend on a seed
 ) -> str:
     "Whether two figures differ by more than noise, in a sentence."
     text = f'{what}: {show(a)} and {show(b)}, a difference of {show(abs(a - b))}'
     if per_image is not None and len(per_image[0]) > 1:
         noise = bootstrap(np.asarray(per_image[0], float) - np.asarray(per_image[1], float))
         text += (', within' if noise.low <= 0 <= noise.high else ', beyond') + ' the noise of the test images'
+    if not varying: return f'{text}; neither depends on a seed.'
     if spread is None or not spread.sd > 0: return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
     from scipy.stats import t
-    limit = math.sqrt(2)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd  # ISO 5725's limit of repeatability
+    limit = math.sqrt(varying)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd  # of two that vary it is ISO 5725's limit of repeatability
     return text + ('; no more than seeds alone may make of it' if abs(a - b) <= limit else '; beyond what seeds alone make of it') + f' (up to {show(limit)}, told from {spread.n} seeds).'
 
 # %% ../nbs/23_statistics.ipynb #faa814dc

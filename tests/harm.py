@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # a fork of a process with threads may hang
@@ -45,17 +46,30 @@ def command(args, every=4, out=None) -> int:
     aebench.runs.Checkpoint = Eager
     with contextlib.redirect_stdout(out or io.StringIO()): return aebench.cli.main([str(o) for o in args])
 
-def forked(action) -> int: # The exit status; negative: the signal that killed it
-    "Run `action` in a process of its own."
+def begun(action) -> int: # The process's number
+    "Run `action` in a process of its own, beside this one."
     pid = os.fork()
-    if not pid:
-        try: code = action() or 0
-        except BaseException as e:
-            print(f'{type(e).__name__}: {e}', file=sys.stderr)
-            code = 99
-        sys.stderr.flush()
-        os._exit(code)
+    if pid: return pid
+    try: code = action() or 0
+    except BaseException as e:
+        print(f'{type(e).__name__}: {e}', file=sys.stderr)
+        code = 99
+    sys.stderr.flush()
+    os._exit(code)
+
+def ended(pid) -> int: # The exit status; negative: the signal that killed it
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def forked(action) -> int: # The exit status
+    "Run `action` in a process of its own, and wait for it."
+    return ended(begun(action))
+
+def at_each(points, fault, folder:Path) -> list:
+    "What `fault` says of each of `points`, where it says something; every core has its share of them."
+    cores = len(os.sched_getaffinity(0))
+    def share(i): (folder/f'faults{i}').write_text(json.dumps([o for o in map(fault, points[i::cores]) if o]))
+    assert [ended(o) for o in [begun(lambda: share(i)) for i in range(cores)]] == [0]*cores
+    return [o for i in range(cores) for o in json.loads((folder/f'faults{i}').read_text())]
 
 def at_change(n, act):
     "Call `act` before the `n`th change on the disk."
@@ -83,40 +97,52 @@ def finished(out:Path) -> dict:
     def told(path): return path.stat().st_ino, path.stat().st_mtime_ns
     return {o.parent.name: told(o.with_name('model.safetensors')) for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
 
+def running(data, out, **kwargs) -> int: return command(words(data, out), **kwargs)
+
 def training(data, out) -> int:
     "All but the report."
     aebench.report.make_report = aebench.rows.gather
-    return command(words(data, out))
+    return running(data, out)
 
 def reporting(data, out) -> int:
     "The report alone, of runs that are there already."
     if not out.exists(): shutil.copytree(out.with_name('runs'), out)
     return command(['report', out])
 
-def sweep(run, data, folder:Path, step:int) -> dict:
-    "Kill `run` before every `step`th change on the disk, and let it run again."
-    whole, count = folder/'whole', folder/'count'
-    if run is reporting: assert forked(lambda: training(data, folder/'runs')) == 0
+def undisturbed(run, whole:Path, count:Path) -> tuple[int, dict]: # How many changes on the disk it makes, and what it leaves
     def counted():
         changes = []
         files.watch_disk = lambda *o: changes.append(o)
-        code = run(data, whole)
+        code = run(whole)
         count.write_text(str(len(changes)))
         return code
     assert forked(counted) == 0
-    changes, wanted, faults = int(count.read_text()), contents(whole), []
-    points = range(1, changes + 1, step)
-    for n in points:
+    return int(count.read_text()), contents(whole)
+
+def gone_on(run, out:Path, wanted:dict) -> list:
+    "What is wrong after `run` in `out` once more: its exit code, which files are not as in `wanted`, which finished runs were trained again."
+    before = finished(out) if out.exists() else {}
+    code, after, found = forked(lambda: run(out)), finished(out), contents(out)
+    unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
+    again = [k for k, v in before.items() if after.get(k) != v]
+    if code or unequal or again: return [code, unequal, again]
+    shutil.rmtree(out)
+    return []
+
+def sweep(run, folder:Path, step:int) -> dict:
+    "Kill `run` before every `step`th change on the disk, and let it run again."
+    if run.func is reporting: assert forked(lambda: training(*run.args, folder/'runs')) == 0
+    changes, wanted = undisturbed(run, folder/'whole', folder/'count')
+    def fault(n):
         out = folder/f'{n}'
         def killed():
             files.watch_disk = at_change(n, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-            return run(data, out)
-        status, before = forked(killed), finished(out) if out.exists() else {}
-        again, after, found = forked(lambda: run(data, out)), finished(out), contents(out)
-        unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
-        if status != -signal.SIGKILL or again or unequal or any(after.get(k) != v for k, v in before.items()): faults.append([n, status, again, unequal])
-        shutil.rmtree(out)
-    return dict(changes=changes, points=len(points), faults=faults)
+            return run(out)
+        status = forked(killed)
+        wrong = gone_on(run, out, wanted)
+        return [n, status, *wrong] if status != -signal.SIGKILL or wrong else None
+    points = range(1, changes + 1, step)
+    return dict(changes=changes, points=len(points), faults=at_each(points, fault, folder))
 
 class Disk:
     "What the operating system knows and what the disk has, after a list of changes."
@@ -194,17 +220,15 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
     before, code = computed(), forked(run)
     found = dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
                  left=[o.name for o in (folder/'out').rglob('*.tmp')], said=(folder/'err').read_text())
-    def undisturbed(out): return forked(lambda: command(words(data, out, 'pixel_shuffle', epochs), every=10**9))
-    return found | dict(again=[undisturbed(folder/'out'), undisturbed(folder/'whole')], equal=contents(folder/'out') == contents(folder/'whole'))
+    def to_the_end(out): return forked(lambda: command(words(data, out, 'pixel_shuffle', epochs), every=10**9))
+    return found | dict(again=[to_the_end(folder/'out'), to_the_end(folder/'whole')], equal=contents(folder/'out') == contents(folder/'whole'))
 
-def disk_fails(data, folder:Path, step:int, number:int, lasting:bool) -> dict:
+def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
     "Fail every `step`th change on the disk, once or from there on; what stood before stands, the command says why, and run again it comes to the same."
-    faults, points, whole, reached = [], 0, folder/'whole', folder/'reached'
-    assert forked(lambda: command(words(data, whole))) == 0
-    wanted = contents(whole)
-    for n in range(1, 10**6, step):
-        out, err = folder/f'{n}', folder/'err'
-        reached.unlink(missing_ok=True)
+    changes, wanted = undisturbed(run, folder/'whole', folder/'count')
+    every = set(finished(folder/'whole'))
+    def fault(n):
+        out, err, reached = folder/f'{n}', folder/f'{n}.err', folder/f'{n}.reached'
         def failing():
             def fail(what, path, *more):
                 if not reached.exists(): reached.write_text(str(path))
@@ -212,19 +236,16 @@ def disk_fails(data, folder:Path, step:int, number:int, lasting:bool) -> dict:
                 raise OSError(number, os.strerror(number), str(path))
             sys.stderr = open(err, 'w')
             files.watch_disk = at_change(n, fail)
-            return command(words(data, out), out=sys.stderr)
-        code = forked(failing)
-        if not reached.exists(): break  # it came to its end before
-        said, before = err.read_text(), finished(out) if out.exists() else {}
-        again, after, found = forked(lambda: command(words(data, out))), finished(out), contents(out)
-        unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
-        points += 1
-        hit = next(iter(Path(reached.read_text()).relative_to(out).parts), '') if Path(reached.read_text()).is_relative_to(out) else ''
-        given_up = not lasting and '-seed' in hit and not finished(whole).keys() - {hit} <= before.keys()  # one run fails, the others go on
-        silent = code == 0 and before.keys() != finished(whole).keys()
-        if given_up or silent or code not in (0, 1) or again or unequal or any(after.get(k) != v for k, v in before.items()) or 'Traceback' in said or 'fault of aebench' in said or (code and str(out) not in said): faults.append([n, code, again, unequal, said[-300:]])
-        shutil.rmtree(out)
-    return dict(points=points, faults=faults)
+            return run(out, out=sys.stderr)
+        code, said, done = forked(failing), err.read_text(), set(finished(out)) if out.exists() else set()
+        path = Path(reached.read_text())
+        hit = path.relative_to(out).parts[0] if path.is_relative_to(out) and path != out else ''
+        wrong = dict(code=code not in (0, 1), silent=code == 0 and done != every, traceback='Traceback' in said or 'fault of aebench' in said, unnamed=code and str(out) not in said,
+                     given_up=not lasting and '-seed' in hit and not every - {hit} <= done)  # one run fails, the others go on
+        wrong = [k for k, v in wrong.items() if v] + gone_on(run, out, wanted)
+        return [n, code, *wrong, said[-300:]] if wrong else None
+    points = range(1, changes + 1, step)
+    return dict(points=len(points), faults=at_each(points, fault, folder))
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser()
@@ -241,5 +262,7 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
     if a.what in ('sweep', 'report', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
-    print(json.dumps(dict(sweep=lambda: sweep(training, a.data, a.folder, a.step), report=lambda: sweep(reporting, a.data, a.folder, a.step), power=lambda: power(a.data, a.folder),
-                          signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs), fail=lambda: disk_fails(a.data, a.folder, a.step, a.number, a.lasting))[a.what]()))
+    harms = dict(sweep=lambda: sweep(partial(training, a.data), a.folder, a.step), report=lambda: sweep(partial(reporting, a.data), a.folder, a.step),
+                 fail=lambda: disk_fails(partial(running, a.data), a.folder, a.step, a.number, a.lasting),
+                 power=lambda: power(a.data, a.folder), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
+    print(json.dumps(harms[a.what]()))

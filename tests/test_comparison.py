@@ -49,7 +49,11 @@ def test_sweep_of_latents(home, tmp_path):
     assert 'latent 4' in table and 'latent 16' in table and 'Latent size' in (tmp_path/'report.html').read_text()
 
 def test_equal_time(home, tmp_path):
-    code, _, err = quickly('run', '--methods', 'baseline,pixel_shuffle', '--seconds', 2, '--out', tmp_path, home=home)
+    words = ['run', '--methods', 'baseline,pixel_shuffle', '--out', tmp_path, '--budget']
+    for wrong, said in ((['seconds'], 'give --seconds T'), (['epochs', '--seconds', 2], 'contradict')):
+        code, _, err = quickly(*words, *wrong, home=home)
+        assert code == 2 and said in err
+    code, _, err = quickly(*words, 'seconds', '--seconds', 2, home=home)
     assert code == 0, err
     histories = [pd.read_csv(o).train_seconds.sum() for o in tmp_path.glob('*/history.csv')]
     assert len(histories) == 2 and all(2 <= o < 4 for o in histories)  # the two phases divide them: 4 would be all of it for each
