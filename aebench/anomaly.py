@@ -74,15 +74,17 @@ def normal_scores(
     folder:str|Path|None=None, # Of normal images that the model was not trained on; None: the run's test images, as they were measured
     skip_unreadable:bool=False
 ) -> np.ndarray: # (n,) float64
-    "The scores of held-out normal images. Raises `UsageError` where there are none."
+    "The scores of held-out normal images. Raises `UsageError` where there are none, or damaged ones."
     if folder is not None: return scores_of(run, read_folder(folder, run.size, skip_unreadable)[1])
-    try: return read_tensors(run.folder/'per_image.safetensors', 'np')[0]['mse'].astype(float)
+    try: scores = read_tensors(run.folder/'per_image.safetensors', 'np')[0]['mse'].astype(float)
     except (OSError, ValueError, KeyError) as e: raise UsageError(f'{run.folder} holds no errors of its test images: give a folder of normal images, --normal FOLDER.') from e
+    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all(): raise UsageError(f'The errors of test images in {run.folder} are damaged, and p-values told by them would be wrong: give a folder of normal images, --normal FOLDER.')
+    return scores
 
 # %% ../nbs/31_anomaly.ipynb #b7864f94
 SHOWN = 8 # Images in the picture, at most
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Anomalies:
     "What was found in a folder."
     table:pd.DataFrame # path, score, p_value, flagged; the strangest first
@@ -91,6 +93,7 @@ class Anomalies:
     false_discovery:bool # Is `level` the share of the flagged that may be normal?
     picture:bytes # PNG: the strangest, what the model makes of them, and where the error is
 
+    def __repr__(self): return str(self)
     def __str__(self):
         n, flagged, percent = len(self.table), int(self.table.flagged.sum()), f'{100*self.level:g} %'
         lines = [f'{flagged} of {n:,} images flagged, of which {percent} are expected to be normal, at most.'] if self.false_discovery else []

@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .coding import (Coder, bytes_at, compress, decode_floats, decode_latents, device_of, encode_images, file_points, paid_after, pixel_errors, read_coder, read_folder, unpack,
+from .coding import (Coder, bytes_at, compress, decode_floats, decode_latents, encode_images, file_points, paid_after, pixel_errors, read_coder, read_folder, unpack,
                             write_images)
 from .files import UsageError, check_outside, expanded, fingerprint, read_json, shown, write_new
 from .images import decode_files, fit_image, fit_tensor, listing
 from .latents import check_kind, read_latents, write_latents
+from .models import device_of
 from .references import raw_bytes
 from .runs import MODEL, load_model, resolve_device
 
@@ -60,7 +61,7 @@ def _one(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
     "One image that isn't a file."
     if isinstance(item, Image.Image):
         try: return torch.from_numpy(fit_image(item, size).copy())[None]
-        except (OSError, ValueError) as e: raise UsageError(f'An image can not be read: {e}.') from e
+        except (OSError, ValueError) as e: raise UsageError(f'An image cannot be read: {e}.') from e
     if not isinstance(item, (np.ndarray, Tensor)): raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
     x, alone = _checked(item)
     if not alone: raise UsageError(f'Of several {"tensors" if isinstance(item, Tensor) else "arrays"} each is one image, and one is of shape {tuple(item.shape)}: join them into one, or give them one after the other.')
@@ -70,7 +71,7 @@ def _files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
     paths = [expanded(o) for o in paths]
     images, bad = decode_files(paths, size)
-    if bad: raise UsageError(listing(f'{len(bad)} of {len(paths)} images can not be read:', {paths[i]: why for i, why in bad.items()}))
+    if bad: raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
     return images
 
 def _is_path(o) -> bool: return isinstance(o, (str, os.PathLike))
@@ -104,7 +105,7 @@ def _numbers(latents, width:int) -> tuple[np.ndarray, bool, torch.device|None]: 
     return z.reshape(-1, width), z.ndim == 1, latents.device if isinstance(latents, Tensor) else None
 
 def _given_back(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
-    "Tensors to who gave tensors, arrays with their channels last to others; one to who gave one."
+    "Tensors where tensors were given, else arrays with their channels last; a single one where one was given."
     x = x.to(device) if device else np.ascontiguousarray((x.movedim(1, -1) if x.ndim == 4 else x).numpy())
     return x[0] if alone else x
 
@@ -157,7 +158,8 @@ def load(
     folder = expanded(folder)
     codec, model = load_model(folder), fingerprint([(folder/MODEL).read_bytes()])
     row = read_json(folder/'row.json') or read_json(folder/'config.json')
-    if not isinstance(row, dict) or not {'label', 'data_label', 'mse'} <= row.keys(): raise UsageError(f'{folder/"row.json"} is missing or damaged: give the folder of a finished run.')
+    kinds = dict(method=str, label=str, data_label=str, mse=(int, float))
+    if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in kinds.items()): raise UsageError(f'{folder/"row.json"} is missing or damaged: give the folder of a finished run.')
     if row.get('model', model) != model: raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)
 

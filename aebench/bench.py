@@ -12,7 +12,7 @@ __all__ = ['expected_seconds', 'foresee', 'is_short_of_memory', 'batch_that_fits
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +24,9 @@ from fastcore.basics import noop
 
 from .coding import STUDIED, kept_points, mse_at
 from .data import ImageSet, load_images
-from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, one_writer, read_json, remove, write_json, write_text
+from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, is_finished, one_writer, read_json, read_numbers, remove, write_json, write_text
 from .images import listing, resize_images, spread
 from .latents import measure_latents
-from .losses import FeatureLoss
 from .metrics import PeakMemory
 from .progress import Progress, TellProgress, cost_of, default_progress, tell, units_of
 from .references import principal_components, raw_bytes
@@ -49,10 +48,9 @@ def expected_seconds(
     if run.seconds: return run.seconds
     seed_everything(run.seed)
     plain = replace(run, weights='random')
-    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), loss_func := make_loss(plain, data))
-    with loss_func if isinstance(loss_func, FeatureLoss) else nullcontext():  # its hooks hold features, and go where memory runs out too
-        learn.create_opt()
-        return _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
+    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), make_loss(plain, data))
+    learn.create_opt()
+    return _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
 
 def foresee(
     runs:Iterable[Run], # One of each method
@@ -68,7 +66,7 @@ def foresee(
         total += (expected := expected_seconds(run, data, steps, most_seconds))
         lines.append(f'  {get_method(run.method).label:22}{expected/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
     epochs = '+'.join(map(str, runs[0].epochs))
-    return '\n'.join([f'Foreseen for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training alone, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
+    return '\n'.join([f'Estimate for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training only, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
                       f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
 
 def _step_seconds(learn, steps:int, most_seconds:float) -> float:
@@ -103,20 +101,19 @@ def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even t
 # %% ../nbs/21_bench.ipynb #00f745fa
 def is_done(run:Run, data:ImageSet, out:Path) -> bool:
     "Is `run` in `out`, finished, and made from the same images?"
-    row = read_json(out/run_name(run, data)/'row.json')
-    return isinstance(row, dict) and row.get('status') == 'done'
+    return is_finished(out/run_name(run, data))
 
 def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Path: # Its folder
     "The row of the untouched images, the errors of components and of image files."
     about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     if (out/name/'files.csv').exists(): return out/name
-    original = replace(run, method='original')
-    row = base_row(original, data) | dict(run=name, status='done', bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough, classifier=about, command='', accuracy=judges[0].accuracy if judges else None,
-                                          **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
+    row = base_row(replace(run, method='original'), data) | dict(
+        run=name, status='done', command='', classifier=about, bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough,
+        accuracy=judges[0].accuracy if judges else None, **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
     if data.classes: row['chance'] = data.test_y.long().bincount().max().item()/len(data.test_y)
-    train, test = (spread(x, STUDIED) for x in (data.train_x, data.test_x))
-    row |= vars(measure_latents(*(resize_images(x, min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255 for x in (train, test)), data))
+    def pixels(x): return resize_images(spread(x, STUDIED), min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255
+    row |= vars(measure_latents(pixels(data.train_x), pixels(data.test_x), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
     write_json(out/name/'row.json', row)
     write_text(out/name/'files.csv', kept_points(data).to_csv(index=False))  # the last, so that all is there where it is
@@ -125,11 +122,13 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
 def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to say
     "What a finished network is worth, in a sentence."
     if is_reference(row['method']): return ''
-    k, files = row['equals_pca'], pd.read_csv(original/'files.csv')
-    worth = f'≈ PCA-{k}' if k else 'are no better than the mean image' if k == 0 else f'are better than all {pd.read_csv(original/"components.csv").k.max()} principal components that are kept'
-    webp = files[files.format == 'WebP'].sort_values('payload')  # what is coded has no headers either
-    smallest, at = webp.iloc[0], mse_at(webp, row['coded_bytes'], 'payload')
-    beside = f', where WebP has {at:.6f} without its headers' if at == at else f'; WebP has no file so small: its smallest takes {smallest.payload:.0f} bytes without its headers, with an MSE of {smallest.mse:.6f}' if row['coded_bytes'] < smallest.payload else ''
+    k, most = row['equals_pca'], max((int(o['k']) for o in read_numbers(original/'components.csv', 'k')), default=0)
+    worth = f'≈ PCA-{k}' if k else 'are no better than the mean image' if k == 0 else f'are better than all {most} principal components that are kept'
+    webp, beside = [o for o in read_numbers(original/'files.csv', 'payload', 'mse') if o.get('format') == 'WebP'], ''  # what is coded has no headers either
+    if webp:
+        smallest, at = min(webp, key=lambda o: o['payload']), mse_at(pd.DataFrame(webp), row['coded_bytes'], 'payload')
+        if at == at: beside = f', where WebP has {at:.6f} without its headers'
+        elif row['coded_bytes'] < smallest['payload']: beside = f'; WebP has no file so small: its smallest takes {smallest["payload"]:.0f} bytes without its headers, with an MSE of {smallest["mse"]:.6f}'
     return f'{row["label"]}: {row["latent"]} numbers {worth}; coded in {row["coded_bytes"]:.0f} bytes an image with an MSE of {row["coded_mse"]:.6f}{beside}.'
 
 def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
@@ -139,7 +138,7 @@ def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
         traceback.clear_frames(e.__traceback__)  # they hold what fills it
         fits = 0 if is_reference(run.method) else batch_that_fits(run, data)
         return f'Not enough memory on {run.device}: ' + (f'--batch-size {fits} fits.' if fits else 'try a smaller --size.')
-    return f'{error_line(e)} (error.txt has the whole story).'
+    return f'{error_line(e)} (error.txt has the traceback).'
 
 # %% ../nbs/21_bench.ipynb #35daa286
 def attempt(
@@ -150,14 +149,17 @@ def attempt(
     progress:Progress,
     watch:Callable|None=None, # As in `train_classifier`
     track:str|None=None, # A name in `TRACKERS`
-    cbs:Iterable[Callback]=() # Further callbacks
+    cbs:Iterable[Callback]=(), # Further callbacks
+    failed:Callable=noop # Is told of the exception
 ) -> dict|None: # The row; None where it failed
     "`do_run`; a failure is written into its row and goes no further."
-    clear_folder(folder, keep=(STATE,))  # what an interrupted attempt left
     try:
+        clear_folder(folder, keep=(STATE,))  # what an interrupted attempt left
         with tracked(track, run, folder, progress.say) as tracking: return do_run(run, data, judges, folder, [*tell(progress, run), *tracking, *cbs], watch, progress.say)
     except Exception as e:
-        if isinstance(e, AebenchError) and not isinstance(e.__cause__, OSError): remove(folder/STATE)  # it would fail there again; a full disk, too little memory, a callback or another process can be mended
+        failed(e)
+        if isinstance(e, AebenchError) and not isinstance(e.__cause__, OSError):
+            with suppress(OSError): remove(folder/STATE)  # it would fail there again; a full disk, too little memory, a callback or another process can be mended
         reason = why_failed(e, run, data)
         progress.say(f'{spoken_name(run)}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
@@ -219,17 +221,19 @@ def do_runs(
     most_seconds:float|None=None, # Say how long the networks will take, and refuse to begin what takes longer; None: say nothing
     wait:bool=False, # Wait for another process that writes to `out`, in place of refusing
     track:str|None=None, # A name in `TRACKERS`
-    how:Callable=in_turn # Makes the runs once all is prepared, and yields their rows
+    how:Callable=in_turn, # Makes the runs once all is prepared, and yields their rows
+    held:Callable=noop # Called once nobody else writes to `out`
 ) -> list[dict]: # The rows of `runs`, in their order
     "Make every run that `out` doesn't hold yet. Raises `UsageError` or `AebenchError` where no run can begin; a run that fails is marked and the rest go on."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
     steady_computing()
     if runs[0].data not in DATA: check_outside(out, runs[0].data)
     with one_writer(out, progress.say if wait else None):
+        held()
         with _memory_named(runs[0]): data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
         todo = [run for run in runs if not is_done(run, data, out)]
         for path in out.glob(f'*/{STATE}'):
-            if (read_json(path.with_name('row.json')) or {}).get('status') == 'done': remove(path)  # its process ended between row and tidying
+            if is_finished(path.parent): remove(path)  # its process ended between row and tidying
         if todo:
             if track: check_tracker(track, out)
             progress.begin(sum(cost_of(run)*units_of(run) for run in todo))

@@ -50,7 +50,7 @@ def pack(
     "`value` as JSON, its tensors put aside. Raises `TypeError` for other values."
     def aside(o):
         try: o = o.detach().cpu().as_subclass(Tensor).contiguous().clone()
-        except (RuntimeError, NotImplementedError) as e: raise _NotData(f'A tensor of layout {o.layout} on {o.device} can not be kept') from e
+        except (RuntimeError, NotImplementedError) as e: raise _NotData(f'A tensor of layout {o.layout} on {o.device} cannot be kept') from e
         tensors.append(o if o.dtype in _PLAIN else o.reshape(-1).view(torch.uint8))
         return len(tensors) - 1
     def tensor(o): return dict(tensor=[aside(o), o.device.type, *[[str(o.dtype).removeprefix('torch.'), list(o.shape)]]*(o.dtype not in _PLAIN)])
@@ -64,7 +64,7 @@ def pack(
     if _LISTS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
     if kind is deque: return dict(deque=[value.maxlen, [pack(o, tensors) for o in value]])
     if kind in (dict, OrderedDict): return dict(dict=[[pack(k, tensors), pack(v, tensors)] for k, v in value.items()])
-    raise _NotData(f'{kind.__name__} can not be kept')
+    raise _NotData(f'{kind.__name__} cannot be kept')
 
 def _there(o:Tensor, device:str) -> Tensor: # `o` on a device of this kind, where this process has one
     here = torch.accelerator.current_accelerator()
@@ -155,14 +155,13 @@ PATIENCE = 5 # Seconds in which a signal that comes again is not taken for anoth
 class Checkpoint(Callback):
     "Keep the whole state of a training in one file, now and then and when a signal asks to stop; go on from it where it is there."
     order, run_valid = 99, False # after all others, which have noted the batch by then
-    cheap = .2 # Seconds that taking a place down may cost at each epoch's end; where it costs more, as after 10,000s of batches, `share` bounds it
     items = ('about', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
 
     def __init__(self,
         file:str|Path, # To keep it in
         about:dict|None=None, # What the training depends on; a file with other ones is not gone on from
         after:float=60., # Seconds of training before the first time, and at least between two
-        share:float=.01, # Of the time may go into keeping, at most
+        share:float=.01, # Of the time may go into writing it, at most, and as much into noting epochs' ends
         say:Callable=noop # Is told in a sentence what happens
     ):
         self.file, self.about, self.after, self.share, self.say = Path(file), about or {}, after, share, say
@@ -240,8 +239,9 @@ class Checkpoint(Callback):
     def before_batch(self): self.moment = None
     def after_batch(self):
         now, last = time.monotonic(), self.iter + 1 == self.n_iter
-        due = now - self.kept_at > max(self.after, self.cost/self.share)
-        self.passed = last and self.epoch + 1 < self.n_epoch and self.mark_cost > self.cheap and now - self.marked_at < self.mark_cost/self.share
+        final = last and self.epoch + 1 == self.n_epoch  # what follows a fit, such as a measurement, may take long
+        due = now - self.kept_at > max(self.after/6 if final else self.after, self.cost/self.share)
+        self.passed = last and not final and now - self.marked_at < self.mark_cost/self.share
         if due or self.asked or last and not self.passed: self._mark()
         if due or self.asked: self.save()
         if self.asked: raise Interrupted(self.asked)  # it may have been asked for while the file was written

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .files import AebenchError, Interrupted, UsageError, answer_signals, error_line, shown
+from .files import AebenchError, Interrupted, UsageError, answer_signals, error_line, say, shown
 from .registry import (AUGMENTATIONS, BUDGETS, DATA, FEATURE_INPUTS, JUDGES, METHODS, PRECISIONS, PROTOCOLS, REFERENCES, TRACKERS, WEIGHTS, SEED, Run, cell_name, crossed, get_data,
                               plan_runs)
 
@@ -47,7 +47,7 @@ def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
     if args.design:
         from aebench.statistics import design
         techniques = crossed(args.methods)
-        if args.design == 'half' and len(techniques) == 2: raise UsageError('Half of the combinations of two techniques can not tell one from the other: name three or more, or choose --design factorial.')
+        if args.design == 'half' and len(techniques) == 2: raise UsageError('Half of the combinations of two techniques cannot tell one from the other: name three or more, or choose --design factorial.')
         methods = [cell_name(o for o, on in cell.items() if on) for cell in design({o: (False, True) for o in techniques}, DESIGNS[args.design])]
     return plan_runs(methods, args.data, args.seeds, args.seed, args.references, size=args.size, latent=args.latent, epochs=args.epochs and tuple(args.epochs),
                      batch_size=args.batch_size, protocol=args.protocol, weights=args.weights, skip_unreadable=args.skip_unreadable, device=device, precision=precision,
@@ -59,7 +59,7 @@ ASK_ABOVE = 3600 # Seconds that a design or a sweep may be expected to take befo
 def run(args:argparse.Namespace) -> int: # The exit code
     "Train and compare; print the table."
     _plan(args, 'cpu', 'fp32' if args.precision == 'auto' else args.precision)  # a wrong setting is told before torch's import is waited for
-    out, url, talk = _places(args)
+    out, remote, talk = _places(args)
     with _imports():
         from aebench.bench import do_runs, seldom
         from aebench.progress import Progress
@@ -67,45 +67,51 @@ def run(args:argparse.Namespace) -> int: # The exit code
         from aebench.rows import gather
     device = resolve_device(args.device)
     runs = _plan(args, device, resolve_precision(args.precision, device))
-    with _way(args, runs, device, url) as how:
+    with _way(args, runs, device) as how:
         if how is None: return 0
-        rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait,
+        rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait, held=remote.meet if remote else lambda: None,
                        most_seconds=(math.inf if args.yes else ASK_ABOVE) if args.design or isinstance(args.latent, list) else None)
-    _results(out, args.json, rows)
-    if url:
-        from aebench.store import Remote
-        Remote(url).push_rest()
-    talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {url or out}')
+    with _while_read(): _results(out, args.json, rows)
+    if remote: remote.push_rest()
+    talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {remote.url if remote else out}')
     failed = [row for row in rows if row['status'] != 'done']
-    if failed: print(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.', file=sys.stderr)
+    if failed: say(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.')
     return 1 if failed else 0
+
+@contextmanager
+def _while_read():
+    "Whoever reads what is printed may go, as head does: there is nothing more to tell then."
+    try: yield
+    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 def _joined() -> int:
     "How many processes a launcher has started for this command."
     try: return int(os.environ.get('WORLD_SIZE', 1))
     except ValueError: return 1  # it is somebody else's variable
 
-def _places(args) -> tuple[Path, str|None, Callable]: # The folder of the results, the URL that it is a copy of, and what talks of it
-    "Where the results go, told at once."
+def _places(args) -> tuple[Path, object, Callable]: # The folder of the results, the `Remote` that it is a copy of or None, and what talks of it
+    "Where the results go, told at once. Raises `UsageError` for words that contradict each other."
     url, joined = args.out if '://' in (args.out or '') else None, _joined() > 1
-    if args.ray and joined: raise UsageError('Ray and a launcher such as torchrun would both part the work: leave out --ray, or start the command by itself.')
+    if args.ray and joined: raise UsageError('Ray and a launcher such as torchrun would both distribute the work: leave out --ray, or start the command by itself.')
     if not args.ray and (args.per_run_cpus, args.per_run_gpus) != (1, None): raise UsageError('--per-run-cpus and --per-run-gpus are for the runs of Ray: add --ray local, or leave them out.')
     if url and not args.ray: raise UsageError(f'{url} is a URL, which only the runs of Ray are written to: add --ray local, or give a folder.')
     if url and args.track == 'mlflow' and 'MLFLOW_TRACKING_URI' not in os.environ: raise UsageError('The nodes share no folder for MLflow: set MLFLOW_TRACKING_URI to a server that all can reach.')
+    remote = None
     if url:
         with _imports(): from aebench.store import Remote
-        out = Remote(url).copy
+        remote = Remote(url)
+        out = remote.copy
     else: out = Path(args.out or f'runs/{get_data(args.data).label.lower().replace(" ", "-")}').absolute()
-    talk = (lambda text: None) if args.quiet or joined and os.environ.get('RANK', '0') != '0' else lambda text: print(text, file=sys.stderr)
+    talk = (lambda text: None) if args.quiet or joined and os.environ.get('RANK', '0') != '0' else say
     talk(f'Results go to {url}, and without the models to {out}' if url else f'Results go to {out}')
-    return out, url, talk
+    return out, remote, talk
 
 @contextmanager
-def _way(args, runs:Sequence[Run], device:str, url:str|None):
+def _way(args, runs:Sequence[Run], device:str):
     "How the runs are made, for `do_runs`; None where this process has trained along with one that leads."
     if args.ray:
         with _imports(): from aebench.cluster import on_ray
-        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as how: yield how
+        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, args.out if '://' in (args.out or '') else None) as how: yield how
     elif _joined() > 1:
         with _imports(): from aebench.team import Team
         team = Team(device)
@@ -130,7 +136,7 @@ def report(args) -> int:
     "Make the report and the table again from saved files; needs no torch."
     out = Path(args.out).absolute()
     _results(out, args.json)
-    print(f'Report: {out/"report.html"}', file=sys.stderr)
+    say(f'Report: {out/"report.html"}')
     return 0
 
 # %% ../nbs/36_cli.ipynb #179e7352
@@ -145,7 +151,7 @@ def compress(args) -> int:
     run, out = _run_of(args), args.out or f'{Path(args.folder).resolve().name}.ae'
     from aebench.apply import compress_folder
     print(compress_folder(args.folder, run, out, args.skip_unreadable))
-    print(f'Written to {out}', file=sys.stderr)
+    say(f'Written to {out}')
     return 0
 
 def decompress(args) -> int:
@@ -183,7 +189,7 @@ def anomaly(args) -> int:
     run, out = _run_of(args), args.out or f'{Path(args.folder).resolve().name}-anomalies.csv'
     from aebench.anomaly import write_anomalies
     print(write_anomalies(args.folder, run, out, normal=args.normal, level=args.level, false_discovery=args.false_discovery, skip_unreadable=args.skip_unreadable))
-    print(f'Every image with its score and p-value: {out}\nThe strangest: {Path(out).with_suffix(".png")}', file=sys.stderr)
+    say(f'Every image with its score and p-value: {out}\nThe strangest: {Path(out).with_suffix(".png")}')
     return 0
 
 # %% ../nbs/36_cli.ipynb #4cf51955
@@ -234,7 +240,7 @@ def sizes(args) -> int:
         for title, part in groups(read_rows(out)):
             of = found[found.run.isin(part.run)]
             if len(of): print(title, of.assign(method=of.label).pivot_table(index=['method', 'way'], columns='size', values='mse', sort=False).to_string(float_format='{:.6f}'.format), sep='\n'*bool(title))
-    print(f'In each run\'s sizes.csv, and drawn in {out/"report.html"}', file=sys.stderr)
+    say(f'In each run\'s sizes.csv, and drawn in {out/"report.html"}')
     return 0
 
 # %% ../nbs/36_cli.ipynb #5a31f4e5
@@ -272,7 +278,7 @@ def check(args) -> int: # 1 where something is unreadable
         with _imports(): from aebench.bench import foresee; from aebench.runs import resolve_device, resolve_precision
         device = resolve_device(args.device)
         runs = plan_runs('all', str(Path(args.folder).absolute()), size=args.size,  # a folder, though a data set may be called so
-                          device=device, precision=resolve_precision('auto', device), skip_unreadable=True)
+                          device=device, precision=resolve_precision('auto', device), skip_unreadable=bool(found.unreadable))  # decoded as `run` will, once for both
         print(foresee(runs, steps=args.steps))
     return 1 if found.unreadable else 0
 
@@ -293,7 +299,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--methods', default='all', metavar='NAMES', help=f'comma-separated from {", ".join(METHODS)}, or all (default); A+B combines two, and pca-64 is a reference (aebench methods lists them)')
     p.add_argument('--references', action='store_true', help='add what trains no network: the mean image, principal components, cosines, thumbnails, JPEG and WebP')
     p.add_argument('--design', choices=DESIGNS, help='cross the techniques of --methods: every combination, or half of them')
-    p.add_argument('--yes', action='store_true', help='start a design or a sweep without asking, however long it takes')
+    p.add_argument('--yes', action='store_true', help='start a design or a sweep even where it is expected to take over an hour')
     p.add_argument('--seeds', type=int, default=1, metavar='N', help='train each method with N seeds (default: 1)')
     p.add_argument('--seed', type=int, default=SEED, metavar='N', help=f"the first seed (default: {SEED}, the report's)")
     p.add_argument('--epochs', type=int, nargs=2, metavar=('A', 'B'), help='epochs of the two phases (default: 5 10; digits: ' + ' '.join(map(str, DATA['digits'].epochs)) + ')')
@@ -309,7 +315,9 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--precision', default='auto', metavar='auto|'+'|'.join(PRECISIONS), help='; '.join(f'{k}: {v}' for k, v in PRECISIONS.items()) + '; auto: bf16 where the device computes in it (default)')
     p.add_argument('--feature-input', default='report', metavar='|'.join(FEATURE_INPUTS), help='what the feature loss looks at; ' + '; '.join(f'{k}: {v}' for k, v in FEATURE_INPUTS.items()) + ' (default: report)')
     p.add_argument('--augmentation', default='report', metavar='|'.join(AUGMENTATIONS), help='of training images; ' + '; '.join(f'{k}: {v}' for k, v in AUGMENTATIONS.items()) + ' (default: report)')
-    p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read, in place of stopping')
+    p.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read, in place of stopping')
+
+_GIVEN = dict(folder='the folder of images', file='what aebench compress wrote', table='what aebench encode wrote', repo='where it goes on the hub')
 
 def make_parser() -> argparse.ArgumentParser:
     "The whole command line."
@@ -323,10 +331,10 @@ def make_parser() -> argparse.ArgumentParser:
         return p
     p = command(run, 'run', 'Train the methods and print their table; finished runs are not made again.')
     _add_settings(p)
-    p.add_argument('--out', type=_path, metavar='DIR|URL', help='folder of the results (default: runs/DATA); with --ray also a URL, such as s3://bucket/runs, whose package (s3fs) every node needs')
+    p.add_argument('--out', type=_path, metavar='DIR|URL', help='folder of the results (default: runs/ and the name of the data); with --ray also a URL, such as s3://bucket/runs, whose package (s3fs) every node needs')
     p.add_argument('--wait', action='store_true', help='wait for another command that writes to the same folder')
     p.add_argument('--track', choices=TRACKERS, metavar='|'.join(TRACKERS), help='show training in a tracker as well; ' + '; '.join(f'{k}: {v}' for k, v in TRACKERS.items()))
-    p.add_argument('--ray', metavar='local|ADDRESS', help='make the runs beside each other by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)')
+    p.add_argument('--ray', metavar='local|ADDRESS', help='make several runs at a time by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)')
     p.add_argument('--per-run-cpus', type=int, default=1, metavar='N', help='processors, and threads, of each run by Ray (default: 1)')
     p.add_argument('--per-run-gpus', type=float, metavar='F', help='GPUs of each run by Ray, such as 0.5 (default: 1 where --device is a GPU)')
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
@@ -336,13 +344,13 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('--json', action='store_true', help='print the rows as JSON on stdout')
     def use(f, name, what, metavar, help, out):
         p = command(f, name, help)
-        if what: p.add_argument(what, type=str if what == 'repo' else _path, metavar=metavar)
+        if what: p.add_argument(what, type=str if what == 'repo' else _path, metavar=metavar, help=_GIVEN[what])
         p.add_argument('--run', type=_path, required=True, metavar='DIR', help="a finished run's folder")
         if out: p.add_argument('--out', type=_path, metavar='PATH', help=out)
         p.add_argument('--device', default='auto', help=_DEVICE)
-        if what == 'folder': p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read')
+        if what == 'folder': p.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
         return p
-    use(reconstruct, 'reconstruct', 'folder', 'FOLDER', "Write what a model makes of a folder's images.", 'the folder (default: FOLDER-copies)')
+    use(reconstruct, 'reconstruct', 'folder', 'FOLDER', "Write what a model makes of a folder's images.", 'the folder (default: NAME-copies, here)')
     use(compress, 'compress', 'folder', 'FOLDER', "Write a folder's images as one file of coded latents.", 'the file (default: FOLDER.ae)')
     use(decompress, 'decompress', 'file', 'FILE', 'Write the images of such a file.', 'the folder (default: NAME-copies)')
     use(encode, 'encode', 'folder', 'FOLDER', "Write the latents of a folder's images as a table.", 'the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)')
@@ -353,17 +361,17 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument('--false-discovery', action='store_true', help='let --level be the share of the flagged images that may be normal')
     p = use(export, 'export', None, None, 'Write a model as one file for other programs, or as a folder for other people.', 'the file or folder (default: named as the run)')
     p.add_argument('--to', choices=('onnx', 'torch', 'folder'), default='onnx', help='ONNX; torch.export (.pt2); or a folder with weights, figures and a card (default: onnx)')
-    p.add_argument('--part', choices=('whole', 'encoder', 'decoder'), default='whole', help='what the file is to hold (default: whole)')
+    p.add_argument('--part', choices=('whole', 'encoder', 'decoder'), default='whole', help='which part to export (default: whole)')
     p = use(push, 'push', 'repo', 'USER/NAME', 'Put a model with its card on the Hugging Face hub.', None)
     p.add_argument('--public', action='store_true', help='let everybody see it, its picture of test images too (default: only you)')
     p = command(pull, 'pull', 'Fetch a model from the Hugging Face hub.')
-    p.add_argument('repo', metavar='USER/NAME')
+    p.add_argument('repo', metavar='USER/NAME', help='where it is on the hub')
     p.add_argument('--out', type=_path, metavar='DIR', help='its folder (default: NAME)')
     p.add_argument('--revision', metavar='REV', help='a branch, tag or commit (default: the newest)')
     p = command(diff, 'diff', 'Say what differs between two runs, and whether the gap is more than noise.')
     p.add_argument('a', type=_path, metavar='RUN1', help="a finished run's folder")
     p.add_argument('b', type=_path, metavar='RUN2', help='another')
-    p = command(sizes, 'sizes', 'Measure the models in DIR at other image sizes than they were trained at.')
+    p = command(sizes, 'sizes', 'Measure the models in DIR at image sizes other than that of their training.')
     p.add_argument('out', type=_path, metavar='DIR', help='folder that aebench run wrote')
     p.add_argument('--sizes', type=int, nargs='+', default=[16, 24, 32, 48, 64, 96], metavar='S', help='pixels a side, multiples of 4 (default: 16 24 32 48 64 96)')
     p.add_argument('--device', default='auto', help=_DEVICE)
@@ -373,13 +381,13 @@ def make_parser() -> argparse.ArgumentParser:
     p = command(data, 'data', 'List the data sets, or fetch and decode one ahead of time.')
     p.add_argument('name', nargs='?', metavar='NAME|FOLDER', help='the one to fetch')
     p.add_argument('--size', type=int, metavar='S', help='pixels a side')
-    p.add_argument('--skip-unreadable', action='store_true', help='leave out images that can not be read')
+    p.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
     p = command(check, 'check', 'Say what a folder of images is taken for, what is wrong with it, and what a run would cost.')
     p.add_argument('folder', type=_path, metavar='DIR', help='the folder of images')
-    p.add_argument('--size', type=int, metavar='S', help='pixels a side to foresee the cost for (default: 32)')
-    p.add_argument('--steps', type=int, default=20, metavar='N', help='timed steps; 0 foresees nothing (default: 20)')
+    p.add_argument('--size', type=int, metavar='S', help='pixels a side to estimate the cost for (default: 32)')
+    p.add_argument('--steps', type=int, default=20, metavar='N', help='timed steps; 0 skips the estimate (default: 20)')
     p.add_argument('--device', default='auto', help=_DEVICE)
-    p.add_argument('--json', action='store_true', help='what was found, as JSON; foresees nothing')
+    p.add_argument('--json', action='store_true', help='what was found, as JSON, without the estimate')
     return parser
 
 # %% ../nbs/36_cli.ipynb #bf2a4beb
@@ -397,25 +405,24 @@ def _stopped_tidily():
 
 def _answer(args:argparse.Namespace) -> int:
     "The command's exit code; what goes wrong is said in a sentence."
-    try: return args.command(args)
+    try:
+        with _while_read(): return args.command(args)
+        return 0
     except AebenchError as e:
-        print('aebench: ' + '\n'.join(map(shown, str(e).split('\n'))), file=sys.stderr)  # names of files may hold what moves the cursor
+        say('aebench: ' + '\n'.join(map(shown, str(e).split('\n'))))  # names of files may hold what moves the cursor
         return e.exit_code
     except KeyboardInterrupt as e:
-        print('aebench: stopped' + ('; finished runs are kept (aebench report shows them), and the same command goes on from there.' if args.command is run else '.'), file=sys.stderr)
+        say('aebench: stopped' + ('; finished runs are kept (aebench report shows them), and the same command goes on from there.' if args.command is run else '.'))
         return getattr(e, 'exit_code', 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say to it
-        return 0
     except Exception as e:  # a fault of ours: the user gets a sentence, whoever mends it the whole story
         if isinstance(e, OSError) and e.filename:  # the system's: no rights, a name too long, a folder in a file's place
-            print(f'aebench: {shown(e.filename)} can not be used: {e.strerror or e}.', file=sys.stderr)
+            say(f'aebench: {shown(e.filename)} cannot be used: {e.strerror or e}.')
             return 1
         try:
             with tempfile.NamedTemporaryFile('w', prefix='aebench-', suffix='.txt', delete=False, encoding='utf-8', errors='replace') as f: f.write(traceback.format_exc())
             where = f'with the file {f.name}'
         except OSError: where = 'with what you did'  # a full disk
-        print(f'aebench: {error_line(e)}. This is a fault of aebench; please report it {where}.', file=sys.stderr)
+        say(f'aebench: {error_line(e)}. This is a fault of aebench; please report it {where}.')
         return 1
 
 # %% ../nbs/36_cli.ipynb #d311cfac

@@ -40,7 +40,7 @@ RETRIES = 2 # Of a run whose process was lost
 WINDOW = 1000 # Runs that Ray has at once, at most: each time it is asked which has ended, it looks at all of them
 
 def import_ray():
-    "Ray, told to be quiet and to report to nobody. Raises `UsageError` where it isn't installed."
+    "Ray, with its logging and its usage reports switched off. Raises `UsageError` where it isn't installed."
     for name, value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='0').items(): os.environ.setdefault(name, value)
     try: import ray
     except ModuleNotFoundError: raise UsageError('--ray needs further packages: pip install "aebench[ray]".') from None
@@ -176,18 +176,14 @@ def on_ray(
     device:str='cpu', # Of the runs
     url:str|None=None # Where nodes write their runs; None: into the folder of the results, which all of them must see
 ) -> Iterator[Callable]: # For `do_runs` as `how`
-    "Make runs by Ray. Raises `UsageError` where it isn't installed, no cluster answers or it hasn't what a run is to have, and where nothing can be written to `url`."
+    "Make runs by Ray. Raises `UsageError` where it isn't installed, no cluster answers or it lacks what a run needs, and where nothing can be written to `url`."
     if gpus is None: gpus = float(device == 'cuda')
-    if device not in ('cpu', 'cuda'): raise UsageError(f'Ray deals out processors and GPUs itself: choose --device cpu or cuda in place of {device}.')
+    if device not in ('cpu', 'cuda'): raise UsageError(f'Ray assigns processors and GPUs itself: choose --device cpu or cuda in place of {device}.')
     if gpus and device == 'cpu': raise UsageError('What all runs need is prepared here, where there is no GPU: start the command on a node that has one (ray job submit --entrypoint-num-gpus 1), or leave out --per-run-gpus.')
     if cpus < 1: raise UsageError(f'{cpus} processors compute nothing: give --per-run-cpus 1 or more.')
-    if not (0 <= gpus <= 1 or gpus > 1 and gpus % 1 == 0): raise UsageError(f'Ray deals out a part of one GPU or several whole ones, and {gpus:g} is neither: give --per-run-gpus 0.5, 1 or 2, say.')
+    if not (0 <= gpus <= 1 or gpus > 1 and gpus % 1 == 0): raise UsageError(f'Ray assigns a fraction of one GPU or whole GPUs, and {gpus:g} is neither: give --per-run-gpus 0.5, 1 or 2, say.')
     ray, usual = import_ray(), signal.getsignal(signal.SIGTERM)
-    if url:
-        (remote := Remote(url)).check()
-        for name in remote.missing:
-            if remote.push_kept(name): break  # the rest would wait as long for the same; it is told at the end
-        remote.pull()
+    if url: Remote(url).check()
     local = dict(include_dashboard=False, num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1) if address == 'local' else {}
     try:
         if ':' in address and '://' not in address: socket.create_connection((address.rpartition(':')[0], int(address.rpartition(':')[2])), 10).close()  # Ray would try for minutes

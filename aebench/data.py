@@ -49,7 +49,7 @@ def _torchvision(name:str):
                 if path.suffix == '.gz' and path.suffixes[-2:] != ['.tar', '.gz']: write_bytes(path.with_suffix(''), gzip.decompress(path.read_bytes()))
             sets = read(download=True)
         except Exception as e:
-            raise AebenchError(f'{DATA[name].label} is not whole in {home} and could not be had. {e} By hand: put {listed(urls[0] for urls, *_ in archives)} '
+            raise AebenchError(f'{DATA[name].label} is incomplete in {home} and could not be downloaded. {e} By hand: put {listed(urls[0] for urls, *_ in archives)} '
                                f'into {archives[0][1].parent}, as they are; AEBENCH_HOME moves that folder.') from e
     images = lambda o: torch.as_tensor(o.data)[:, None] if o.data.ndim == 3 else torch.as_tensor(o.data).permute(0, 3, 1, 2)
     (x, y), (test_x, test_y) = [(images(o), torch.as_tensor(o.targets)) for o in sets]

@@ -9,18 +9,21 @@ __all__ = ['TRIES', 'PAUSE', 'fetch']
 
 # %% ../nbs/01_downloads.ipynb #70b4ee36
 import hashlib
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import requests
 
-from .files import AebenchError, write_parts
+from .files import AebenchError, say, write_parts
 
 # %% ../nbs/01_downloads.ipynb #d75732de
 TRIES, PAUSE = 3, 1. # Attempts at each address; seconds before the second, twice as many before the next
 
-class _Cut(Exception): "A download that stopped before its end, or is no such file."
+class _Cut(Exception):
+    "A download that stopped before its end, or is another file."
+    def __init__(self, why:str, again:bool=True): # Is another try worth its time?
+        super().__init__(why)
+        self.again = again
 
 def _hash_of(path:Path, algorithm:str) -> str: # '' where there is no file
     try:
@@ -36,15 +39,14 @@ def _download(url:str, path:Path, digest:str, algorithm:str):
                 total.update(part)
                 yield part
         except requests.RequestException as e: raise _Cut('the connection broke') from e
-        if not total.hexdigest().startswith(digest): raise _Cut('what came is another file, by its checksum')
+        if not total.hexdigest().startswith(digest): raise _Cut('what came is another file, by its checksum', again=False)
     with requests.get(url, stream=True, timeout=30) as answer:
         answer.raise_for_status()
         write_parts(path, checked(answer))
 
-def _may_mend(e:BaseException) -> bool:
-    "Is another try worth its time?"
+def _worth_retrying(e:BaseException) -> bool:
     if isinstance(e, requests.HTTPError): return e.response.status_code in (408, 429, 500, 502, 503, 504)
-    return isinstance(e, (requests.ConnectionError, requests.Timeout)) or isinstance(e, _Cut) and 'checksum' not in str(e)
+    return isinstance(e, (requests.ConnectionError, requests.Timeout)) or isinstance(e, _Cut) and e.again
 
 def _in_words(e:Exception) -> str:
     if isinstance(e, requests.HTTPError): return f'the server answers {e.response.status_code}'
@@ -61,9 +63,9 @@ def fetch(
     if _hash_of(path, algorithm).startswith(digest): return path
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # 9 ms, which no start waits for where all is there
     for url in urls:
-        print(f'Downloading {url}', file=sys.stderr)
+        say(f'Downloading {url}')
         try:
-            Retrying(stop=stop_after_attempt(TRIES), wait=wait_exponential(PAUSE), retry=retry_if_exception(_may_mend), reraise=True)(_download, url, path, digest, algorithm)
+            Retrying(stop=stop_after_attempt(TRIES), wait=wait_exponential(PAUSE), retry=retry_if_exception(_worth_retrying), reraise=True)(_download, url, path, digest, algorithm)
             return path
         except (_Cut, requests.RequestException) as e: reasons.append(f'{url}: {_in_words(e)}')
-    raise AebenchError(f'{path.name} could not be downloaded ({"; ".join(reasons)}): try again with a network.')
+    raise AebenchError(f'{path.name} could not be downloaded ({"; ".join(reasons)}): check the network and try again.')

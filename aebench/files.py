@@ -6,15 +6,15 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 
 # %% auto #0
 __all__ = ['watch_disk', 'AebenchError', 'UsageError', 'Interrupted', 'answer_signals', 'expanded', 'cache_home', 'cache_name',
-           'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'write_json', 'check_new', 'write_new',
-           'clear_folder', 'read_json', 'fingerprint', 'tensor_parts', 'write_tensors', 'read_tensors', 'one_writer',
-           'one_maker', 'git_revision', 'duration', 'listed', 'shown', 'runs_in', 'error_line', 'inside',
-           'check_outside']
+           'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'json_bytes', 'write_json', 'check_new',
+           'write_new', 'clear_folder', 'read_json', 'read_numbers', 'fingerprint', 'tensor_parts', 'write_tensors',
+           'read_tensors', 'say', 'one_writer', 'one_maker', 'git_revision', 'duration', 'listed', 'shown',
+           'is_finished', 'runs_in', 'error_line', 'inside', 'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
-import errno, hashlib, json, os, platform, re, secrets, shutil, signal, subprocess, tempfile, threading
+import csv, errno, hashlib, json, math, os, platform, re, secrets, shutil, signal, subprocess, sys, threading
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try: import fcntl
@@ -79,11 +79,13 @@ def disk_error(
     size:int=0 # Its bytes, as far as they are known
 ) -> AebenchError:
     "Turn the operating system's error into one sentence."
+    elsewhere = 'choose another folder (--out, AEBENCH_HOME)'
     if e.errno in (errno.ENOSPC, errno.EDQUOT):
-        return AebenchError(f'No room left on the disk of {path.parent}' + f' for {size:,} bytes{_room(path.parent)}'*bool(size) + ': free some space there or choose another folder (--out, AEBENCH_HOME); what was finished is kept.')
+        needed = f' for {size:,} bytes{_room(path.parent)}' if size else ''
+        return AebenchError(f'No room left on the disk of {path.parent}{needed}: free some space there or {elsewhere}; what was finished is kept.')
     if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AebenchError(f'{path.parent} can not be written to ({e.strerror}): choose another folder (--out, AEBENCH_HOME).')
-    return AebenchError(f'{path} could not be written' + f' ({size:,} bytes)'*bool(size) + f': {e.strerror or e}.')
+        return AebenchError(f'{path.parent} cannot be written to ({e.strerror}): {elsewhere}.')
+    return AebenchError(f'{path} could not be written{f" ({size:,} bytes)" if size else ""}: {e.strerror or e}.')
 
 watch_disk:Callable = lambda what, path, *more: None # Told of each 'make', 'open', 'write', 'sync', 'replace', 'remove' before it happens
 
@@ -162,8 +164,8 @@ def write_parts(
         _make_folder(path.parent)
         _remove_leftovers(path.parent)
         watch_disk('open', path)
-        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.aebench-{_HERE}-{os.getpid()}-{_MINE}-', suffix='.tmp')  # without its name, which may be as long as names can be
-        with os.fdopen(fd, 'wb') as f:
+        tmp = path.with_name(f'.aebench-{_HERE}-{os.getpid()}-{_MINE}-{secrets.token_hex(4)}.tmp')  # without its name, which may be as long as names can be
+        with open(tmp, 'xb') as f:
             for part in parts:
                 size += memoryview(part).nbytes
                 watch_disk('write', tmp, part)
@@ -171,12 +173,11 @@ def write_parts(
             f.flush()
             watch_disk('sync', tmp)
             _flush(f.fileno())
-        os.chmod(tmp, 0o644)  # mkstemp makes it private
         watch_disk('replace', tmp, path)
         os.replace(tmp, path)
         _sync_folder(path.parent)
     except BaseException as e:  # an interrupt as well leaves no piece behind
-        if tmp: Path(tmp).unlink(missing_ok=True)
+        if tmp: tmp.unlink(missing_ok=True)
         if isinstance(e, OSError): raise disk_error(e, path, size) from e
         raise
     return path
@@ -189,18 +190,22 @@ def write_text(path:str|Path, text:str) -> Path:
     "`write_bytes` for text, as UTF-8."
     return write_bytes(path, text.encode('utf-8'))
 
+def json_bytes(value) -> bytes:
+    "Anything Python's JSON can hold, Infinity and NaN as well; keys keep their order."
+    return (json.dumps(value, indent=1)+'\n').encode()
+
 def write_json(path:str|Path, value) -> Path:
-    "`write_bytes` for anything Python's JSON can hold, Infinity and NaN as well; keys keep their order."
-    return write_text(path, json.dumps(value, indent=1)+'\n')
+    "`write_bytes` of `json_bytes`."
+    return write_bytes(path, json_bytes(value))
 
 def check_new(path:str|Path, data:bytes):
     "Raise `UsageError` where writing `data` would take the place of another file."
     if (path := Path(path)).exists() and not (path.is_file() and path.read_bytes() == data): raise UsageError(f'{path} is there already and would be overwritten: choose another --out.')
 
 def write_new(files:dict[Path, bytes]) -> list[Path]: # The paths
-    "`write_bytes` of each, in their order. Raises `UsageError` where another file would be overwritten; nothing is written then."
+    "`write_bytes` of each, in their order; the same files of an earlier attempt stay. Raises `UsageError` where another file would be overwritten; nothing is written then."
     for path, data in files.items(): check_new(path, data)
-    return [write_bytes(path, data) for path, data in files.items()]
+    return [path if path.exists() else write_bytes(path, data) for path, data in files.items()]
 
 def clear_folder(
     folder:str|Path, # Need not be there
@@ -222,6 +227,20 @@ def read_json(
     "The value in a JSON file, or `default`. Raises `OSError` where the file is there and can't be read: what is finished must not count as missing."
     try: return json.loads(Path(path).read_text(encoding='utf-8'))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError): return default  # the last: brackets without end
+
+def read_numbers(
+    path:str|Path, # Of a CSV
+    *columns:str # Those that must hold numbers
+) -> list[dict]: # A line each; `columns` are floats, others text. Empty where there is nothing to read
+    "The lines of a CSV in which all of `columns` are finite numbers: what is damaged costs no more than itself."
+    try:
+        with open(path, newline='', encoding='utf-8') as f: lines = [o for o in csv.DictReader(f) if None not in o]  # a longer one than the header
+    except (OSError, ValueError, csv.Error): return []
+    def number(text):
+        try: return float(text)
+        except (TypeError, ValueError): return math.nan
+    found = [line | {c: number(line.get(c)) for c in columns} for line in lines]
+    return [o for o in found if all(math.isfinite(o[c]) for c in columns)]
 
 # %% ../nbs/00_files.ipynb #da058224
 def fingerprint(
@@ -283,46 +302,55 @@ def read_tensors(
         raise ValueError('it is cut, altered, or no safetensors file') from e
 
 # %% ../nbs/00_files.ipynb #60fec073
+def say(text:str):
+    "Tell people, on standard error. Whoever read there may be gone or its disk full, and the work goes on."
+    with suppress(OSError): print(text, file=sys.stderr, flush=True)
+
+@contextmanager
+def _held(
+    place:Path, # Of the lock
+    doing:str, # What its holder does, for messages
+    waiting:Callable|None, # Told in a sentence for whom is waited; None: nobody is waited for
+    instead:str='' # What else can be done
+):
+    "Hold a lock, and say who does. Raises `UsageError` naming the process that holds it already."
+    lock, who = FileLock(place, preserve_lock_file=True), place.with_name(f'{place.name}-holder')
+    try:
+        _make_folder(place.parent)
+        try: lock.acquire(timeout=0)
+        except Timeout:
+            try: holder = f'Process {who.read_text()}'
+            except OSError: holder = 'Another process'  # it has just begun or just ended
+            if not waiting: raise UsageError(f'{holder} is already {doing}: {instead}.') from None
+            waiting(f'{holder} is {doing}; waiting for it')
+            lock.acquire()
+    except OSError as e: raise disk_error(e, place) from e
+    try:
+        write_text(who, str(os.getpid()))
+        yield
+    finally:
+        try: remove(who)
+        finally: lock.release()  # a disk that fails must not lock this process out
+
 @contextmanager
 def one_writer(
     folder:str|Path, # Made where it isn't there
     waiting:Callable|None=None # Told in a sentence for whom is waited; None: nobody is waited for
 ):
     "Hold `folder` for writing. Raises `UsageError` naming the process that holds it already."
-    folder = Path(folder)
-    try: _make_folder(folder)
-    except OSError as e: raise disk_error(e, folder/'x') from e
-    lock, who = FileLock(folder/'.lock', preserve_lock_file=True), folder/'.lock-holder'
-    try: lock.acquire(timeout=0)
-    except Timeout:
-        try: holder = f'Process {who.read_text()}'
-        except OSError: holder = 'Another process'  # it has just begun or just ended
-        if not waiting: raise UsageError(f'{holder} is already writing to {folder}: wait for it (--wait), or choose another --out.') from None
-        waiting(f'{holder} is writing to {folder}; waiting for it')
-        lock.acquire()
-    except OSError as e: raise disk_error(e, folder/'.lock') from e
-    try:
-        write_text(who, str(os.getpid()))
-        yield folder
-    finally:
-        remove(who)
-        lock.release()
+    with _held(Path(folder)/'.lock', f'writing to {folder}', waiting, 'wait for it (--wait), or choose another --out'): yield Path(folder)
 
 @contextmanager
 def one_maker(
-    path:str|Path # That several processes may want to make
+    path:str|Path, # That several processes may want to make
+    waiting:Callable=say # As `one_writer` takes it
 ):
     "One at a time makes it: whoever comes second waits here, and finds it made. Raises `AebenchError` where its folder can't be written to."
     path = Path(path)
     place = path.with_name(f'.{path.name}.lock')
-    lock = FileLock(place)
     try:
-        _make_folder(path.parent)
-        lock.acquire()
-    except OSError as e: raise disk_error(e, path) from e
-    try: yield
+        with _held(place, f'making {path}', waiting): yield
     finally:
-        lock.release()
         try: place.unlink(missing_ok=True)  # whoever waits with it meanwhile makes the thing twice at worst
         except OSError: pass  # on Windows, where it is in use
 
@@ -340,7 +368,8 @@ def git_revision(folder:str|Path) -> str: # '' where `folder` is in no git check
 def duration(
     seconds:float # Time taken
 ) -> str:
-    "Time as the report prints it: 24m 43s; from ten hours on 10h 5m."
+    "Time as the report prints it: 24m 43s; from ten hours on 10h 5m; n/a for what is no time."
+    if not math.isfinite(seconds): return 'n/a'
     if seconds < 10: return f'{seconds:.1f}s'
     minutes, seconds = divmod(round(seconds), 60)
     if minutes >= 600: return f'{minutes//60}h {minutes%60}m'
@@ -355,6 +384,13 @@ def listed(words:Iterable) -> str:
 def shown(text) -> str:
     "`text` on one line, with what can't be printed escaped: names of files may hold newlines, control characters and bytes that are no text."
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in str(text))
+
+def is_finished(
+    folder:str|Path # Of a run
+) -> bool:
+    "Does it hold the row of a run that came to its end?"
+    row = read_json(Path(folder)/'row.json')
+    return isinstance(row, dict) and row.get('status') == 'done'
 
 def runs_in(
     folder:str|Path, # That is no finished run
@@ -373,7 +409,7 @@ def inside(
     folder:str|Path,
     name:str # Of something in it, as others call it: relative
 ) -> Path: # `folder/name`
-    "Raise `UsageError` for a name that leads out of `folder`, be it by a link."
+    "Raise `UsageError` for a name that leads out of `folder`, also by a link."
     path = Path(folder)/name
     if not name or os.path.isabs(name) or '..' in Path(name).parts or '\x00' in name or not path.parent.resolve().is_relative_to(Path(folder).resolve()):
         raise UsageError(f'{name!r} leads out of {shown(folder)}: what names it is not to be trusted.')

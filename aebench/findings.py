@@ -6,7 +6,8 @@ Docs: https://aebench.github.io/aebench/findings.html.md"""
 
 # %% auto #0
 __all__ = ['LITTLE', 'epochs_text', 'seed_fact', 'facts', 'failures', 'comparable', 'image_noise', 'size_facts', 'saved_facts',
-           'headline', 'sweep_facts', 'more_seeds', 'verdicts', 'compare_runs', 'print_table']
+           'headline', 'sweep_facts', 'crossed_effects', 'told_effects', 'effect_words', 'more_seeds', 'verdicts',
+           'compare_runs', 'print_table']
 
 # %% ../nbs/26_findings.ipynb #237fc218
 import math, re, shlex
@@ -18,10 +19,11 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from .files import UsageError, listed, read_json, read_tensors, runs_in, shown
-from .registry import AUGMENTATIONS, DATA, FEATURE_INPUTS, PROTOCOLS, SEED, WAYS, few_steps, is_reference, numbers_in_image
+from .files import UsageError, listed, read_json, read_numbers, read_tensors, runs_in, shown
+from .registry import (AUGMENTATIONS, DATA, FACTORS, FEATURE_INPUTS, PROTOCOLS, SEED, WAYS, few_steps, find_method, is_reference, levels_of,
+                              numbers_in_image, techniques)
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, read_rows, references, trained
-from .statistics import Interval, bootstrap, differences, gap, interval, unlike, verdict
+from .statistics import ALPHA, Interval, bootstrap, differences, effects, gap, interval, unlike, verdict
 from .tables import ACCURACIES, MEASURES, Measure, figure_text, first, method_label, plain_text, published_as, summarise, terminal_table
 
 # %% ../nbs/26_findings.ipynb #b9347786
@@ -83,7 +85,8 @@ def _equals_fact(rows:pd.DataFrame) -> str:
 
 def _components_fact(rows:pd.DataFrame) -> str:
     "Where there are fewer components than were asked for: of few or grey images, or of large ones, of which no more are kept."
-    few = [(o.label, o.latent) for o in rows.itertuples() if str(o.method).startswith('pca-') and not missing(o.latent) and o.latent < int(o.method.partition('-')[2])]
+    asked = {o: known.level for o in distinct(rows, 'method') if (known := find_method(o)) and is_reference(o) and known.family == 'pca'}
+    few = [(o.label, o.latent) for o in rows.itertuples() if o.method in asked and not missing(o.latent) and o.latent < asked[o.method]]
     return f'{listed(dict.fromkeys(o for o, _ in few))} {"has" if len(few) == 1 else "have"} {_whole(few[0][1])} components: no more are kept of these images.' if few else ''
 
 def _bytes_fact(rows:pd.DataFrame) -> str:
@@ -126,7 +129,7 @@ def _device_fact(rows:pd.DataFrame) -> str:
     threads = distinct(rows, 'threads')
     parts += [f'{listed(threads)} thread{"s"*(threads != ["1"])}']*bool(threads) + [f'{listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
     parts = list(dict.fromkeys(o for o in parts if o))
-    exact = ' Not bit for bit the same again: this device adds in another order each time.' if 'no' in distinct(rows, 'deterministic') else ''
+    exact = ' Not reproducible bit for bit: this device sums in a varying order.' if 'no' in distinct(rows, 'deterministic') else ''
     return f'Trained on {", ".join(parts)}.{exact}' if parts else ''
 
 def seed_fact(rows:pd.DataFrame) -> str:
@@ -178,7 +181,7 @@ def _comparable(rows:pd.DataFrame) -> str:
     different = _differences(networks, name)
     if different: text = f'The published figures are from {conditions}. These runs differ: {listed(different)}. Compare the order of the methods rather than the figures, and no times.'
     else: text = (f'The settings are the published ones ({conditions}){", so errors can be compared" if data == name else ""}. '
-                  'Times, taken on other hardware, can not be compared, and the accuracy is that of another classifier.')
+                  'Times, taken on other hardware, cannot be compared, and the accuracy is that of another classifier.')
     if data != name:
         text += f' {Path(str(data)).name} is a folder, not {DATA[name].label} itself: its pixels may differ (a JPEG copy, for one), so MSE and MAE are not comparable with the published ones.'
     return text
@@ -198,9 +201,11 @@ def _per_image(folder:Path) -> dict: # Empty where it is missing, as in folders 
     except OSError: return {}
     except ValueError as e: raise UsageError(f'{shown(path)} is damaged ({e}): remove that run and make it again.') from e
 
+_PER_IMAGE = dict(mse='mse', **{o: o.replace('accuracy', 'right') for o in ACCURACIES}) # Measure: what a run keeps of each test image
+
 def _moved(values:dict) -> str: # '' where nothing is known
     "How far other test images would move a run's figures."
-    noise = {name: bootstrap(values[column]) for name, column in (('mse', 'mse'), ('accuracy', 'right')) if column in values}
+    noise = {name: bootstrap(values[column]) for name, column in _PER_IMAGE.items() if column in values}
     return listed(f'{MEASURES[name].title} ±{MEASURES[name].show((o.high - o.low)/2)}' for name, o in noise.items())
 
 def image_noise(
@@ -219,22 +224,15 @@ def image_noise(
 def _files_fact(out:str|Path, rows:pd.DataFrame) -> list[str]:
     "Where image files copy better at a lower quality: the images were such files before."
     for run in rows[rows.method == 'original'].run:
-        try: files = pd.read_csv(Path(out)/run/'files.csv')
-        except (OSError, ValueError): continue
-        if not {'format', 'quality', 'mse'} <= set(files): continue
-        jpeg = files[files.format == 'JPEG'].sort_values('quality')
-        worse = jpeg[jpeg.mse.diff().shift(-1) > 0]
-        if len(worse): return [f'These images were JPEG files of about quality {worse.quality.iloc[-1]:.0f} before: written so again they lose less than at higher qualities, which flatters JPEG among the bytes.']
+        jpeg = sorted((o['quality'], o['mse']) for o in read_numbers(Path(out)/run/'files.csv', 'quality', 'mse') if o.get('format') == 'JPEG')
+        worse = [quality for (quality, mse), (_, at_more) in zip(jpeg, jpeg[1:]) if mse < at_more]
+        if worse: return [f'These images were JPEG files of about quality {worse[-1]:.0f} before: written so again they lose less than at higher qualities, which flatters JPEG among the bytes.']
     return []
 
 def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse
     "What `aebench sizes` found, at sizes other than that of training."
-    frames = []
-    for row in trained(rows).to_dict('records'):
-        try: frame = pd.read_csv(out/row['run']/'sizes.csv')
-        except (OSError, ValueError): continue
-        if {'size', 'way', 'mse'} <= set(frame): frames.append(frame.loc[frame['size'] != row['size'], ['size', 'way', 'mse']].assign(method=row['method'], seed=row['seed']))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=['method', 'seed', 'size', 'way', 'mse'])
+    return pd.DataFrame([(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse']) for row in trained(rows).to_dict('records')
+                         for o in read_numbers(out/row['run']/'sizes.csv', 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse'])
 
 def _progressive_fact(part:pd.DataFrame, label:Callable) -> str: # '' where one of the two is missing
     "The report's question: is progressive resizing better at sizes that it was not trained at?"
@@ -326,8 +324,46 @@ def sweep_facts(
     if gains.empty: return found
     found.append('From the fewest numbers to the most, the MSE changes to: ' + ', '.join(f'{high.label[o]} ×{1/gain:.2f}' for o, gain in gains.items()) + '.')
     stuck = [high.label[o] for o, gain in gains.items() if gain < LITTLE]
-    if stuck and len(stuck) < len(gains): found.append(f'More numbers help {listed(stuck)} little: something else than the latent seems to limit what is copied.')
+    if stuck and len(stuck) < len(gains): found.append(f'More numbers help {listed(stuck)} little: something other than the latent seems to be the bottleneck.')
     return found
+
+# %% ../nbs/26_findings.ipynb #d5f65842
+def _effects(rows:pd.DataFrame, name:str) -> tuple[pd.DataFrame|None, str]: # Or in words what is missing; '' where nothing was crossed
+    networks = trained(rows)
+    combined = [o for o in distinct(networks, 'method') if '+' in o and network(o)]
+    uses = {o: n for o in FACTORS if (n := sum(o in techniques(m) for m in combined))}
+    names = list({FACTORS[o].name: o for o in sorted(uses, key=uses.get)}.values())  # one technique a factor, the one with more runs: cells of another design are none of this
+    if len(names) < 2 or networks[name].isna().all(): return None, ''
+    cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
+    cells = cells[cells.levels.astype(bool)]
+    frame = pd.DataFrame(list(cells.levels)).assign(seed=cells.seed.tolist(), **{name: cells[name].astype(float).tolist()})
+    try: return effects(frame, {FACTORS[o].name: (FACTORS[o].low, FACTORS[o].high) for o in names}, name), ''
+    except UsageError as e: return None, f'What the techniques are worth cannot be told yet: {e}'
+
+def crossed_effects(
+    rows:pd.DataFrame, # Of one group
+    name:str # Of the measure
+) -> pd.DataFrame|None: # As `effects` gives it; None where nothing was crossed, or too little was trained
+    "The effects on a measure of the techniques that the networks' names combine."
+    return _effects(rows, name)[0]
+
+def told_effects(
+    rows:pd.DataFrame # Of one group
+) -> tuple[dict[str, pd.DataFrame], list[str]]: # By name of the measure; none or one sentence
+    "The effects of crossed techniques, and what stands in the way of telling them."
+    found = {k: _effects(rows, k) for k in ('psnr', *ACCURACIES) if k in rows}
+    return {k: table for k, (table, _) in found.items() if table is not None}, [why for why in [found['psnr'][1]] if why]
+
+def effect_words(
+    table:pd.DataFrame, # As `crossed_effects` gives it
+    name:str # Of the measure
+) -> list[str]:
+    "The effects that hold, in words."
+    m, words = MEASURES[name], []
+    for term, o in table[table.p < ALPHA].iterrows():
+        sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design cannot tell them apart' if o.aliases else ''
+        words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
+    return words or [f'{m.title}: no effect holds.']
 
 # %% ../nbs/26_findings.ipynb #22bbd894
 def more_seeds(
@@ -373,20 +409,24 @@ def compare_runs(
     for folder, row in zip((a, b), rows):
         if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f'{shown(folder)} holds no finished run.' + (runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."))
     lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
-    same_images = rows[0]['data_fingerprint'] == rows[1]['data_fingerprint']
+    images = [row.get('data_fingerprint') for row in rows]
+    same_images = images[0] is not None and images[0] == images[1]
     values = [_per_image(o) if same_images else {} for o in (a, b)]
     lines.append('') if same_images else lines.append('\nThe images differ, so figures are compared without their noise.')
-    varying = sum(not is_reference(row['method']) for row in rows)
-    for name, column in (('mse', 'mse'), ('accuracy', 'right'), *((o, '') for o in ACCURACIES[1:])):
-        if any(missing(row.get(name)) for row in rows): continue
+    varying = sum(not is_reference(str(row.get('method'))) for row in rows)
+    for name, column in _PER_IMAGE.items():
+        figures = [row.get(name) for row in rows]
+        if not all(isinstance(o, (int, float)) and math.isfinite(o) for o in figures): continue
         both = tuple(o[column] for o in values) if all(column in o for o in values) else None
-        lines.append(gap(MEASURES[name].title, *(row[name] for row in rows), MEASURES[name].show, both, max((_spread(o, row, name) for o, row in zip((a, b), rows)), key=lambda o: (o.n > 1, o.sd)), varying))
+        spreads = [_spread(o, row, name) for o, row in zip((a, b), rows)]
+        surest = max(spreads, key=lambda o: (o.n > 1, o.sd))
+        lines.append(gap(MEASURES[name].title, *figures, MEASURES[name].show, both, surest, varying))
     return '\n'.join(lines)
 
 def _spread(folder:Path, row:dict, name:str) -> Interval:
     "The figures over the seeds of the same settings, in the folder that holds the run."
     part = next((o for _, o in groups(read_rows(folder.resolve().parent)) if folder.resolve().name in set(o.run)), None)
-    return interval([] if part is None else trained(part)[trained(part).method == row['method']][name].dropna())
+    return interval([] if part is None else pd.to_numeric(trained(part)[trained(part).method == row['method']].get(name, pd.Series()), errors='coerce').dropna())
 
 # %% ../nbs/26_findings.ipynb #fb09c596
 def print_table(
@@ -402,6 +442,7 @@ def print_table(
         if title: say(plain_text(f'\n{title}', style='bold'))
         say(terminal_table(part))
         out = None if isinstance(out_or_rows, pd.DataFrame) else out_or_rows
+        crossed, untold = told_effects(part)
         noise = [] if out is None else [*image_noise(out, part, first(part).get('mse', distinct(trained(part), 'method'))[:1]), *saved_facts(out, part)]
-        for text in (headline(part), *failures(part), *verdicts(part, out), *facts(part), *noise, _comparable(part)):
+        for text in (headline(part), *failures(part), *verdicts(part, out), *facts(part), *untold, *noise, *(o for k, found in crossed.items() for o in effect_words(found, k)), _comparable(part)):
             if text: say(plain_text(text))

@@ -35,7 +35,7 @@ def effective_rank(
 ) -> float: # 1…k
     "The exponential of the entropy of the normalised singular values of the centred latents."
     z = z.astype(float) - z.mean(0)
-    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # its eigenvalues are the squares of the singular values, and much sooner had
+    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # its eigenvalues are the squares of the singular values, and much cheaper
     values = np.sqrt(np.linalg.eigvalsh(products).clip(min=0))
     if not values.sum() > 0: return 1.
     p = values[values > 0]/values.sum()
@@ -236,5 +236,5 @@ def read_latents(
         if z.shape != (len(names), latent) or not len(names) or not np.isfinite(z).all(): raise ValueError('no whole numbers')
     except UsageError: raise
     except Exception as e: # the readers raise whatever a damaged file leads them to
-        raise UsageError(f'{path} can not be read as a table of latents ({type(e).__name__}): make it with aebench encode.') from e
+        raise UsageError(f'{path} cannot be read as a table of latents ({type(e).__name__}): make it with aebench encode.') from e
     return names, z

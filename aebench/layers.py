@@ -43,7 +43,7 @@ def icnr(
 # %% ../nbs/07_layers.ipynb #e643cd1e
 class WeightNormConv2d(nn.Conv2d):
     "A convolution that learns its weight as a direction and a length for each output channel (Salimans and Kingma 2016)."
-    def __init__(self, *args, **kwargs): # `nn.Conv2d`'s; torch's own weight norm can not be pickled, as `learn.export` does
+    def __init__(self, *args, **kwargs): # `nn.Conv2d`'s; torch's own weight norm cannot be pickled, as `learn.export` does
         super().__init__(*args, **kwargs)
         self.length = nn.Parameter(self._norm())
 

@@ -76,9 +76,11 @@ def feature_extractor(
     vgg:nn.Module, # A torchvision VGG, or its `features`
     n_taps:int=3 # How many max-pools to look before
 ) -> tuple[nn.Sequential, list[int]]: # The frozen extractor, and the indices of the layers to hook
-    "The part of `vgg` that a feature loss needs: cut behind its last tap, batch norms folded, frozen, in eval mode."
+    "The part of `vgg` that a feature loss needs: cut behind its last tap, batch norms folded, frozen, in eval mode. Raises `ValueError` for more taps than it has max-pools."
     features = getattr(vgg, 'features', vgg)
-    features = fold_batchnorm(copy.deepcopy(features[:before_pools(features, n_taps)[-1]+1]))
+    pools = before_pools(features, n_taps)
+    if not 0 < n_taps == len(pools): raise ValueError(f'{n_taps} feature maps need as many max-pools, and there are {len(pools)}: give a VGG, and a weight for each map')
+    features = fold_batchnorm(copy.deepcopy(features[:pools[-1]+1]))
     for i, m in enumerate(features):
         if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # a pool or a convolution follows each, which leaves a hooked output alone
     last = len(features) - 1
@@ -98,14 +100,12 @@ class FeatureLoss(nn.Module):
         self.weights, self.gram_weight = tuple(weights), gram_weight
         self.normalize = Normalize() if normalize else nn.Identity()
         self.parts = {}  # of the last call: detached, each already weighted
-        self.hooks = hook_outputs([self.extractor[i] for i in self.taps], detach=False)
 
-    def features(self, x:Tensor) -> list[Tensor]:
+    def features(self, x:Tensor) -> list[Tensor]: # One for each of `weights`, (N, C, H, W), from the image inwards
         "The hooked activations for images (N, 3, H, W) in [0, 1]."
-        self.extractor(self.normalize(x))
-        stored = list(self.hooks.stored)
-        for h in self.hooks: h.stored = None  # nothing outlives the step
-        return stored
+        with hook_outputs([self.extractor[i] for i in self.taps], detach=False) as hooks:  # they stay no longer than they are needed
+            self.extractor(self.normalize(x))
+            return list(hooks.stored)
 
     def forward(self, pred:Tensor, target:Tensor) -> Tensor:
         with torch.no_grad(): wanted = self.features(target)
@@ -124,10 +124,6 @@ class FeatureLoss(nn.Module):
     def metrics(self) -> list[Metric]:
         "Metrics that log the three parts in the recorder, averaged over the validation images."
         return [LossPart(name) for name in ('pixel', 'feature', 'gram')]
-
-    def close(self): self.hooks.remove()
-    def __enter__(self): return self
-    def __exit__(self, *args): self.close()
 
 # %% ../nbs/09_losses.ipynb #df8db774
 class LossPart(Metric):

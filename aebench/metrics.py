@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from .data import ImageSet
 from .images import spread
+from .models import device_of
 from .weights import Classifier
 
 # %% ../nbs/14_metrics.ipynb #a83677fa
@@ -70,7 +71,7 @@ class PixelMeasures:
         return found | dict(psnr=psnr, ssim=self.ssim.item()/self.count)
 
 # %% ../nbs/14_metrics.ipynb #6dc6f0a5
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     "What an evaluation on the test images found."
     measures:dict # Names to floats; `accuracy` and `agreement` are None without a judge
@@ -78,9 +79,7 @@ class Evaluation:
     outputs:Tensor # uint8, their reconstructions
     per_image:dict # Names to tensors, a value for each test image: `mse` and, by each judge, `right`
 
-def _columns(judges:Sequence[Classifier], name:str) -> list[str]:
-    "The first judge's column is called `name`, each other's after its architecture as well."
-    return [name if not i else f'{name}_{judge.arch}' for i, judge in enumerate(judges)]
+    def __repr__(self): return f'{len(self.per_image["mse"]):,} test images: ' + ', '.join(f'{k} {v:.4g}' for k, v in self.measures.items() if v is not None)
 
 BATCH = 250 # Images that are measured at once: more take memory and no less time
 
@@ -95,7 +94,7 @@ def evaluate(
     "Measure `model` on all test images of `data`, without augmentation."
     training = model.training
     model.eval()
-    device = torch.device(device or next((p.device for p in model.parameters()), 'cpu'))
+    device = torch.device(device or device_of(model))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
     measures, errors, given = PixelMeasures(exact), [], [[] for _ in judges]
     def copied(x): # uint8 → floats, and what the model makes of them
@@ -110,10 +109,10 @@ def evaluate(
         for judge, labels in zip(judges, given): labels.append(judge.labels(pred).cpu())
     model.train(training)
     found, per_image = measures.compute() | dict(accuracy=None, agreement=None), dict(mse=torch.cat(errors))
-    given = [torch.cat(labels) for labels in given]
-    for column, right, agreement, judge, labels in zip(_columns(judges, 'accuracy'), _columns(judges, 'right'), _columns(judges, 'agreement'), judges, given):
-        per_image[right] = labels == data.test_y
-        found |= {column: per_image[right].double().mean().item(), agreement: (labels == judge.test_labels(data, device)).double().mean().item()}
+    for i, (judge, labels) in enumerate(zip(judges, map(torch.cat, given))):
+        of = f'_{judge.arch}' if i else ''  # the first one's columns have the plain names
+        per_image[f'right{of}'] = labels == data.test_y
+        found |= {f'accuracy{of}': per_image[f'right{of}'].double().mean().item(), f'agreement{of}': (labels == judge.test_labels(data, device)).double().mean().item()}
     return Evaluation(found, data.test_x[chosen], torch.cat(pictures), per_image)
 
 # %% ../nbs/14_metrics.ipynb #82559efe

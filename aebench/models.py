@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'body_encoder',
            'upsample_step', 'upsample_steps', 'conv_decoder', 'AutoEncoder', 'map_encoder', 'MapAutoEncoder',
-           'check_size', 'autoencoder', 'new_network', 'parameter_count']
+           'check_size', 'autoencoder', 'new_network', 'parameter_count', 'device_of']
 
 # %% ../nbs/08_models.ipynb #472bcbea
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ class MapAutoEncoder(AutoEncoder):
 
     def set_size(self, size:int):
         "Nothing has to change: what comes out is as large as what went in. Raises `UsageError` for a size that can't be halved twice."
-        if size < 4 or size % 4: raise UsageError(f'This network halves an image twice, and {size} pixels can not be: give a multiple of 4.')
+        if size < 4 or size % 4: raise UsageError(f'This network halves an image twice, and {size} pixels cannot be: give a multiple of 4.')
         self.size = size
         return self
 
@@ -202,3 +202,7 @@ def new_network(arch:str, **kwargs) -> nn.Module:
 def parameter_count(model:nn.Module) -> int:
     "Number of trainable and frozen parameters."
     return sum(p.numel() for p in model.parameters())
+
+def device_of(codec:nn.Module) -> torch.device:
+    "Where the weights of `codec` are; the CPU for what has none."
+    return next((o.device for o in (*codec.parameters(), *codec.buffers())), torch.device('cpu'))

@@ -104,15 +104,16 @@ def row_notebook(
         cells += [('markdown', '## Step by step\n\nThe same training from Python: change what you like.'), ('code', _STEPS.format(settings=_settings(row))), ('code', _JUDGED)]
     def cell(i, kind, source): return dict(id=f'cell-{i}', cell_type=kind, metadata={}, source=source.splitlines(True), **dict(execution_count=None, outputs=[]) if kind == 'code' else {})
     notebook = dict(cells=[cell(i, *o) for i, o in enumerate(cells)], metadata=dict(accelerator='GPU', kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
-    notebook['metadata']['aebench'] = _fingerprint(notebook)
+    notebook['metadata']['aebench'] = _fingerprint(notebook['cells'])
     return json.dumps(notebook, indent=1) + '\n'
 
-def _fingerprint(notebook:dict) -> str: return fingerprint([json.dumps(notebook['cells'], sort_keys=True)])
+def _fingerprint(cells:list) -> str: return fingerprint([json.dumps(cells, sort_keys=True)])
 
 def is_untouched(
     path:str|Path # Of a notebook
 ) -> bool:
     "Is it as `row_notebook` made it? What somebody has changed or run is theirs."
     try: notebook = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError): return False
-    return isinstance(notebook, dict) and notebook.get('metadata', {}).get('aebench') == _fingerprint(notebook)
+    except (OSError, ValueError, RecursionError): return False
+    cells, about = (notebook.get(o) for o in ('cells', 'metadata')) if isinstance(notebook, dict) else (None, None)
+    return isinstance(cells, list) and isinstance(about, dict) and about.get('aebench') == _fingerprint(cells)

@@ -7,11 +7,11 @@ Docs: https://aebench.github.io/aebench/panels.html.md"""
 # %% auto #0
 __all__ = ['SIZE_LINES', 'colour', 'marker', 'png_of', 'image_png', 'sheet', 'read_curves', 'first_curve', 'curve_panel',
            'curve_panels', 'rates', 'lr_panel', 'lr_panels', 'latent_panel', 'latent_panels', 'size_panel',
-           'quality_panel', 'quality_panels', 'parameter_panel', 'read_samples', 'samples_of', 'side_by_side',
-           'samples_sheet', 'rate_panel', 'crossed_effects', 'told_effects', 'effect_panel', 'effect_words']
+           'quality_panel', 'quality_panels', 'parameter_panel', 'is_picture', 'read_samples', 'samples_of',
+           'side_by_side', 'samples_sheet', 'rate_panel', 'effect_panel']
 
 # %% ../nbs/27_panels.ipynb #babd9352
-import csv, io, re
+import io, re
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
-from .files import UsageError
-from .registry import FACTORS, METHODS, WAYS, is_reference, levels_of, techniques
+from .files import read_numbers
+from .registry import METHODS, WAYS, is_reference
 from .rows import distinct, is_failed, missing, network, trained
-from .statistics import ALPHA, effects
+from .statistics import ALPHA
 from .tables import ACCURACIES, MEASURES, method_label, summarise
 
 # %% ../nbs/27_panels.ipynb #2d088457
@@ -87,21 +87,13 @@ def sheet(
     return image_png(whole)
 
 # %% ../nbs/27_panels.ipynb #a92d5b71
-def _lines(path:Path) -> list[dict]: # [] when there is nothing to read
-    "The lines of a CSV, all cells as text."
-    try:
-        with open(path, newline='', encoding='utf-8') as f: return [o for o in csv.DictReader(f) if None not in o]  # a line longer than the header is damaged
-    except (OSError, ValueError, csv.Error): return []
-
 def read_curves(
     paths:dict[str, Path], # Run: its CSV. All are read as one table, because thousands of small ones take minutes
     *columns # Those that must be there and hold numbers
 ) -> pd.DataFrame: # With a column `run`; empty when there is nothing to draw
     "The lines of several CSVs in which all of `columns` are finite numbers."
-    frame = pd.DataFrame([{**line, 'run': run} for run, path in paths.items() for line in _lines(path)])
-    frame = frame.reindex(columns=list(dict.fromkeys([*(o for o in frame if isinstance(o, str)), 'run', *columns])))
-    for c in columns: frame[c] = pd.to_numeric(frame[c], errors='coerce').astype(float)
-    return frame[np.isfinite(frame[list(columns)]).all(axis=1)].reset_index(drop=True)
+    frame = pd.DataFrame([{**line, 'run': run} for run, path in paths.items() for line in read_numbers(path, *columns)])
+    return frame.reindex(columns=list(dict.fromkeys([*(o for o in frame if isinstance(o, str)), 'run', *columns]))).astype(dict.fromkeys(columns, float))
 
 def first_curve(out:Path, rows:pd.DataFrame, name:str, *columns) -> pd.DataFrame|None: # None when there is nothing to draw
     "The lines of the first run that left any."
@@ -281,11 +273,19 @@ def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
 # %% ../nbs/27_panels.ipynb #33d9ec7f
 _SHOWN = 10 # Image pairs of each method
 
+_UNREADABLE = OSError, ValueError, SyntaxError, Image.DecompressionBombError # What Pillow raises on damaged files
+
+def is_picture(path:Path) -> bool:
+    "Can it be read?"
+    try:
+        with Image.open(path) as image: return bool(image.load())
+    except _UNREADABLE: return False
+
 def read_samples(path:Path) -> list[tuple]: # (input, output) pairs of PIL images; [] when there are none
     "The tiles of a samples.png: inputs above, outputs below, both square."
     try:
         with Image.open(path) as image: whole = image.convert('RGB')
-    except (OSError, ValueError, Image.DecompressionBombError): return []
+    except _UNREADABLE: return []
     size = whole.height//2
     if not size or whole.height%2 or whole.width%size: return []
     def tile(i, row): return whole.crop((i*size, row*size, (i+1)*size, (row+1)*size))
@@ -345,28 +345,6 @@ def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     return png_of(fig)
 
 # %% ../nbs/27_panels.ipynb #0b9aa8c6
-def _effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|str: # In words what is missing; '' where nothing was crossed
-    networks = trained(rows)
-    combined = [o for o in distinct(networks, 'method') if '+' in o and network(o)]
-    uses = {o: n for o in FACTORS if (n := sum(o in techniques(m) for m in combined))}
-    names = list({FACTORS[o].name: o for o in sorted(uses, key=uses.get)}.values())  # one technique a factor, the one with more runs: cells of another design are none of this
-    if len(names) < 2 or networks[name].isna().all(): return ''
-    cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
-    cells = cells[cells.levels.astype(bool)]
-    frame = pd.DataFrame(list(cells.levels)).assign(seed=cells.seed.tolist(), **{name: cells[name].astype(float).tolist()})
-    try: return effects(frame, {FACTORS[o].name: (FACTORS[o].low, FACTORS[o].high) for o in names}, name)
-    except UsageError as e: return f'What the techniques are worth can not be told yet: {e}'
-
-def crossed_effects(rows:pd.DataFrame, name:str) -> pd.DataFrame|None: # As `effects` gives it; None where nothing was crossed, or too little was trained
-    "The effects on a measure of the techniques that the networks' names combine."
-    found = _effects(rows, name)
-    return None if isinstance(found, str) else found
-
-def told_effects(rows:pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]: # By name of the measure; none or one sentence
-    "The effects of crossed techniques, and what stands in the way of telling them."
-    found = {k: _effects(rows, k) for k in ('psnr', *ACCURACIES) if k in rows}
-    return {k: o for k, o in found.items() if not isinstance(o, str)}, [o for o in [found['psnr']] if isinstance(o, str) and o]
-
 def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     "Effects with their intervals: main effects above, interactions below, the largest first."
     m, table = MEASURES[name], table.reindex(table.effect.abs().sort_values(ascending=False).index).sort_values('order', kind='stable')
@@ -380,10 +358,3 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     _labels(ax, f'change of {m.short} ({"higher" if m.better > 0 else "lower"} is better)', '')
     return png_of(fig)
 
-def effect_words(table:pd.DataFrame, name:str) -> list[str]:
-    "The effects that hold, in words."
-    m, words = MEASURES[name], []
-    for term, o in table[table.p < ALPHA].iterrows():
-        sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design can not tell them apart' if o.aliases else ''
-        words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
-    return words or [f'{m.title}: no effect holds.']

@@ -67,7 +67,7 @@ def leading_directions(
     return mean, variances.flip(0)[:k].clamp(min=0), (q @ turn).T.flip(0)[:k].contiguous()
 
 # %% ../nbs/15_references.ipynb #4d3b8675
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Components:
     "Principal components of training images, and how well they copy test images."
     mean:Tensor # (D,)
@@ -76,6 +76,8 @@ class Components:
     exact:bool # From the whole covariance?
     ks:Tensor # Numbers of components, rising from 0
     mse:Tensor # Error of that many on the test images
+
+    def __repr__(self): return f'{len(self.directions):,} principal components of {len(self.mean):,} numbers'
 
     @property
     def enough(self) -> int|None: # None where all that are kept are not enough

@@ -366,8 +366,8 @@ class Run:
     def __post_init__(self):
         get_method(self.method)
         for o in self.judges: choose(o, JUDGES, 'classifier')
-        if self.seconds is not None and not 0 < self.seconds < 1e9: raise UsageError(f'{self.seconds:g} seconds are no time to train for: give --seconds more than 0.')
-        if abs(self.seed) >= 2**32: raise UsageError(f'{self.seed} is no seed: give --seed a number of less than 2**32.')
+        if self.seconds is not None and not 0 < self.seconds < 1e9: raise UsageError(f'{self.seconds:g} is no training time: give --seconds a number above 0 and below 1e9.')
+        if abs(self.seed) >= 2**32: raise UsageError(f'{self.seed} is no seed: give --seed a number between -2**32 and 2**32.')
         choose(self.protocol, PROTOCOLS, 'protocol')
         choose(self.precision, PRECISIONS, 'precision')
         choose(self.feature_input, FEATURE_INPUTS, 'feature input')
@@ -421,7 +421,7 @@ def plan_runs(
     **settings # Any other field of `Run`, `latent` also several; None means the data set's default
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
-    if not 1 <= seeds <= 1000: raise UsageError(f'{seeds} seeds {"train nothing" if seeds < 1 else "are more than any doubt needs"}: give --seeds 1 to 1000.')
+    if not 1 <= seeds <= 1000: raise UsageError(f'{seeds} seeds {"train nothing" if seeds < 1 else "are more than any comparison needs"}: give --seeds 1 to 1000.')
     source = get_data(data)
     known = {f.name for f in fields(Run)}
     if extra := set(settings) - known: raise TypeError(f'Run has no field {", ".join(sorted(extra))}')

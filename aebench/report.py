@@ -17,11 +17,11 @@ from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
-from .files import UsageError, read_json, remove, shown, write_bytes, write_text
-from .findings import comparable, facts, failures, headline, image_noise, saved_facts, sweep_facts, verdicts
+from .files import UsageError, one_maker, read_json, remove, shown, write_bytes, write_text
+from .findings import comparable, effect_words, facts, failures, headline, image_noise, saved_facts, sweep_facts, told_effects, verdicts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
-from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, effect_words, image_png, latent_panels, lr_panels, parameter_panel,
-                            quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel, told_effects)
+from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, image_png, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels,
+                            rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
 from .registry import PROBED_SIZE, find_method
 from .rows import data_label, distinct, gather, groups, is_failed, missing, sweeps
 from .tables import MEASURES, NONE, best, cells, method_label
@@ -247,19 +247,20 @@ def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measu
     lines = [dict(name(method), cells=[text(show, *line[k]) for k, (_, show) in _LATENT.items()]) for method, line in found.iterrows()]
     return dict(columns=[title for title, _ in _LATENT.values()], lines=lines)
 
-def _is_picture(path:Path) -> bool:
-    "Can it be read? A damaged picture costs no report."
-    try:
-        with Image.open(path) as img: return bool(img.load())
-    except OSError: return False
+_LATENT_PICTURES = { # File: what it shows, and its scale
+    'neighbours.png': ('a test image on the left of each row, then its nearest neighbours in the latent', 2),
+    'between.png': ('from one image to another in the latent, and below it by mixing pixels', 2),
+    'map.png': ('the latents in their two directions of most variance, a colour a class', .5),
+    'map-umap.png': ('the latents as UMAP lays them out, a colour a class', .5)}
 
 def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
-    "Neighbours and interpolations of each method, small pictures enlarged."
+    "Neighbours, interpolations and maps of each method, of its first run that left them."
     found, done = [], rows[~is_failed(rows)]
     for method in distinct(done, 'method'):
-        for name, what in (('neighbours.png', 'a test image on the left of each row, then its nearest neighbours in the latent'), ('between.png', 'from one image to another in the latent, and below it by mixing pixels'), ('map.png', 'the latents in their two directions of most variance, a colour a class'), ('map-umap.png', 'the latents as UMAP lays them out, a colour a class')):
-            path = next((p for run in done[done.method == method].run if (p := out/run/name).is_file()), None)
-            if path and _is_picture(path): found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', .5 if name.startswith('map') else 2)))
+        runs = done[done.method == method].run
+        for name, (what, scale) in _LATENT_PICTURES.items():
+            path = next((p for run in runs if (p := out/run/name).is_file()), None)
+            if path and is_picture(path): found.append(dict(_named(rows, method), note=what, **_image(path.read_bytes(), f'{method_label(rows, method)}: {what}', scale)))  # a damaged one costs no report
     return found
 
 # %% ../nbs/29_report.ipynb #66eb68b2
@@ -277,7 +278,7 @@ SHEETS = dict( # The pictures that a report writes → what they show
 def effect_lines(
     crossed:dict # Name of the measure: table of effects
 ) -> list[dict]: # term, cells
-    "The lines of the table of effects, as text; what half a design can not tell apart stands together."
+    "The lines of the table of effects, as text; what half a design cannot tell apart stands together."
     return [dict(term=term + f' (or {o.aliases})'*bool(o.aliases), cells=[MEASURES[k].title, _signed(k, o.effect), f'{_signed(k, o.low)} to {_signed(k, o.high)}', f'{o.p:.3g}'])
             for k, table in crossed.items() for term, o in table.iterrows()]
 
@@ -319,6 +320,10 @@ def make_report(
     "Write OUT/results.csv, OUT/report.html, its pictures in OUT/report/ and a notebook for each line in OUT/report/notebooks/. Raises `UsageError` when there are no runs."
     out = Path(out)
     if link := next((o for o in (out/'report', out/'report'/'notebooks') if o.is_symlink()), None): raise UsageError(f'{shown(link)} is a link, and pictures would be written and replaced where it leads: remove it.')
+    with one_maker(out/'report.html'): return _write_report(out)
+
+def _write_report(out:Path) -> Path:
+    "What `make_report` does, once it is alone: of two, one would remove the other's pictures."
     rows_of_all, sections, swept, labels, written = gather(out), [], [], [], set()
     def keep(name, i, png): written.add(write_bytes(out/'report'/(f'{name}.png' if i == 1 else f'{name}-{i}.png'), png))
     for i, (title, rows) in enumerate(groups(rows_of_all), 1):

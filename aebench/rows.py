@@ -70,7 +70,7 @@ def read_rows(
     paths = {o.parent.name: o for o in sorted(out.glob('*/row.json'))}
     for name, path in paths.items():
         try: row, why = read_json(path), 'its row.json is damaged. Remove the folder and run it again.'
-        except OSError as e: row, why = None, f'its row.json can not be read: {e.strerror}. Mend the disk or its rights, and give the same command again.'
+        except OSError as e: row, why = None, f'its row.json cannot be read: {e.strerror}. Check the disk and its permissions, then give the same command again.'
         whole = isinstance(row, dict) and isinstance(row.get('method'), str)
         if whole and (own := row.get('run', name)) != name and isinstance(own, str) and own in paths: why = f'it is a copy of {shown(own)}, and counted twice it would look like two runs. Remove it.'
         elif whole: why = ''

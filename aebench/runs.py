@@ -57,7 +57,7 @@ def resolve_device(
     kind = kind_of(device)
     index = str(device)[len(kind)+1:] or (str(torch.cuda.current_device()) if kind == 'cuda' and there['cuda'] else '0')
     count = torch.cuda.device_count() if kind == 'cuda' else 1
-    if not (there.get(kind) and index.isdigit() and int(index) < count):
+    if not (there.get(kind) and index.isdecimal() and index.isascii() and int(index) < count):
         raise UsageError(f'There is no {device} device here: choose --device {" or ".join(k for k, v in there.items() if v)}.')
     if kind == 'cuda': torch.cuda.set_device(int(index))  # what asks for «the» GPU means this one
     return device
@@ -144,9 +144,7 @@ def train_run(
         phases = learn.fit_phases(run.epochs, (run.first_size, run.size), freeze_first=method.pretrained,
                                   next_lr=method.report_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
         learn.set_image_size(run.size)  # also where the second phase has no epochs
-    times = history.watch.state_dict()
-    if isinstance(loss_func, FeatureLoss): loss_func.close()
-    return learn, phases, history, times
+    return learn, phases, history, history.watch.state_dict()
 
 # %% ../nbs/19_runs.ipynb #7f7f01df
 MODEL = 'model.safetensors' # In a run's folder: its network
@@ -212,7 +210,7 @@ def load_model(
         model.load_state_dict(tensors)
     except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
-        raise UsageError(f'{shown(folder)} holds no whole model ({why}).{runs_in(folder, MODEL) or " Give the folder of a finished run."}') from e
+        raise UsageError(f'{shown(folder)} holds no valid model ({why}).{runs_in(folder, MODEL) or " Give the folder of a finished run."}') from e
     return model.eval()
 
 # %% ../nbs/19_runs.ipynb #6b8351a6

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from . import __version__
 from .apply import Trained, load
-from .files import AebenchError, UsageError, error_line, expanded, listed, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, error_line, expanded, json_bytes, listed, write_new
 from .findings import epochs_text
-from .panels import image_png
+from .panels import image_png, is_picture
 from .registry import DATA, WEIGHTS, choose, find_method
 from .rows import missing
 from .runs import MODEL, load_model
@@ -134,14 +134,14 @@ def export_model(
     to:str='onnx', # One of `FORMATS`
     part:str='whole' # One of `PARTS`
 ) -> Path:
-    "The model as one file for other programs, float32, on the CPU, for batches of any size. Raises `UsageError` for another suffix or a missing extra, `AebenchError` where the file is not equal to the model."
+    "The model as one file for other programs, float32, on the CPU, for batches of any size. Raises `UsageError` for another suffix or a missing extra, `AebenchError` where the file is not equal to the model, and `UsageError` where another file would be overwritten."
     suffix, write, read = FORMATS[choose(to, FORMATS, 'format')]
     if Path(out).suffix.lower() != suffix: raise UsageError(f'{out} is not named as such a file: name it *{suffix}.')
     network = Part(load_model(run.folder), part)  # once more, on the CPU
     about = dict(made_by=f'aebench {__version__}', weights=run.model, method=run.row['label'], images=f'float32 in [0, 1], (N, {network.codec.channels}, {run.size}, {run.size})', latents=f'float32, (N, {run.latent})')
     data = write(network, about)
     _refuse_other(data, read, network)
-    return write_bytes(out, data)
+    return write_new({Path(out): data})[0]
 
 # %% ../nbs/32_share.ipynb #af1d3bc2
 COPIED = (MODEL, 'coder.safetensors', 'per_image.safetensors') # From the run's folder, where they are
@@ -156,8 +156,9 @@ def public_row(
         for said, name in ((shlex.quote(path), shlex.quote(Path(path).name)), (path, Path(path).name)): row = {k: v.replace(said, name) if isinstance(v, str) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k != 'reason'}
 
-def _enlarged(path:Path) -> bytes: # PNG
+def _enlarged(path:Path) -> bytes|None: # PNG; None where there is no picture that can be read
     "A strip of small pictures, each of its pixels as several."
+    if not is_picture(path): return None
     with Image.open(path) as image:
         times = max(1, 128//image.height)
         return image_png(image.resize((image.width*times, image.height*times), Image.Resampling.NEAREST))
@@ -202,6 +203,8 @@ On {n_test:,} test images that were not trained on:
 It copies what is like the images it was trained on, and other images worse. One run with one seed is no verdict on a method.
 '''
 
+_TOLD = 'method label data data_label n_train n_test data_fingerprint command aebench torch fastai'.split() # What a card says of each model
+
 def model_card(
     run:Trained,
     repo:str='FOLDER' # Where it can be had, for the line that loads it
@@ -209,6 +212,7 @@ def model_card(
     "What a stranger has to know, with the figures of the run's row. Raises `UsageError` where the extra isn't installed."
     with _extra('hub'): from huggingface_hub import EvalResult, ModelCardData
     row = public_row(run.row)
+    if lacking := [o for o in _TOLD if o not in row]: raise UsageError(f'The row of {run.folder} does not tell its {listed(lacking)}: give the folder of a run that this aebench made.')
     of, method = {k: m for k, m in MEASURES.items() if not missing(row.get(k))}, find_method(row['method'])
     about = ModelCardData(library_name='aebench', tags=['autoencoder', 'image-reconstruction', row['method']], model_name=f'{row["label"]}, {row["data_label"]}', eval_results=[
         EvalResult(task_type='image-to-image', dataset_type=row['data'], dataset_name=row['data_label'], dataset_split='test', metric_type=k, metric_name=of[k].title, metric_value=row[k])
@@ -222,22 +226,16 @@ def model_card(
     return f'---\n{about.to_yaml()}\n---\n\n{card}'
 
 # %% ../nbs/32_share.ipynb #b9e67997
-def _refuse_filled(out:str|Path):
-    "Raise `UsageError` where files of a model's folder would overwrite others."
-    if there := [o for o in FILES if (expanded(out)/o).exists()]: raise UsageError(f'{Path(out)/there[0]} is there already and would be overwritten: choose another --out.')
-
 def model_folder(
     run:Trained,
     out:str|Path, # The folder to write
     repo:str|None=None # Where it will be had, for the card; None: the name of `out`
 ) -> list[Path]: # What was written
     "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
-    out = expanded(out)
-    _refuse_filled(out)
-    card = model_card(run, repo or out.resolve().name)
-    written = [write_bytes(out/o, (run.folder/o).read_bytes()) for o in COPIED if (run.folder/o).exists()]
-    if (run.folder/'samples.png').exists(): written.append(write_bytes(out/'samples.png', _enlarged(run.folder/'samples.png')))
-    return [*written, write_json(out/'config.json', public_row(run.row) | dict(library_name='aebench', model=run.model)), write_text(out/'README.md', card)]
+    out, config = expanded(out), public_row(run.row) | dict(library_name='aebench', model=run.model)
+    files = {o: (run.folder/o).read_bytes() for o in COPIED if (run.folder/o).exists()} | {'samples.png': _enlarged(run.folder/'samples.png')}
+    files |= {'config.json': json_bytes(config), 'README.md': model_card(run, repo or out.resolve().name).encode('utf-8', 'replace')}  # names of folders may hold bytes that are no text
+    return write_new({out/k: v for k, v in files.items() if v is not None})
 
 # %% ../nbs/32_share.ipynb #1f40e123
 @contextmanager
@@ -280,7 +278,6 @@ def pull(
 ) -> Trained:
     "A model from the Hugging Face hub, or from a folder that `model_folder` wrote. Raises as `push` does, and `UsageError` for what is no such model, and where a file would be overwritten."
     if out is None and expanded(repo).is_dir(): return load(repo, device)
-    if out is not None: _refuse_filled(out)
     api = api or _client()
     with _hub(str(repo)): kept = Path(api.snapshot_download(str(repo), revision=revision, allow_patterns=list(FILES)))  # in the hub's cache, which goes on where it was cut
     there = [o for o in FILES if (kept/o).is_file()]
@@ -288,5 +285,5 @@ def pull(
         if not (kept/o).resolve().is_relative_to(kept.parents[2].resolve()): raise UsageError(f'{o} of {repo} is a link that leads out of {kept.parents[2]}: it is not to be trusted.')
     if out is None: return load(kept, device)
     load(kept, 'cpu')  # nothing is copied of what is no model
-    for o in there: write_bytes(expanded(out)/o, (kept/o).read_bytes())
+    write_new({expanded(out)/o: (kept/o).read_bytes() for o in there})
     return load(out, device)

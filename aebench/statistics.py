@@ -142,7 +142,7 @@ def verdict(
     ours = [(o, max(n, seeds + 1)) for o, _, n in still_open if n]
     if not ours: return f'{text}.'
     most, methods = max(n for _, n in ours), [leader, *(o for o, _ in ours)]
-    return f'{text}. If they differ as they seem to, so many more seeds show it four times in five, all of them in about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
+    return f'{text}. If they differ as they seem to, that many more seeds show it with a probability of 80 %, all of them in about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
 
 # %% ../nbs/23_statistics.ipynb #73bc8f8a
 def bootstrap(

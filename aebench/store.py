@@ -17,7 +17,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from .files import AebenchError, UsageError, cache_home, error_line, fingerprint, inside, read_json, remove, shown, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, cache_home, error_line, fingerprint, inside, is_finished, read_json, remove, shown, write_bytes, write_json, write_text
 from .runs import MODEL, STATE
 
 # %% ../nbs/33_store.ipynb #c2500007
@@ -34,11 +34,11 @@ class Remote:
         if not path.strip('/'): raise UsageError(f'{url} names no folder: give one, such as {kind}://bucket/runs.')
         self.url = f'{kind}://{path.rstrip("/")}'
         try: self.fs, self.root = fsspec.core.url_to_fs(self.url)
-        except ImportError as e: raise UsageError(f'{url} can not be written to ({error_line(e)}): install that package, on every node, or choose another --out.') from None
+        except ImportError as e: raise UsageError(f'{url} cannot be written to ({error_line(e)}): install that package, on every node, or choose another --out.') from None
         except Exception as e: raise self._refusal('written to', e, UsageError) from e  # of a client that looks for credentials, say
 
     def _refusal(self, what:str, e:Exception, kind:type=AebenchError) -> AebenchError:
-        return kind(f'{self.url} can not be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
+        return kind(f'{self.url} cannot be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
 
     @contextmanager
     def _told(self, what:str, kind:type=AebenchError):
@@ -104,6 +104,12 @@ class Remote:
         write_json(inside(self.copy, f'{name}/row.json'), row)
         return True
 
+    def meet(self):
+        "Bring URL and copy to the same: first what the URL is still to have, then what the copy lacks. Raises `UsageError` for names that lead out of it."
+        for name in self.missing:
+            if self.push_kept(name): break  # the rest would wait as long for the same; it is told at the end
+        self.pull()
+
     def pull(self):
         "Bring the copy up to date. Raises `UsageError` for names that lead out of it."
         rows = {o.parent.name: read_json(o) for o in self.copy.glob('*/row.json')}  # looked at before the URL is, to which others may be writing
@@ -115,7 +121,7 @@ class Remote:
         names = [self._place(o['name'].rstrip('/')).name for o in found if o['type'] != 'file']
         for name in rows.keys() - names - own: shutil.rmtree(self.copy/name)  # it was removed there
         for name in names:
-            if not ((row := rows.get(name)) and row['status'] == 'done'): self.pull_run(name)
+            if not is_finished(self.copy/name): self.pull_run(name)
 
     @property
     def missing(self) -> list[str]:

@@ -22,10 +22,11 @@ from fastai.learner import Recorder
 
 from .files import UsageError, error_line, read_json
 from .registry import TRACKERS, Run, choose, is_reference
+from .training import epoch_figures
 
 # %% ../nbs/18_trackers.ipynb #c1d0a002
 class PhaseFolders(Callback):
-    "A folder of `folder` for each phase: `TensorBoardCallback` counts its steps from nought in each."
+    "A folder of `folder` for each phase: `TensorBoardCallback` begins its count of steps anew in each."
     order = Recorder.order # before that callback
     def __init__(self, folder:Path): self.folder, self.phase = folder, 0
     def before_fit(self):
@@ -39,7 +40,7 @@ class EpochFigures(Callback):
     def __init__(self, log:Callable): self.log, self.epochs = log, 0
     def after_epoch(self):
         self.epochs += 1
-        self.log({k: float(v) for k, v in zip(self.recorder.metric_names[1:-1], self.recorder.log[1:-1]) if v is not None}, self.epochs)
+        self.log({k: float(v) for k, v in epoch_figures(self.recorder).items() if v is not None}, self.epochs)
 
 def _measured(folder:Path) -> dict:
     "The figures of a finished run."
@@ -97,7 +98,7 @@ def check_tracker(
     if find_spec(track) is None: raise UsageError(f'--track {track} needs further packages: pip install "aebench[{track}]".')
     if track == 'mlflow':
         try: _mlflow_store(out)  # one process makes it, before several write to it
-        except Exception as e: raise UsageError(f'MLflow can not be used ({error_line(e)}): look at MLFLOW_TRACKING_URI and the server, or leave out --track.') from e
+        except Exception as e: raise UsageError(f'MLflow cannot be used ({error_line(e)}): look at MLFLOW_TRACKING_URI and the server, or leave out --track.') from e
     if track == 'wandb':
         import wandb
         if os.environ.get('WANDB_MODE') not in ('offline', 'disabled') and not wandb.api.api_key:

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 # %% auto #0
 __all__ = ['SLICE_SPAN', 'NonFiniteLoss', 'StopOnNonFinite', 'stages_splitter', 'SmoothLossThere', 'autoencoder_learner',
            'before_divergence', 'random_states', 'set_random_states', 'same_randomness', 'FoundRate', 'find_lr',
-           'Phase', 'Stopwatch', 'Clock', 'ClockStop', 'History']
+           'Phase', 'Stopwatch', 'Clock', 'ClockStop', 'epoch_figures', 'History']
 
 # %% ../nbs/11_training.ipynb #f379a907
 import copy
@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -123,8 +123,8 @@ def same_randomness(dls:DataLoaders|None=None):
 class FoundRate:
     "What a search of learning rates found."
     lr:float # What `before_divergence` suggests
-    lrs:list # The rates tried
-    losses:list # The smoothed loss at each
+    lrs:list = field(repr=False) # The rates tried
+    losses:list = field(repr=False) # The smoothed loss at each
 
     def plot(self, ax=None):
         "The curve, with the suggestion marked."
@@ -170,7 +170,7 @@ class Phase:
 SLICE_SPAN = 1e4 # The report's slice(1e-6, 1e-2)
 
 class Stopwatch:
-    "Seconds since it was made, of wall time and of all processors together. Its state can be carried into another process, which a point in time can not."
+    "Seconds since it was made, of wall time and of all processors together. Its state can be carried into another process, which a point in time cannot."
     def __init__(self, seconds:float=0., cpu_seconds:float=0.): # Spent already
         self.start, self.cpu_start = time.perf_counter() - seconds, time.process_time() - cpu_seconds
     @property
@@ -250,6 +250,11 @@ def fit_phases(self:Learner,
     return phases
 
 # %% ../nbs/11_training.ipynb #be7946f5
+def epoch_figures(recorder:Recorder) -> dict: # Name: value, time left out
+    "What fastai's recorder has of an epoch that has ended. Where a callback cut training or validation short it has none of that, and the others keep their names."
+    names = [o for o in recorder.metric_names[1:] if o != 'time' and not (recorder.cancel_train and o.startswith('train_')) and not (recorder.cancel_valid and not o.startswith('train_'))]
+    return dict(zip(names, recorder.log[1:]))
+
 class History(Callback):
     "Keeps a row for each epoch over several fits: losses, metrics, image size, batches, seconds of training and in all, threads; and the time since it was made."
     order = 60 # after the recorder
@@ -260,7 +265,5 @@ class History(Callback):
     def after_train(self): self.batches, self.train_seconds = self.iter + 1, self.epoch_watch.seconds
     def after_epoch(self):
         if hasattr(self, 'lr_finder'): return
-        values = dict(zip(self.recorder.metric_names[1:], self.recorder.log[1:]))
-        values.pop('time', None)
-        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **values, batches=self.batches,
+        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **epoch_figures(self.recorder), batches=self.batches,
                               train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads()))

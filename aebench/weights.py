@@ -75,7 +75,7 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
         state = state.get('state_dict', state) if isinstance(state, dict) else state
         if isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values()): return state
     except Exception as e:  # a damaged archive, a pickle with code in it, no permission
-        raise UsageError(f'{path} can not be read as weights ({e if isinstance(e, ValueError) else type(e).__name__}): give a .safetensors file, or a .pth file that holds tensors only.') from e
+        raise UsageError(f'{path} cannot be read as weights ({e if isinstance(e, ValueError) else type(e).__name__}): give a .safetensors file, or a .pth file that holds tensors only.') from e
     raise UsageError(f'{path} holds no tensors by name: give the state_dict of a network.')
 
 def weights_file(weights:str, arch:str) -> Path:
@@ -111,7 +111,7 @@ def imagenet_weights(
     try: return read_weights(fetch([url], path, re.search(r'-([0-9a-f]{8,})\.', path.name)[1]))  # its name ends in its checksum
     except AebenchError as e:
         others = f'{"in-domain, " if classes else ""}random or the path of a file'
-        raise AebenchError(f'The ImageNet weights of {arch} could not be had. {e} By hand: put {url} into {path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
+        raise AebenchError(f'The ImageNet weights of {arch} could not be downloaded. {e} To install them by hand, put {url} into {path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
 
 # %% ../nbs/13_weights.ipynb #0420c284
 BUDGET = {'resnet34': (1500, 7), 'vgg16_bn': (300, 2)} # Steps to aim at, epochs at most
@@ -159,7 +159,7 @@ def _kept_accuracy(path:Path) -> float|None: # None where there is no classifier
 @dataclass(frozen=True)
 class Classifier:
     "A trained classifier and how good it is."
-    load:Callable # Gives the network, in eval mode, for normalised images; asked for it when the first image comes
+    load:Callable = field(repr=False) # Gives the network, in eval mode, for normalised images; asked for it when the first image comes
     arch:str
     accuracy:float # Share of the test images that it labels rightly, 0…1
     about:str # How it was made, for tables

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from aebench.findings import comparable, facts, failures, headline, image_noise, saved_facts, sweep_facts, verdicts
+from aebench.findings import comparable, effect_words, facts, failures, headline, image_noise, saved_facts, sweep_facts, told_effects, verdicts
 from aebench.notebooks import first_commands, notebook_name
-from aebench.panels import effect_words, told_effects
 from aebench.registry import DATA, find_method
 from aebench.report import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
 from aebench.rows import data_label, distinct, groups, read_rows, sweeps

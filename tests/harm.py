@@ -1,6 +1,6 @@
 """Really does the harm: a run killed before each change on the disk, the disk after a power cut, a signal at a chosen moment.
 
-python tests/harm.py sweep|report|power|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
+python tests/harm.py sweep|report|cache|power|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
 import argparse
 import contextlib
 import io
@@ -24,6 +24,7 @@ import aebench.cli
 import aebench.report
 import aebench.rows
 import aebench.runs
+import aebench.weights
 from aebench import files
 
 aebench.bench.seldom = lambda f, share=0: f  # how often the table is gathered must not depend on the clock
@@ -109,6 +110,12 @@ def reporting(data, out) -> int:
     if not out.exists(): shutil.copytree(out.with_name('runs'), out)
     return command(['report', out])
 
+def caching(data, out) -> int:
+    "A run that finds an empty cache: it writes images, components, image files, and the classifier that judges."
+    os.environ['AEBENCH_HOME'] = str(out/'cache')
+    aebench.weights.BUDGET = {'resnet34': (1, 1)}  # a single epoch
+    return command(['run', '-q', '--data', data, '--methods', 'pca-4', '--size', 16, '--out', out])
+
 def undisturbed(run, whole:Path, count:Path) -> tuple[int, dict]: # How many changes on the disk it makes, and what it leaves
     def counted():
         changes = []
@@ -182,18 +189,41 @@ def torn(changes:list, start:Path) -> tuple[int, list]:
             if bad or early or lost: faults.append([n, how, bad, early, lost])
     return len(changes), faults
 
-def power(data, folder:Path) -> dict:
-    "Log a run's changes on the disk, and look at what a power cut after each would leave."
+def opened(run, states:list, folder:Path, wanted:dict) -> list:
+    "What is wrong where `run` finds what a power cut has left: it is to end as if there had been none."
+    def fault(i):
+        n, how, found = states[i]
+        out = folder/f'{n}-{how}'
+        for path, content in found.items():
+            (to := out/path).parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(content)
+        wrong = gone_on(run, out, wanted)
+        return [n, how, *wrong] if wrong else None
+    return at_each(range(len(states)), fault, folder)
+
+def states_after(changes:list, start:Path, out:Path, step:int) -> list[tuple]: # Number, how, {path below `out`: content}
+    "What every `step`th power cut would leave."
+    disk, found = Disk(start), []
+    for n, change in enumerate(changes):
+        disk.apply(*change)
+        if n % step < step - 1: continue
+        def name(path): return str(path.relative_to(out)).replace(f'-{os.getpid()}-', f'-{10**9}-')  # no process has that number
+        found += [(n, how, {name(path): content for path, content in state.items() if path.is_relative_to(out)}) for how, state in disk.after_power_cut().items()]
+    return found
+
+def power(data, folder:Path, step:int) -> dict:
+    "Log a run's changes on the disk, look at what a power cut after each would leave, and begin again from every `step`th."
     changes, out = [], folder/'out'
     files.watch_disk = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
     assert command(words(data, out)) == 0
     changes = [o for o in changes if o[1].is_relative_to(out) or o[1] == folder]
     prefixes, faults = torn(changes, folder)
     unsynced = {kind: len(torn([o for o in changes if not (o[0] == 'sync' and (Path(o[1]).suffix == '.tmp') == (kind == 'files'))], folder)[1]) for kind in ('files', 'folders')}
-    return dict(prefixes=prefixes, faults=faults, faults_without_sync=unsynced)
+    states = states_after(changes, folder, out, step)
+    return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(partial(running, data), states, folder, contents(out)), faults_without_sync=unsynced)
 
 def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
-    "Send a signal in mid-epoch, in mid-save or in validation; say how long the process still computed, and how it ended."
+    "Send a signal in mid-epoch, in mid-save, in validation or while the trained network is measured; say how long the process still computed, and how it ended."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have them ignored
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     def run():
@@ -209,6 +239,12 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
                     files.watch_disk = lambda *_: None
                     tell()
             files.watch_disk = watch
+        elif moment == 'measure':
+            plain = aebench.runs.evaluate
+            def measured(*args, **kwargs):
+                tell()
+                return plain(*args, **kwargs)
+            aebench.runs.evaluate = measured
         else:
             from aebench.training import History
             left = iter(range(6 if moment == 'train' else 1))
@@ -226,9 +262,14 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
 def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
     "Fail every `step`th change on the disk, once or from there on; what stood before stands, the command says why, and run again it comes to the same."
     changes, wanted = undisturbed(run, folder/'whole', folder/'count')
-    every = set(finished(folder/'whole'))
+    every, cut = set(finished(folder/'whole')), folder/'cut'
+    def interrupted():
+        files.watch_disk = at_change(changes*2//3, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        return run(cut)
+    assert forked(interrupted) == -signal.SIGKILL
     def fault(n):
         out, err, reached = folder/f'{n}', folder/f'{n}.err', folder/f'{n}.reached'
+        if n//step % 2: shutil.copytree(cut, out)  # half of them where an earlier command was killed
         def failing():
             def fail(what, path, *more):
                 if not reached.exists(): reached.write_text(str(path))
@@ -237,15 +278,18 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
             sys.stderr = open(err, 'w')
             files.watch_disk = at_change(n, fail)
             return run(out, out=sys.stderr)
-        code, said, done = forked(failing), err.read_text(), set(finished(out)) if out.exists() else set()
+        code = forked(failing)
+        if not reached.exists(): return shutil.rmtree(out)  # it had fewer changes to make
+        said, done, left = err.read_text(), set(finished(out)) if out.exists() else set(), contents(out) if out.exists() else {}
         path = Path(reached.read_text())
         hit = path.relative_to(out).parts[0] if path.is_relative_to(out) and path != out else ''
         wrong = dict(code=code not in (0, 1), silent=code == 0 and done != every, traceback='Traceback' in said or 'fault of aebench' in said, unnamed=code and str(out) not in said,
+                     torn=any(left[k] != wanted.get(k) for k in left if k.partition('/')[0] in done),
                      given_up=not lasting and '-seed' in hit and not every - {hit} <= done)  # one run fails, the others go on
         wrong = [k for k, v in wrong.items() if v] + gone_on(run, out, wanted)
         return [n, code, *wrong, said[-300:]] if wrong else None
-    points = range(1, changes + 1, step)
-    return dict(points=len(points), faults=at_each(points, fault, folder))
+    faults = at_each(range(1, changes + 1, step), fault, folder)
+    return dict(points=len(list(folder.glob('*.reached'))), faults=faults)
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser()
@@ -261,8 +305,8 @@ if __name__ == '__main__':
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    if a.what in ('sweep', 'report', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
-    harms = dict(sweep=lambda: sweep(partial(training, a.data), a.folder, a.step), report=lambda: sweep(partial(reporting, a.data), a.folder, a.step),
+    if a.what in ('sweep', 'report', 'cache', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
+    harms = dict(**{name: partial(sweep, partial(run, a.data), a.folder, a.step) for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
                  fail=lambda: disk_fails(partial(running, a.data), a.folder, a.step, a.number, a.lasting),
-                 power=lambda: power(a.data, a.folder), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
+                 power=lambda: power(a.data, a.folder, a.step), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
     print(json.dumps(harms[a.what]()))

@@ -1,9 +1,11 @@
 "A training that is interrupted goes on bit for bit; every item of the saved state is needed for that."
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -97,21 +99,28 @@ def ours(images, augment, tmp, cbs):
 def frozen(images, augment, tmp, cbs):
     "A body that is frozen first."
     dls = images.dls(bs=256, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
-    learn = autoencoder_learner(dls, autoencoder('resnet18', size=16), cbs=[History(), *cbs], path=tmp)
-    return learn, dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
+    return frozen_by(dls, tmp, cbs)
+
+def frozen_by(dls, tmp, cbs): return autoencoder_learner(dls, autoencoder('resnet18', size=16), cbs=[History(), *cbs], path=tmp), dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
+
+def their_dls(images, augment, workers):
+    "fastai's own loaders, with or without worker processes."
+    x = images.train_x[:160].float()/255
+    return DataLoaders(Turned(Pairs(x, augment), bs=32, shuffle=True, num_workers=workers), DataLoader(Pairs(x[:64], False), bs=64, num_workers=workers), device='cpu')
 
 def theirs(workers):
     def make(images, augment, tmp, cbs):
-        "fastai's own loaders, with or without worker processes."
-        x = images.train_x[:160].float()/255
-        dls = DataLoaders(Turned(Pairs(x, augment), bs=32, shuffle=True, num_workers=workers), DataLoader(Pairs(x[:64], False), bs=64, num_workers=workers), device='cpu')
-        return Learner(dls, Dropping(), F.mse_loss, cbs=[History(), Noise(), Worst(), *cbs], path=tmp), dict(epochs=(2, 2), num_it=30)
+        return Learner(their_dls(images, augment, workers), Dropping(), F.mse_loss, cbs=[History(), Noise(), Worst(), *cbs], path=tmp), dict(epochs=(2, 2), num_it=30)
+    return make
+
+def their_frozen(workers):
+    def make(images, augment, tmp, cbs): return frozen_by(their_dls(images, augment, workers), tmp, cbs)
     return make
 
 def trained(make, images, augment, tmp, best=False, cbs=(), file=None):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     learn, recipe = make(images, augment, tmp, [*cbs, *[SaveModelCallback(fname='best')]*best])
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(file) if file else None)
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(file, share=1.) if file else None)  # these epochs are shorter than any
     return learn
 
 def outcome(learn) -> dict:
@@ -121,6 +130,7 @@ def outcome(learn) -> dict:
     found['loop'] = [learn.train_iter, learn.iter, float(learn.smooth_loss)]
     found['hypers'] = [dict(o) for o in learn.opt.hypers]
     found['history'] = [{k: v for k, v in row.items() if 'seconds' not in k} for row in learn.history.rows]
+    found['rates'] = {k: [float(x) for x in o] for k, o in getattr(learn.recorder, 'hps', {}).items()}
     found['recorder'] = [[float(x) for x in o] for o in (learn.recorder.losses, learn.recorder.lrs, *learn.recorder.values)]
     for name, attr in (('worst', 'seen'), ('save_model', 'best')):
         if hasattr(learn, name): found[name] = getattr(getattr(learn, name), attr)
@@ -130,12 +140,14 @@ def unequal(a:dict, b:dict) -> list:
     assert a.keys() == b.keys()
     return [k for k in a if not (torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k])]
 
-CASES = {'two phases': (ours, True, False, (3, 14, 20)), 'two phases, plain': (ours, False, False, (11, 33)), 'best kept': (ours, True, True, (7, 30)), 'frozen first': (frozen, True, False, (5, 7)),
-         'no workers': (theirs(0), True, False, (5, 8)), 'two workers': (theirs(2), True, False, (2, 9)), 'two workers, best kept': (theirs(2), True, True, (13,)), 'two workers, plain': (theirs(2), False, False, (12,))}
+WAYS = {'two phases, 0 workers': (theirs(0), 20), 'two phases, 2 workers': (theirs(2), 20), 'frozen first, 0 workers': (their_frozen(0), 15), 'frozen first, 2 workers': (their_frozen(2), 15),
+        'sizes': (ours, 48), 'frozen first': (frozen, 18)} # Maker, and batches of the training; images in memory, of which sizes are made, have no workers
+CASES = {(way, augment, best): stops for way, (_, n) in WAYS.items() for augment in (True, False) for best in (False, True) for stops in [(n//5, n//3, n//4)]} # Batches until each stop
+QUICKLY = [('sizes', True, False), ('sizes', False, False), ('sizes', True, True), ('frozen first', True, False), ('two phases, 0 workers', True, False), ('two phases, 2 workers', True, False), ('two phases, 2 workers', False, True)]
 
-@pytest.mark.parametrize('case', CASES)
-def test_goes_on_as_if_nothing_had_happened(case, images, tmp_path):
-    make, augment, best, stops = CASES[case]
+@pytest.mark.parametrize('way,augment,best', [pytest.param(*o, marks=[] if o in QUICKLY else pytest.mark.slow) for o in CASES])
+def test_goes_on_as_if_nothing_had_happened(way, augment, best, images, tmp_path):
+    (make, _), stops = WAYS[way], CASES[way, augment, best]
     wanted, file = outcome(trained(make, images, augment, tmp_path/'whole', best)), tmp_path/'state.safetensors'
     for n in stops:
         with pytest.raises(Interrupted): trained(make, images, augment, tmp_path/'again', best, [StopAt(n)], file)
@@ -167,7 +179,8 @@ def test_an_epoch_that_a_callback_ends(images, tmp_path):
     for validation in (2, 1):
         with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[Short(), StopAt(validation, validation=True)], file=file)
         assert (read_state(file)['position']['batch'], read_state(file)['position']['over']) == (2, True)
-    assert unequal(outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()], file=file)), wanted) == []
+    learn = trained(theirs(0), images, True, tmp_path, cbs=[Short()], file=file)
+    assert unequal(outcome(learn), wanted) == [] and all('train_loss' not in o and isinstance(o['valid_loss'], float) for o in learn.history.rows)
 
 def test_dear_places_are_taken_down_seldom(images, tmp_path, monkeypatch):
     "Where it costs much, an epoch's end passes without; a signal in its validation stops the training after the next batch."
@@ -189,8 +202,8 @@ class Held(Callback):
 def test_what_can_not_be_kept_is_told(images, tmp_path):
     "A callback whose state is no data does not end the training."
     told, (learn, recipe) = [], ours(images, True, tmp_path, [Held()])
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', say=told.append, after=0.))
-    assert set(told) == {'The state of the training could not be kept: object can not be kept.'}
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', say=told.append, after=0., share=1.))
+    assert set(told) == {'The state of the training could not be kept: object cannot be kept.'}
 
 def test_a_state_that_can_not_be_removed_is_told(tmp_path):
     told = []
@@ -202,39 +215,53 @@ def test_a_state_that_can_not_be_removed_is_told(tmp_path):
     assert len(told) == 1 and told[0].endswith('It is not needed any more.')
 
 AT_THE_END = [('learner', o) for o in ('iter', 'loss', 'smooth_loss')] # Any batch sets them again; after the last one they are needed
-NEEDED = [*AT_THE_END, ('model',), ('optimiser',), ('learner', 'train_iter'), ('learner', 'pct_train'), ('callbacks', 'recorder'), ('callbacks', 'history'), ('callbacks', 'worst'),
-          ('position', 'epoch'), ('position', 'batch'), *[(at, o) for at in ('start', 'now') for o in ('python', 'numpy', 'torch')], ('start', 'loaders'), ('notes', 'phases')]
+NOT_NEEDED = {('about',): 'the training begins anew then', **dict.fromkeys([('scaler',), ('start', 'cuda'), ('now', 'cuda')], 'a GPU has them'), ('now', 'loaders'): 'they draw when an epoch begins',
+              **{('callbacks', o): 'it remembers nothing' for o in ('train_eval', 'cast_to_tensor', 'progress', 'noise', 'stop_at')}}
 
-assert {o[0] for o in NEEDED} == set(Checkpoint.items) - {'about', 'scaler'} # The latter is a GPU's
+def items_of(state:dict) -> list[tuple]:
+    "Every item of a state, by its keys."
+    parted = 'position', 'start', 'now', 'learner', 'callbacks', 'notes'
+    return [*((o,) for o in state if o not in parted), *((o, k) for o in parted for k in state[o])]
 
 @pytest.fixture(scope='module')
 def interrupted(images, tmp_path_factory):
     "States in the second epoch of the second phase and after its last batch, and what the training should come to."
     tmp, make = tmp_path_factory.mktemp('interrupted'), theirs(0)
     for name, n in (('within', 18), ('end', 20)):
-        with pytest.raises(Interrupted): trained(make, images, True, tmp, cbs=[StopAt(n)], file=tmp/name)
-    return make, tmp, outcome(trained(make, images, True, tmp))
+        with pytest.raises(Interrupted): trained(make, images, True, tmp/name, cbs=[the_first(), StopAt(n)], file=tmp/name/'state.safetensors')
+    return make, tmp, outcome(trained(make, images, True, tmp/'whole', cbs=[the_first()]))
 
-@pytest.mark.parametrize('item', NEEDED, ids='.'.join)
-def test_every_item_of_the_state_is_needed(item, interrupted, images, tmp_path):
-    "Without it the training goes on, and comes to something else, or not at all."
-    make, tmp, wanted = interrupted
-    state, (first, *rest) = read_state(tmp/('end' if item in AT_THE_END else 'within')), item
-    random.seed(5), np.random.seed(5), torch.manual_seed(5)
-    fresh, _ = make(images, True, tmp_path, [])
-    fresh.create_opt()
-    if item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, _ in state['start']['loaders']]
-    elif item == ('notes', 'phases'): state['notes'].clear()
+def the_first(): return SaveModelCallback(fname='best', comp=np.greater) # By whose taste a training that goes well was best at its beginning, which it has to remember
+
+def without(state:dict, item:tuple, fresh) -> dict:
+    "`state` as if `item` had not been kept."
+    first, *rest = item
+    if first == 'about': state['about'] = dict(lost='yes')
+    elif item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, _ in state['start']['loaders']]
     elif item == ('model',): state['model'] = dict(fresh.model.state_dict())
     elif item == ('optimiser',): state['optimiser'] = fresh.opt.state_dict()
-    elif first == 'callbacks': del state['callbacks'][rest[0]]
+    elif first == 'scaler': state['scaler'] = None
+    elif first in ('callbacks', 'notes'): del state[first][rest[0]]
     elif first == 'learner': state['learner'][rest[0]] = 0
     elif first == 'position': state['position'][rest[0]] -= 1
-    elif first in ('start', 'now'): state[first][rest[0]] = dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state())[rest[0]]
-    without = write_state(tmp_path/'without.safetensors', state)
-    try: found = outcome(trained(make, images, True, tmp_path, file=without))
-    except Exception: return
-    assert unequal(found, wanted)
+    elif first in ('start', 'now'): state[first][rest[0]] = dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), loaders=[]).get(rest[0])
+    return state
+
+def test_every_item_of_the_state_is_needed(interrupted, images, tmp_path):
+    "Without any of them the training goes on and comes to something else, or not at all; what is not needed is known, and why."
+    make, tmp, wanted = interrupted
+    items, needless = items_of(read_state(tmp/'within'/'state.safetensors')), []
+    for item in items:
+        place = shutil.copytree(tmp/('end' if item in AT_THE_END else 'within'), tmp_path/'.'.join(map(str, item)))  # with the best model so far
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        fresh, _ = make(images, True, place, [])
+        fresh.create_opt()
+        file = write_state(place/'without.safetensors', without(read_state(place/'state.safetensors'), item, fresh))
+        try:
+            if not unequal(outcome(trained(make, images, True, place, cbs=[the_first()], file=file)), wanted): needless.append(item)
+        except (UsageError, LookupError, TypeError, AttributeError, RuntimeError, ValueError): pass  # it can't go on
+    assert set(needless) == set(NOT_NEEDED) & set(items), ' '.join(map(str, set(needless) ^ (set(NOT_NEEDED) & set(items))))
+    assert {o[0] for o in items} == set(Checkpoint.items)
 
 def test_a_fine_tuned_classifier(images, tmp_path, monkeypatch):
     "The judge by foreign weights: head, head at the rate found, everything; stopped in each of the three."
@@ -287,6 +314,26 @@ def test_kept_by_default_and_cheaply(images, tmp_path, monkeypatch):
     with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(10, 10)), checkpoint=training_state(run, images, tmp_path))
     assert 60 < kept[0] <= 120 and len(kept) >= 3 and 5*len(kept) <= .02*now[0]
 
+def test_notes_take_little_time(images, tmp_path, monkeypatch):
+    "By the real clock: after 20,000 batches a note of the place takes long, and epochs of a few batches are short."
+    spent, mark = [], Checkpoint._mark
+    def timed(self, *args):
+        began = time.perf_counter()
+        mark(self, *args)
+        spent.append(time.perf_counter() - began)
+    monkeypatch.setattr(Checkpoint, '_mark', timed)
+    learn, _ = ours(images, True, tmp_path, [])
+    class Long(Callback):
+        "As if so many batches had been."
+        order = 61
+        def before_fit(self): self.learn.recorder.losses += [torch.tensor(1.)]*20_000; self.learn.recorder.lrs += [.1]*20_000
+    learn.add_cb(Long())
+    with learn.no_bar(), learn.no_logging(), Checkpoint(tmp_path/'state.safetensors').on(learn):
+        began = time.perf_counter()
+        learn.fit(60, 1e-3)
+        took = time.perf_counter() - began
+    assert len(spent) > 1 and sum(spent[1:]) <= .02*took + max(spent), (len(spent), sum(spent), took)  # the first and one more are free
+
 @pytest.mark.parametrize('patience,kept', [(5, True), (-1, False)])
 def test_a_second_signal(patience, kept, images, tmp_path, monkeypatch):
     "Soon after the first it is the same wish; after a while it stops the training at once."
@@ -326,20 +373,23 @@ def test_lr_find_changes_nothing(stop, images, tmp_path):
         with pytest.raises(KeyboardInterrupt) if stop else nullcontext(): find_lr(learn, 20)
     assert packed() == before
 
-def test_killed_with_workers(tmp_path):
-    "kill -9 of a training with worker processes, three times; it ends with the undisturbed weights."
-    script = Path(__file__).with_name('killed_training.py')
+@pytest.mark.parametrize('kills', [3, pytest.param(15, marks=pytest.mark.slow)])
+def test_killed_with_workers(kills, tmp_path, tally):
+    "kill -9 of a training with worker processes, three times in each; it ends with the undisturbed weights."
+    script, gen = Path(__file__).with_name('killed_training.py'), random.Random(0)
     def start(name): return subprocess.Popen([sys.executable, script, tmp_path/name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     whole, err = start('whole').communicate(timeout=300)
     assert whole, err
-    for lines in (2, 3, 2):
-        p = start('killed')
-        for _ in range(lines): p.stdout.readline()
-        os.killpg(p.pid, signal.SIGKILL)
-        p.communicate()
-    again, err = start('killed').communicate(timeout=300)
-    assert again.splitlines()[-1] == whole.splitlines()[-1], err
-    assert int(again.splitlines()[0].split()[-1]) > 0  # it went on, and did not begin anew
+    for n in range(kills//3):
+        for _ in range(3):
+            p = start(f'killed{n}')
+            for _ in range(gen.randint(1, 4)): p.stdout.readline()
+            os.killpg(p.pid, signal.SIGKILL)
+            p.communicate()
+        again, err = start(f'killed{n}').communicate(timeout=300)
+        assert again.splitlines()[-1] == whole.splitlines()[-1], err
+        assert int(again.splitlines()[0].split()[-1]) > 0  # it went on, and did not begin anew
+    tally('kills at random survived', kills)
 
 class Scales(Callback):
     "The GradScaler's state after each epoch; fastai forgets it after the fit."

@@ -124,7 +124,7 @@ def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys, tally):
     with nobody():
         names = image_files(folder)
         found = inspect_folder(folder)
-        with pytest.raises(UsageError, match=f'{len(harmed)} images of .* can not be read'): load_images(folder, 16)
+        with pytest.raises(UsageError, match=f'{len(harmed)} images of .* cannot be read'): load_images(folder, 16)
         data = load_images(folder, 16, skip_unreadable=True)
         code = main(['check', str(folder), '--steps', '0'])
     seconds, grown = time.process_time() - began, peak.megabytes - before
@@ -156,7 +156,7 @@ def test_a_folder_that_may_not_be_read_is_named(place):
     folder = make_folder(place/'images')
     (folder/'b').chmod(0)
     try:
-        with nobody(), pytest.raises(UsageError, match='images/b/ can not be read: Permission denied'): recognise(folder)
+        with nobody(), pytest.raises(UsageError, match='images/b/ cannot be read: Permission denied'): recognise(folder)
     finally: (folder/'b').chmod(0o755)
 
 @pytest.mark.parametrize('name', ['file', 'x' + 'y'*240, 'a "b" \'c\'', '<script>alert(1)</script>', 'new\nline', os.fsdecode(b'no\xfftext')])
@@ -170,6 +170,22 @@ def test_messages_name_a_path_once(name, place, monkeypatch):
     with pytest.raises(UsageError) as e: load_images(folder, 8)
     line = str(e.value).splitlines()[-1]
     assert line == '  a/file/file.png: no image, or damaged from its beginning'
+
+def test_folders_that_may_not_be_written_to(place, monkeypatch, capsys):
+    "Of results, and of the cache: a sentence that names the folder, and nothing in it."
+    def run(out, home):
+        monkeypatch.setenv('AEBENCH_HOME', str(home))
+        code = main(['run', '-q', '--methods', 'mean_image', '--data', str(images), '--out', str(out)])
+        return code, capsys.readouterr().err
+    images = make_folder(place/'images')
+    assert run(place/'warm', place/'home')[0] == 0  # everything is imported: nobody may read Python's own folders
+    for o in ('closed', 'open'): (place/o).mkdir()
+    (place/'closed').chmod(0o555), (place/'open').chmod(0o777)
+    with nobody():
+        for out, home, named in ((place/'closed'/'out', place/'home', 'closed'), (place/'open'/'out', place/'closed'/'home', 'closed')):
+            code, err = run(out, home)
+            assert code == 1 and f'{place}/{named}' in err and 'written to' in err and 'Traceback' not in err and 'fault of' not in err, err
+    assert not any((place/'closed').iterdir())
 
 # Downloads ---------------------------------------------------------------------------------------------------------------
 

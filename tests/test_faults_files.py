@@ -148,10 +148,11 @@ def settings_of_others(about:dict) -> list[dict]:
 
 COUNT = {}
 
-@pytest.fixture(scope='module', autouse=True)
-def counted():
+@pytest.fixture(autouse=True)
+def counted(tally):
+    before = sum(COUNT.values())
     yield
-    print(f'\ndamaged files refused or made anew: {sum(COUNT.values())} ({", ".join(f"{n} {what}" for what, n in COUNT.items())})')
+    tally('damaged files refused or made anew', sum(COUNT.values()) - before)
     assert 'AEBENCH_TEST_PICKLE' not in os.environ
 
 def count(what): COUNT[what] = COUNT.get(what, 0) + 1
@@ -164,7 +165,7 @@ def test_models_are_refused_by_name(method, runs, tmp_path):
     whole, (tensors, about) = path.read_bytes(), read_tensors(path)
     with torch.no_grad(): expected = load_model(folder)(x)
     def refused():
-        with pytest.raises(UsageError, match=re.escape(f'{folder} holds no whole model')): load_model(folder)
+        with pytest.raises(UsageError, match=re.escape(f'{folder} holds no valid model')): load_model(folder)
         count('models')
     for i, harmed in enumerate(harms(whole)):
         put(path, harmed)
@@ -188,14 +189,14 @@ def test_files_without_a_checksum_are_read(runs, tmp_path):
     x = torch.rand(2, 3, 16, 16)
     with torch.no_grad(): assert torch.equal(load_model(tmp_path)(x), load_model(runs/'baseline')(x))
     (tmp_path/'model.safetensors').write_bytes((tmp_path/'model.safetensors').read_bytes()[:-1])
-    with pytest.raises(UsageError, match='holds no whole model'): load_model(tmp_path)
+    with pytest.raises(UsageError, match='holds no valid model'): load_model(tmp_path)
 
 def test_coders_and_values_are_refused_by_name(runs, tmp_path):
     folder = Path(shutil.copytree(runs/'pca-16', tmp_path/'pca-16'))
     path, make_in = folder/'coder.safetensors', make_folder(tmp_path/'in')
     for harmed in harms(path.read_bytes()):
         put(path, harmed)
-        with pytest.raises(UsageError, match=re.escape(f'{path} is no whole coder')): read_coder(path)
+        with pytest.raises(UsageError, match=re.escape(f'{path} is no valid coder')): read_coder(path)
         count('coders')
     tensors, _ = read_tensors(runs/'pca-16'/'coder.safetensors', 'np')
     write_tensors(path, {k: v[:9] for k, v in tensors.items()})  # another latent's

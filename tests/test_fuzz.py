@@ -1,6 +1,6 @@
 """Whatever stands on the command line or in a file: a sentence and an exit code, never a traceback.
 
-Each test runs its cases in this process; at the end of each, the number of cases is printed (`-s` shows it)."""
+Each test runs its cases in this process; how many there were stands in the summary."""
 import contextlib
 import copy
 import hashlib
@@ -14,6 +14,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -51,10 +52,11 @@ def answer(what, *words):
     assert code == 0 or said.strip() or out.getvalue().strip(), words
     return code
 
-@pytest.fixture(scope='module', autouse=True)
-def counted():
+@pytest.fixture(autouse=True)
+def counted(tally):
+    before = sum(COUNTS.values())
     yield
-    print(f'\nfuzz cases run: {sum(COUNTS.values())} ({", ".join(f"{n} {what}" for what, n in COUNTS.items())})')
+    tally('fuzz cases run', sum(COUNTS.values()) - before)
 
 @pytest.fixture(scope='module')
 def finished(home, tmp_path_factory):
@@ -158,6 +160,7 @@ files = st.fixed_dictionaries({}, optional={
     'row.json': st.one_of(changed(ROW).map(text_of), values.map(text_of), harmed(text_of(ROW)), st.just(b'['*100_000)),
     'run.json': st.one_of(changed(ABOUT).map(text_of), values.map(text_of), harmed(text_of(ABOUT))),
     'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'), 'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'), 'rates.csv': harmed(b'bits,bytes_per_image,mse,psnr\n4,10,.01,20\n6,20,.005,23\n'),
+    'files.csv': harmed(b'format,quality,bytes_per_image,payload,mse,psnr\nJPEG,50,900,300,.002,27\nJPEG,75,990,400,.001,30\n'), 'components.csv': harmed(b'k,mse\n0,.1\n8,.01\n'),
     'samples.png': harmed(made_up_samples('baseline', n=2, size=8)), 'neighbours.png': harmed(made_up_samples('baseline', n=1, size=8)), 'per_image.safetensors': st.binary(max_size=60)})
 
 def results(out, harm):
@@ -165,7 +168,7 @@ def results(out, harm):
     made_up_original(out)
     for method, seed in (('baseline', 1), ('baseline', 2), ('resnet', 1)): made_up_run(out, method, seed, pictures=False)
     folder = Path(made_up_run(out, 'resnet', 2, pictures=False))
-    for name, content in harm.items(): (folder/name).write_bytes(content)
+    for name, content in harm.items(): (next(Path(out).glob('original*')) if name in ('files.csv', 'components.csv') else folder).joinpath(name).write_bytes(content)
     return folder
 
 @cases(30)
@@ -183,7 +186,7 @@ def test_tables_of_results(harm):
         gather(d)
         assert (Path(d)/'results.csv').read_bytes() == first
 
-@cases(2)
+@cases(4)
 @given(harm=files)
 def test_reports_of_results(harm):
     "The whole report of them, and what differs from a whole run."
@@ -207,20 +210,22 @@ def test_run_folders(draw, finished, apart):
     "A run's folder whose files somebody altered, in use."
     with tempfile.TemporaryDirectory() as d:
         folder = Path(shutil.copytree(finished/'out'/'pca-8', f'{d}/out/run'))
-        name = draw.draw(st.sampled_from(['model.safetensors', 'coder.safetensors', 'run.json', 'row.json']))
+        name = draw.draw(st.sampled_from(['model.safetensors', 'coder.safetensors', 'per_image.safetensors', 'samples.png', 'run.json', 'row.json']))
         path = folder/name
         if name.endswith('.json'): path.write_bytes(draw.draw(st.one_of(changed(json.loads(path.read_text())).map(text_of), harmed(path.read_bytes()))))
-        elif draw.draw(st.booleans()): path.write_bytes(draw.draw(harmed(path.read_bytes())))
+        elif name.endswith('.png') or draw.draw(st.booleans()): path.write_bytes(draw.draw(harmed(path.read_bytes())))
         else:  # a whole file with a right checksum that says something else
             from aebench.files import read_tensors
             tensors, about = read_tensors(path, 'np')
             build = {k: json.dumps(draw.draw(st.one_of(changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3))))) for k, v in about.items()}
             if draw.draw(st.booleans()): tensors = {k: v[:draw.draw(st.integers(0, len(v)))] for k, v in tensors.items()}
+            if draw.draw(st.booleans()): tensors = {k: v*draw.draw(st.sampled_from([1, 0, -1, np.nan, np.inf])) if v.dtype.kind == 'f' else v[None] for k, v in tensors.items()}
             write_tensors(path, tensors, build)
-        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'sizes', 'diff', 'report']))
+        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'reconstruct', 'anomaly', 'export', 'sizes', 'diff', 'report', 'run']))
         words = dict(compress=('compress', finished/'in', '--run', folder, '--out', f'{d}/x.ae'), encode=('encode', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
                      decompress=('decompress', finished/'in.ae', '--run', folder, '--out', f'{d}/back'), decode=('decode', finished/'in.csv', '--run', folder, '--out', f'{d}/back'),
-                     sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
+                     reconstruct=('reconstruct', finished/'in', '--run', folder, '--out', f'{d}/back'), anomaly=('anomaly', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
+                     export=('export', '--to', 'folder', '--run', folder, '--out', f'{d}/model'), run=('run', '--methods', 'pca-8', '--out', f'{d}/out'), sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
         answer('run folders', *words)
 
 def packed(whole:bytes):

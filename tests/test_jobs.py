@@ -147,7 +147,7 @@ def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     store.rmdir()
     store.write_text('no folder')
     out, err = p.communicate(timeout=300)
-    assert p.returncode == 1 and err.count('are kept in') == 2 and 'can not be written to' in err.splitlines()[-1] and 'tried again' not in err and 'Traceback' not in err, err
+    assert p.returncode == 1 and err.count('are kept in') == 2 and 'cannot be written to' in err.splitlines()[-1] and 'tried again' not in err and 'Traceback' not in err, err
     assert len(remote.missing) == 2 and 'PCA-16' in out
     rows = {o.parent.name: o.read_bytes() for o in remote.copy.glob('*/row.json')}
     store.unlink()
@@ -199,10 +199,25 @@ def test_two_processes_are_stopped_and_go_on(home, tmp_path):
     models = [load_file(next((tmp_path/o).glob('*/model.safetensors'))) for o in ('stopped', 'whole')]
     assert all(np.array_equal(models[0][k], v) for k, v in models[1].items()) and not list((tmp_path/'stopped').glob('*/checkpoint*'))
 
+@pytest.mark.parametrize('where', ['leader', 'follower', 'middle'])
+def test_a_team_meets_trouble(where, home, tmp_path):
+    "Before a run begins, in either process: it is marked failed and the next is made. In mid-training, in one of them: the job ends, and the same command goes on."
+    pytest.importorskip('accelerate', reason='needs aebench[distributed]')
+    words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--batch-size', 64, '--out', tmp_path]
+    env = {**os.environ, 'AEBENCH_HOME': str(home)}
+    done = subprocess.run([sys.executable, *JOINED, str(Path(__file__).with_name('harmed_team.py')), where, *map(str, words)], env=env, capture_output=True, text=True, timeout=300)  # none waits for ever
+    rows = pd.read_csv(tmp_path/'results.csv').set_index('method') if where != 'middle' else None
+    assert done.returncode and 'fault of aebench' not in done.stderr, done.stderr
+    if where == 'middle': assert 'no longer in step: the same command goes on from there' in done.stderr
+    else: assert rows.status['baseline'] == 'failed' and rows.status['pixel_shuffle'] == 'done' and dict(leader='No room left', follower='could not begin')[where] in rows.reason['baseline'], done.stderr
+    if where == 'follower': assert 'Baseline, seed 3333 cannot begin in process 1: Weights could not be downloaded.' in done.stderr
+    code, _, err = aebench(*words, home=home, before=JOINED)
+    assert code == 0 and (pd.read_csv(tmp_path/'results.csv').status == 'done').all(), err
+
 def test_what_processes_can_not_divide(home, tmp_path):
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     code, _, err = aebench('run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path, home=home, before=JOINED)
-    assert code and err.count('aebench: Training for a number of seconds can not be divided') == 1
+    assert code and err.count('aebench: Training for a number of seconds cannot be divided') == 1
 
 def track_run(track:str|None, out:Path) -> Path: # The run's folder
     "Train a few epochs of two phases in this process."
@@ -264,7 +279,7 @@ def test_wandb_without_login(monkeypatch, tmp_path):
     (['--ray', '127.0.0.1:9'], 'No cluster of Ray'),
     (['--ray', 'local', '--per-run-gpus', '1', '--device', 'cpu'], 'there is no GPU'),
     (['--out', 's3://nowhere/runs'], 'add --ray local'),
-    (['--ray', 'local', '--out', 'file:///dev/null/runs'], 'can not be written to'),
+    (['--ray', 'local', '--out', 'file:///dev/null/runs'], 'cannot be written to'),
     (['--ray', 'local', '--out', 's3://'], 'names no folder'),
     (['--ray', 'local', '--per-run-cpus', str(10**30)], 'give --per-run-cpus at most that'),
 ])

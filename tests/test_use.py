@@ -240,7 +240,7 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     (['reconstruct', 'NOWHERE', '--run', 'RUN'], 'no folder'),
     (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
     (['reconstruct', 'BROKEN', '--run', 'RUN'], 'broken.png'),
-    (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no whole model'),
+    (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no valid model'),
     (['reconstruct', 'FOLDER', '--run', 'RUNS'], 'give one of them'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
