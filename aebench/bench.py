@@ -31,7 +31,7 @@ from .metrics import PeakMemory
 from .progress import Progress, TellProgress, cost_of, default_progress, tell, units_of
 from .references import principal_components, raw_bytes
 from .registry import DATA, PROBED_SIZE, Run, get_method, is_reference
-from .runs import STATE, base_row, do_run, extractors, make_loss, make_model, run_name, seed_everything, spoken_name
+from .runs import STATE, base_row, do_run, make_loss, make_model, run_name, seed_everything
 from .speed import keep_freed_memory
 from .trackers import check_tracker, tracked
 from .training import autoencoder_learner
@@ -161,7 +161,7 @@ def attempt(
         if isinstance(e, AebenchError) and not isinstance(e.__cause__, OSError):
             with suppress(OSError): remove(folder/STATE)  # it would fail there again; a full disk, too little memory, a callback or another process can be mended
         reason = why_failed(e, run, data)
-        progress.say(f'{spoken_name(run)}, failed: {reason}')
+        progress.say(f'{run.title}, failed: {reason}')
         if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
         write_json(folder/'row.json', base_row(run, data) | dict(reason=reason))
 
@@ -201,7 +201,7 @@ def _prepare(todo:list[Run], data:ImageSet, watch:Callable) -> list[Classifier]:
     "The judges; and all networks that `todo` builds on, so that what can't be had fails now rather than hours later."
     weights, device = todo[0].weights, todo[0].device
     judges = [judge for arch in todo[0].judges if (judge := judge_for(data, weights, device, watch, arch))]
-    for arch in dict.fromkeys(a for run in todo for a in extractors(run)): trained_network(arch, weights, data, device, watch)
+    for arch in dict.fromkeys(a for run in todo for a in run.extractors): trained_network(arch, weights, data, device, watch)
     return judges
 
 def _refuse_long(todo:list[Run], data:ImageSet, most:float, progress:Progress):

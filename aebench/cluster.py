@@ -31,7 +31,7 @@ from .data import ImageSet
 from .files import AebenchError, UsageError, cache_home, cache_name, duration, error_line, fingerprint, read_json, write_bytes, write_json, write_text
 from .progress import Progress, cost_of, units_of
 from .registry import Run
-from .runs import MODEL, STATE, base_row, run_name, spoken_name
+from .runs import MODEL, STATE, base_row, run_name
 from .store import Remote, run_files
 from .weights import Classifier, judge_for
 
@@ -117,7 +117,7 @@ def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:s
     if files: remote.keep(name, files, missing=bool(why))
     if why:
         again = remote.push_kept(name)
-        say(f'{spoken_name(run)}: {why} Its files came back through Ray and ' + (f'are kept in {remote.copy/name}, from where the same command copies them.' if again else 'were copied from here.'))
+        say(f'{run.title}: {why} Its files came back through Ray and ' + (f'are kept in {remote.copy/name}, from where the same command copies them.' if again else 'were copied from here.'))
     if files: return row
     try: why = '' if remote.pull_run(name) else f'It was at {remote.url}, and somebody has removed it.'  # another command had made it
     except AebenchError as e: why = f'It is at the URL, from where the same command fetches it: {e}'
@@ -154,7 +154,7 @@ def _hand_out(
             lost[run] += 1
             reason = _why_lost(e)
             if lost[run] <= RETRIES:
-                progress.say(f'{spoken_name(run)}: {reason}; tried again ({lost[run]} of {RETRIES})')
+                progress.say(f'{run.title}: {reason}; tried again ({lost[run]} of {RETRIES})')
                 waiting.appendleft(run)
                 continue
             row = base_row(run, data) | dict(reason=f'Given up after {lost[run]} attempts: {reason}.')
@@ -162,9 +162,9 @@ def _hand_out(
             if remote and (why := remote.push_kept(name)): progress.say(why)
         else:
             if remote: row = _taken_in(remote, run, data, row, files, why, progress.say)
-        progress.within(spoken_name(run), units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
+        progress.within(run.title, units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
         done = row['status'] == 'done'
-        progress.say(f'{spoken_name(run)}' + (f': done in {duration(row["seconds"])} of training' if done and row.get('seconds') else ': done' if done else f', failed: {row["reason"]}'))
+        progress.say(f'{run.title}' + (f': done in {duration(row["seconds"])} of training' if done and row.get('seconds') else ': done' if done else f', failed: {row["reason"]}'))
         yield row if done else None
     shutil.rmtree(out/'.locks', ignore_errors=True)
 

@@ -162,15 +162,22 @@ def failures(rows:pd.DataFrame) -> list[str]:
 _REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report', augmentation='report') # What the published figures were made with
 _REPORT_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
 
+_IN_WORDS = dict(size='{0}×{0} pixels'.format, epochs=epochs_text, batch_size='batches of {}'.format, weights='{} weights'.format, precision='{} precision'.format, augmentation='augmentation {}'.format,
+                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
+
 def _differences(rows:pd.DataFrame, name:str) -> list[str]:
     "In what these runs differ from the report's, in words."
-    def others(column, usual): return [o for o in distinct(rows, column) if o != usual]
-    words = dict(size='{0}×{0} pixels'.format, epochs=epochs_text, batch_size='batches of {}'.format, weights='{} weights'.format,
-                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), augmentation='augmentation {}'.format, precision='{} precision'.format, feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
-    found = [words[c](o) for c, usual in _REPORT.items() for o in others(c, usual) if c != 'weights' or _weight_users(rows)]
-    found += [f'{c.replace("_", " ")} not noted' for c in _REPORT if c != 'augmentation' and not distinct(rows, c) and (c != 'feature_input' or 'feature' in [network(m).loss for m in distinct(rows, 'method') if network(m)])]
-    found += [f'a latent of {_whole(o)}' for m in distinct(rows, 'method') for o in distinct(rows[rows.method == m], 'latent') if network(m) and o != network(m).latent]
-    found += [f'{_whole(o)} {what} images' for c, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')) for o in others(c, usual)]
+    methods, found = [m for m in map(network, distinct(rows, 'method')) if m], []
+    def matters(column):
+        if column == 'weights': return bool(_weight_users(rows))
+        return column != 'feature_input' or any(m.loss == 'feature' for m in methods)
+    for column in filter(matters, _REPORT):
+        values = distinct(rows, column)
+        found += [_IN_WORDS[column](o) for o in values if o != _REPORT[column]]
+        if not values and column != 'augmentation': found.append(f'{column.replace("_", " ")} not noted')  # older rows have none
+    for m in methods: found += [f'a latent of {_whole(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]
+    for column, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')):
+        found += [f'{_whole(o)} {what} images' for o in distinct(rows, column) if o != usual]
     return list(dict.fromkeys(found))
 
 def _comparable(rows:pd.DataFrame) -> str:

@@ -19,7 +19,6 @@ from fastai.callback.core import Callback
 
 from .files import duration, say
 from .registry import Run, get_method, is_reference
-from .runs import spoken_name
 from .training import epoch_figures
 
 # %% ../nbs/20_progress.ipynb #44353f50
@@ -123,4 +122,4 @@ def units_of(run:Run) -> int:
 
 def tell(progress:Progress, run:Run) -> list[Callback]:
     "The callback that tells `progress` about `run`."
-    return [] if is_reference(run.method) else [TellProgress(progress, spoken_name(run), units_of(run), cost_of(run), bool(run.seconds))]
+    return [] if is_reference(run.method) else [TellProgress(progress, run.title, units_of(run), cost_of(run), bool(run.seconds))]

@@ -14,6 +14,7 @@ __all__ = ['REPORT_LATENT', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA', 'WEIGHTS
 
 # %% ../nbs/02_registry.ipynb #f263d7fd
 import difflib
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -334,7 +335,7 @@ JUDGES = ('resnet34', 'vgg16_bn') # Architectures of classifiers
 TRACKERS = {'tensorboard': 'event files in the folder of each run', 'wandb': 'Weights & Biases; WANDB_MODE=offline keeps all on this machine',
             'mlflow': 'the server of MLFLOW_TRACKING_URI, else mlflow.db beside the runs'} # Each is an extra of the package
 BUDGETS = {'epochs': 'all see the same images equally often', 'seconds': 'all train for the same time, --seconds'} # What a comparison makes equal
-_LATER = (('seconds', None), ('judges', ('resnet34',)), ('augmentation', 'report')) # Settings that came later: at their default they leave a run its earlier name
+_LATER = 'seconds', 'judges', 'augmentation' # Settings that came later: at their default they leave a run its earlier name
 PRECISIONS = {'fp32': 'the autoencoder in single precision throughout', 'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision"}
 
 SEED = 3333 # The first; the report's
@@ -383,9 +384,35 @@ class Run:
     @property
     def key(self) -> str:
         "Readable first, then a fingerprint of every setting but the path of a folder."
-        settings = {k: v for k, v in asdict(self).items() if (k, v) not in _LATER} | dict(device=kind_of(self.device))
+        settings = {k: v for k, v in asdict(self).items() if k not in _LATER or v != getattr(Run, k)} | dict(device=kind_of(self.device))
         if self.data not in DATA: settings['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         return f'{self.method}{"" if is_reference(self.method) else f"-seed{self.seed}"}-{fingerprint([repr(sorted(settings.items()))], 8)}'
+
+    @property
+    def title(self) -> str:
+        "What a message calls it: the method's label, and the seed of a network."
+        return get_method(self.method).label + ('' if is_reference(self.method) else f', seed {self.seed}')
+
+    @property
+    def extractors(self) -> tuple: # Architectures
+        "The networks whose weights it needs, its judges apart."
+        return () if is_reference(self.method) else get_method(self.method).extractors
+
+    @property
+    def used_feature_input(self) -> str: # '' for a method that looks at no features
+        "What the feature loss looks at."
+        return self.feature_input if not is_reference(self.method) and get_method(self.method).loss == 'feature' else ''
+
+    @property
+    def command(self) -> str:
+        "The command line that makes it again."
+        def unless_usual(k, value): return None if getattr(self, k) == getattr(Run, k) else value
+        settings = dict(data=self.data, methods=self.method, size=self.size, weights=self.weights, device=self.device, judges=unless_usual('judges', ','.join(self.judges)))
+        if not is_reference(self.method):
+            settings |= {k: getattr(self, k) for k in 'seed epochs seconds latent batch_size protocol precision'.split()}
+            settings |= dict(feature_input=self.used_feature_input or None, augmentation=unless_usual('augmentation', self.augmentation))
+        def word(k, value): return f'--{k.replace("_", "-")} ' + (' '.join(map(str, value)) if k == 'epochs' else shlex.quote(str(value)))
+        return ' '.join(['aebench run', *(word(k, o) for k, o in settings.items() if o is not None), *['--skip-unreadable']*self.skip_unreadable])
 
     @property
     def first_size(self) -> int:

@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/runs.html.md"""
 
 # %% auto #0
 __all__ = ['REVISION', 'MODEL', 'NEARLY', 'STATE', 'resolve_device', 'joined_processes', 'environment', 'resolve_precision',
-           'in_precision', 'make_model', 'make_loss', 'seed_everything', 'train_run', 'command_for', 'extractors',
-           'spoken_name', 'run_name', 'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model',
-           'nearly_whole', 'study_latents', 'training_state', 'do_reference', 'do_run']
+           'in_precision', 'make_model', 'make_loss', 'seed_everything', 'train_run', 'run_name', 'base_row',
+           'sample_strip', 'save_model', 'network_build', 'load_model', 'nearly_whole', 'study_latents',
+           'training_state', 'do_reference', 'do_run']
 
 # %% ../nbs/19_runs.ipynb #4efd9b23
 import json
@@ -149,35 +149,16 @@ def train_run(
 # %% ../nbs/19_runs.ipynb #7f7f01df
 MODEL = 'model.safetensors' # In a run's folder: its network
 
-def command_for(run:Run) -> str:
-    "The command line that makes `run` again."
-    settings = dict(data=run.data, methods=run.method, size=run.size, weights=run.weights, device=run.device, judges=','.join(run.judges))
-    if not is_reference(run.method):
-        settings |= dict(seed=run.seed, epochs=' '.join(map(str, run.epochs)), seconds=run.seconds, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol,
-                         precision=run.precision, feature_input=_feature_input(run) or None, augmentation=None if run.augmentation == 'report' else run.augmentation)
-    words = [f'--{k.replace("_", "-")} {v if k == "epochs" else shlex.quote(str(v))}' for k, v in settings.items() if v is not None and (k, v) != ('judges', 'resnet34')]
-    return ' '.join(['aebench run', *words, *['--skip-unreadable']*run.skip_unreadable])
-
-def _feature_input(run:Run) -> str: return run.feature_input if not is_reference(run.method) and get_method(run.method).loss == 'feature' else ''
-
-def extractors(run:Run) -> tuple: # Architectures
-    "The networks whose weights `run` needs, its judges apart."
-    return () if is_reference(run.method) else get_method(run.method).extractors
-
-def spoken_name(run:Run) -> str: # What a message calls it
-    "The method's label, and the seed of a network."
-    return get_method(run.method).label + ('' if is_reference(run.method) else f', seed {run.seed}')
-
 def run_name(run:Run, data:ImageSet) -> str:
     "The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from."
-    return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, extractors(run))], 4)}'
+    return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, run.extractors)], 4)}'
 
 def base_row(run:Run, data:ImageSet) -> dict:
     "What a row holds before anything was trained."
     row = dict(schema_version=SCHEMA, run=run_name(run, data), method=run.method, label=get_method(run.method).label, data=run.data, data_label=data.label, status='failed', reason='',
-               size=run.size, weights=run.weights, n_train=len(data.train_x), n_test=len(data.test_x), data_fingerprint=data.fingerprint, **environment(run.device), command=command_for(run))
+               size=run.size, weights=run.weights, n_train=len(data.train_x), n_test=len(data.test_x), data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
     if is_reference(run.method): return row | dict(seed=None)
-    return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, augmentation=run.augmentation, precision=run.precision, feature_input=_feature_input(run),
+    return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, augmentation=run.augmentation, precision=run.precision, feature_input=run.used_feature_input,
                       epochs=f'phases of {":".join(map(str, run.epochs))} in {run.seconds:g} s of training' if run.seconds else ' '.join(map(str, run.epochs)))
 
 def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each
@@ -272,7 +253,7 @@ def training_state(
     "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
     about = dict(run=run_name(run, data), device=kind_of(run.device), **{o: version(o) for o in ('aebench', 'torch', 'fastai')}, **_joined())
     checkpoint = (kind or Checkpoint)(folder/STATE, about, say=say)
-    if checkpoint.found: say(f'{spoken_name(run)}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
+    if checkpoint.found: say(f'{run.title}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
     return checkpoint
 
 def do_reference(

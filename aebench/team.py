@@ -29,7 +29,7 @@ from .checkpoints import Checkpoint
 from .data import ImageSet, load_images
 from .files import AebenchError, UsageError, answer_signals, say, write_bytes
 from .registry import Run, is_reference
-from .runs import STATE, run_name, spoken_name, train_run, training_state
+from .runs import STATE, run_name, train_run, training_state
 from .speed import RowBatchNorm2d
 from .training import NonFiniteLoss
 
@@ -188,7 +188,7 @@ class Team:
                 joined, errors = Joined(), []
                 row = attempt(run, data, judges, folder, progress, watch, track, [joined], errors.append)
                 if errors and not joined.ready: joined.can_begin(False, self.device)
-                if errors and joined.out_of_step(errors[0]): raise AebenchError(f'{spoken_name(run)} failed, and the processes are no longer in step: the same command goes on from there.')
+                if errors and joined.out_of_step(errors[0]): raise AebenchError(f'{run.title} failed, and the processes are no longer in step: the same command goes on from there.')
                 yield row
         try: yield how
         finally:
@@ -209,7 +209,7 @@ class Team:
                 try: train_run(run, data, [joined], checkpoint=state)
                 except AebenchError as e:  # all have met it in the same step, and the leader's row tells; or nothing has begun
                     if not joined.ready:
-                        say(f'{spoken_name(run)} cannot begin in process {dist.get_rank()}: {e}')
+                        say(f'{run.title} cannot begin in process {dist.get_rank()}: {e}')
                         joined.can_begin(False, self.device)
                     if joined.out_of_step(e): raise
-                except RuntimeError as e: raise AebenchError(f'The training of {spoken_name(run)} cannot go on without another process, which has stopped or was lost ({str(e).splitlines()[0]}): the same command goes on from there.') from e
+                except RuntimeError as e: raise AebenchError(f'The training of {run.title} cannot go on without another process, which has stopped or was lost ({str(e).splitlines()[0]}): the same command goes on from there.') from e

@@ -98,7 +98,7 @@ def finished(out:Path) -> dict:
     def told(path): return path.stat().st_ino, path.stat().st_mtime_ns
     return {o.parent.name: told(o.with_name('model.safetensors')) for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
 
-def running(data, out, **kwargs) -> int: return command(words(data, out), **kwargs)
+def running(data, out, said=None) -> int: return command(words(data, out), out=said)
 
 def training(data, out) -> int:
     "All but the report."
@@ -114,7 +114,7 @@ def caching(data, out) -> int:
     "A run that finds an empty cache: it writes images, components, image files, and the classifier that judges."
     os.environ['AEBENCH_HOME'] = str(out/'cache')
     aebench.weights.BUDGET = {'resnet34': (1, 1)}  # a single epoch
-    return command(['run', '-q', '--data', data, '--methods', 'pca-4', '--size', 16, '--out', out])
+    return command(['run', '-q', '--data', data, '--methods', 'pca-4', '--weights', 'in-domain', '--size', 16, '--out', out])
 
 def undisturbed(run, whole:Path, count:Path) -> tuple[int, dict]: # How many changes on the disk it makes, and what it leaves
     def counted():
@@ -277,7 +277,7 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
                 raise OSError(number, os.strerror(number), str(path))
             sys.stderr = open(err, 'w')
             files.watch_disk = at_change(n, fail)
-            return run(out, out=sys.stderr)
+            return run(out, said=sys.stderr)
         code = forked(failing)
         if not reached.exists(): return shutil.rmtree(out)  # it had fewer changes to make
         said, done, left = err.read_text(), set(finished(out)) if out.exists() else set(), contents(out) if out.exists() else {}

@@ -43,3 +43,9 @@ def test_cluster(home, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path/'cluster.csv').set_index('detail')
     assert list(rows.index) == ['gather', 'report'] and (rows['count'] == 20).all() and (rows['median'] > 0).all() and (rows.load >= 0).all()
+
+def test_large_images(tmp_path):
+    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'large.py', '--sizes', '16', '32', '--methods', 'baseline', '--steps', '3', '--out', tmp_path/'large.csv'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path/'large.csv')
+    assert list(rows['size']) == [16, 32] and (rows.peak_memory_mb > 100).all() and rows.images_per_second[0] > rows.images_per_second[1] > 0

@@ -175,7 +175,7 @@ def test_folders_that_may_not_be_written_to(place, monkeypatch, capsys):
     "Of results, and of the cache: a sentence that names the folder, and nothing in it."
     def run(out, home):
         monkeypatch.setenv('AEBENCH_HOME', str(home))
-        code = main(['run', '-q', '--methods', 'mean_image', '--data', str(images), '--out', str(out)])
+        code = main(['run', '-q', '--methods', 'mean_image', '--weights', 'random', '--data', str(images), '--out', str(out)])
         return code, capsys.readouterr().err
     images = make_folder(place/'images')
     assert run(place/'warm', place/'home')[0] == 0  # everything is imported: nobody may read Python's own folders

@@ -1,0 +1,45 @@
+"""What larger images cost: time and memory of each method's training, told from a few steps at full size on the digits, enlarged.
+
+    python benchmarks/large.py --sizes 32 64 96 128
+"""
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from aebench.bench import expected_seconds, steady_computing
+from aebench.data import load_images
+from aebench.metrics import PeakMemory
+from aebench.registry import plan_runs
+from aebench.runs import environment, resolve_precision
+from speed import HERE, slug
+
+def measured(size:int, methods:str, batch_size:int, steps:int, device:str) -> list[dict]:
+    "A row a method: images a second, and the peak of the process in MB."
+    data, rows = load_images('digits', size), []
+    for run in plan_runs(methods, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device, precision=resolve_precision('auto', device)):
+        memory = PeakMemory(device)
+        seconds = expected_seconds(run, data, steps, most_seconds=60.)
+        rows.append(dict(method=run.method, size=size, batch_size=batch_size, precision=run.precision, images_per_second=len(data.dls(batch_size, device).train)*batch_size/seconds, peak_memory_mb=memory.megabytes, steps=steps))
+    return rows
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--sizes', type=int, nargs='+', default=[32, 64, 96, 128])
+    p.add_argument('--methods', default='all')
+    p.add_argument('--batch-size', type=int, default=32)
+    p.add_argument('--steps', type=int, default=5)
+    p.add_argument('--device', default='cpu')
+    p.add_argument('--out', type=Path, help='CSV to write (default: benchmarks/results/, named for the machine)')
+    args = p.parse_args()
+    steady_computing()
+    where = environment(args.device)
+    rows = pd.DataFrame([row for size in args.sizes for row in measured(size, args.methods, args.batch_size, args.steps, args.device)]).assign(**where)
+    out = args.out or HERE/'results'/f'large-{slug(where["device_name"])}.csv'
+    rows.to_csv(out, index=False)
+    for figure, digits in (('images_per_second', 0), ('peak_memory_mb', 0)):
+        Console(width=120).print(f'{figure.replace("_", " ")}\n' + rows.pivot_table(index='method', columns='size', values=figure, sort=False).to_string(float_format=f'{{:,.{digits}f}}'.format))
+    print(f'Rows in {out}')
+
+if __name__ == '__main__': main()
