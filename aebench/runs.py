@@ -14,7 +14,6 @@ __all__ = ['REVISION', 'MODEL', 'NEARLY', 'STATE', 'resolve_device', 'joined_pro
 import json
 import platform
 import random
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
