@@ -319,9 +319,10 @@ def _paths_for(names:Sequence[str], out:Path) -> list[Path]:
         try: name.encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
         except UnicodeEncodeError: raise UsageError(f'{name!r} can be no name of a file here: the file that names it is not to be trusted.') from None
         if max(map(len, map(os.fsencode, Path(name).parts)), default=0) > 250: raise UsageError(f'{shown(name[:60])}… is longer than a name of a file can be: shorten it where it was made.')
+        inside(out, name)
         target = name if name.lower().endswith('.png') else f'{name}.png'
         while target.casefold() in taken: target += '.png'  # a.jpg beside a.jpg.png, and A.png beside a.png, which not every disk tells apart
-        taken[target.casefold()] = inside(out, target)
+        taken[target.casefold()] = inside(out, target)  # of a link with a slash behind it only this leads out
     return list(taken.values())
 
 def decoder_bytes(codec:nn.Module) -> int:

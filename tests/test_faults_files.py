@@ -380,7 +380,7 @@ def test_site_escapes(nasty, monkeypatch):
     tags = {tag for tag, _ in Page(comparisons.table(read_rows(nasty.parent), 'digits')).tags}
     assert 'td' in tags and not tags & {'script', 'img', 'style'}
 
-@pytest.mark.parametrize('name', ['../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'a/\0.png'])
+@pytest.mark.parametrize('name', ['../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'link/', 'link/.', 'a/\0.png'])
 def test_archives_stay_in_their_folder(name, runs, tmp_path):
     "Absolute names, names with .., names that a link leads away: neither file writes outside, nor anything at all."
     from aebench import load

@@ -201,7 +201,11 @@ def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
     assert {o.name for o in (tmp_path/'got').iterdir()} == set(FILES)
     got = load(tmp_path/'got', device='cpu')
     assert got.model == ae.model and np.array_equal(got.encode(data.test_x[:3]), ae.encode(data.test_x[:3]))
-    assert said('pull', 'me/digits', '--out', tmp_path/'got')[0] == 2  # would overwrite
+    (tmp_path/'got'/'README.md').unlink()
+    assert said('pull', 'me/digits', '--out', tmp_path/'got')[0] == 0 and (tmp_path/'got'/'README.md').exists()  # as after a kill: it goes on
+    (tmp_path/'got'/'README.md').write_text('mine')
+    code, _, err = said('pull', 'me/digits', '--out', tmp_path/'got')
+    assert code == 2 and 'would be overwritten' in err and (tmp_path/'got'/'README.md').read_text() == 'mine'
 
 def test_card_says_what_the_row_says(run, ae, said, tmp_path):
     assert said('export', '--run', run, '--to', 'folder', '--out', tmp_path/'model')[0] == 0
