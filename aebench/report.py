@@ -23,7 +23,7 @@ from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_no
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, image_png, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
 from .registry import PROBED_SIZE, find_method
-from .rows import data_label, distinct, gather, groups, is_failed, missing, sweeps
+from .rows import data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps
 from .tables import MEASURES, NONE, best, cells, method_label
 
 # %% ../nbs/29_report.ipynb #213106a1
@@ -320,6 +320,7 @@ def make_report(
     "Write OUT/results.csv, OUT/report.html, its pictures in OUT/report/ and a notebook for each line in OUT/report/notebooks/. Raises `UsageError` when there are no runs."
     out = Path(out)
     if link := next((o for o in (out/'report', out/'report'/'notebooks') if o.is_symlink()), None): raise UsageError(f'{shown(link)} is a link, and pictures would be written and replaced where it leads: remove it.')
+    if not out.is_dir(): read_rows(out)  # says so, before anything is made
     with one_maker(out/'report.html'): return _write_report(out)
 
 def _write_report(out:Path) -> Path:

@@ -182,7 +182,7 @@ class LocalHub:
         return f'https://hub.example/{repo_id}'
     def upload_folder(self, repo_id, folder_path, commit_message): shutil.copytree(folder_path, self.root/repo_id)
     def repo_info(self, repo_id): return SimpleNamespace(private=dict(self.log)[repo_id])
-    def snapshot_download(self, repo_id, revision, allow_patterns): return str(shutil.copytree(self.root/repo_id, self.root/'cache'/repo_id, ignore=lambda _, names: set(names) - set(allow_patterns)))
+    def snapshot_download(self, repo_id, revision, allow_patterns): return str(shutil.copytree(self.root/repo_id, self.root/'cache'/repo_id, dirs_exist_ok=True, ignore=lambda _, names: set(names) - set(allow_patterns)))
 
 def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
     import huggingface_hub
