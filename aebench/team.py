@@ -89,13 +89,13 @@ class Joined(Callback):
     order = 12 # after fastai's `DistributedTrainer`
     ready, within = False, False # Has this process said that it can begin? Is it in step with the others?
     def after_create(self):
+        if not self.can_begin(True, self.dls.device): raise AebenchError('Another process could not begin this run, and says why itself.')
         import fastai.distributed  # adds `to_distributed` to Learner; can't be imported without Accelerate
         self.cpu = self.dls.device.type == 'cpu'
         self.learn.to_distributed(sync_bn=not self.cpu, cpu=self.cpu)  # what fastai's `distrib_ctx` does
         self.distributed_trainer._wrap_dl = lambda dl: PartDL(dl) if isinstance(dl, ImageDL) and dl.shuffle else dl
 
     def before_fit(self):
-        if not self.ready and not self.can_begin(True, self.dls.device): raise AebenchError('Another process could not begin this run, and says why itself.')
         self.within = True
         rates = torch.tensor([o['lr'] for o in self.opt.hypers], device=self.dls.device)
         if not all(torch.equal(rates, o) for o in _of_all(rates)): raise UnequalRates('The processes found different learning rates: let machines of one kind take part, or choose --protocol report.')
@@ -111,7 +111,7 @@ class Joined(Callback):
         for m, usual in self.usual.items(): m.__class__ = usual
 
     def can_begin(self, ready:bool, device) -> bool:
-        "Once for a run, before its first batch: can all processes begin? A batch would wait for ever for one that can't."
+        "Once for a run, before anything is done in step: can all processes begin? It would wait for ever for one that can't."
         self.ready, answer = True, torch.tensor(int(ready), device=device)
         dist.all_reduce(answer, op=dist.ReduceOp.MIN)
         return bool(answer)

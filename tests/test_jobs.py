@@ -199,7 +199,7 @@ def test_two_processes_are_stopped_and_go_on(home, tmp_path):
     models = [load_file(next((tmp_path/o).glob('*/model.safetensors'))) for o in ('stopped', 'whole')]
     assert all(np.array_equal(models[0][k], v) for k, v in models[1].items()) and not list((tmp_path/'stopped').glob('*/checkpoint*'))
 
-@pytest.mark.parametrize('where', ['leader', 'follower', 'middle'])
+@pytest.mark.parametrize('where', ['leader', *(pytest.param(o, marks=pytest.mark.slow) for o in ('follower', 'middle'))])
 def test_a_team_meets_trouble(where, home, tmp_path):
     "Before a run begins, in either process: it is marked failed and the next is made. In mid-training, in one of them: the job ends, and the same command goes on."
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
