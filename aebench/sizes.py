@@ -61,13 +61,19 @@ def at_sizes(
             if way == 'pooled': model.set_size(trained)
     return found
 
+def _kept(path:Path, wanted:set) -> pd.DataFrame|None: # None where it holds other sizes and ways than `wanted`, or is damaged
+    "What was measured earlier."
+    try: frame = pd.read_csv(path)
+    except (OSError, ValueError): return None
+    return frame if {'size', 'way', 'mse'} <= set(frame) and set(zip(frame['size'], frame.way)) == wanted and frame.mse.notna().all() else None
+
 def measure_sizes(
     out:str|Path, # Folder of finished runs
     sizes:Iterable[int]=(16, 24, 32, 48, 64, 96), # Pixels a side
     device:str='cpu',
     progress:Progress|None=None
 ) -> pd.DataFrame: # A row for each run, size and way
-    "Write sizes.csv into each finished run's folder that holds a model. Raises `UsageError` where none does, or for a size that can't be."
+    "Write sizes.csv into each finished run's folder that holds a model and was not measured so yet. Raises `UsageError` where none does, or for a size that can't be."
     out, sizes, frames, progress = Path(out), list(sizes), [], progress or LineProgress()
     for size in sizes: check_size(size)
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read models from: give one that aebench run wrote.')
@@ -77,11 +83,13 @@ def measure_sizes(
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
             settings, model = about.get('settings'), load_model(path.parent)
             if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)): raise UsageError(f'{shown(path.with_name("run.json"))} does not say which images the run was trained on: remove that run and make it again.')
+            frame = _kept(path.with_name('sizes.csv'), {(size, way) for size in sizes for way in ways_for(model)})
             images = load_images(settings['data'], model.size, bool(settings.get('skip_unreadable')))
             if row.get('data_fingerprint') not in (None, images.fingerprint): raise UsageError(f'{shown(settings["data"])} holds other images than {shown(path.parent)} was trained on, some of which may now be among its test images: give it the images it had, or train again.')
-            progress.say(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels')
-            frame = pd.DataFrame(at_sizes(model, model.size, settings['data'], sizes, device, bool(settings.get('skip_unreadable'))))
-            write_text(path.with_name('sizes.csv'), frame.to_csv(index=False))
+            progress.say(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + (': is there already' if frame is not None else ''))
+            if frame is None:
+                frame = pd.DataFrame(at_sizes(model, model.size, settings['data'], sizes, device, bool(settings.get('skip_unreadable'))))
+                write_text(path.with_name('sizes.csv'), frame.to_csv(index=False))
             frames.append(frame.assign(run=path.parent.name, **{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)

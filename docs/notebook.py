@@ -103,7 +103,7 @@ def outputs(cell:dict, page:Page, link:Callable) -> list[str]:
     "What a cell gave, as Markdown; pictures go to `page`."
     found, told = [], marks(cell)
     for o in cell.get('outputs', []):
-        data = {k: ''.join(v) if isinstance(v, list) else v for k, v in o.get('data', {}).items()}
+        data = {k: ''.join(v) if isinstance(v, list) else v for k, v in o.get('data', {}).items() if v}
         if 'image/png' in data:
             if 'fig-alt' not in told: raise Trouble(f'{page.source}: the picture of cell {cell.get("id")} has no words: begin the cell with «#| fig-alt: what is to be seen».')
             name = f'pictures/{Path(page.path).stem}-{len(page.pictures)+1}.png'

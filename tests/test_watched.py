@@ -25,7 +25,9 @@ import matplotlib.pyplot as plt
 from aebench.progress import default_progress
 learn.fit_one_cycle(1, 1e-3)
 learn.show_results()
-print(type(default_progress()).__name__, len(learn.get_preds()[0]), [o.get_title() for o in plt.gcf().axes][:2])
+bar = default_progress()
+bar.begin(2), bar.within('Baseline', 1, 2, 1., 1.), bar.say('told'), bar.end()
+print(type(bar).__name__, len(learn.get_preds()[0]), [o.get_title() for o in plt.gcf().axes][:2])
 '''
 
 @pytest.mark.parametrize('kept', [False, True])
@@ -33,15 +35,20 @@ def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
     "The learner serves on, its state kept or not; results show what went in and what came out."
     kernel, client = start_new_kernel(startup_timeout=300, env={**os.environ, 'AEBENCH_HOME': str(home)})
     try:
-        asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})")
+        asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})", stop_on_error=False)  # else what is asked at once after the interrupt may be dropped
         while 'begun' not in client.get_iopub_msg(timeout=300)['content'].get('text', ''): pass
         kernel.interrupt_kernel()
         while (answer := client.get_shell_msg(timeout=300))['parent_header']['msg_id'] != asked: pass
         assert answer['content'].get('ename') == ('Interrupted' if kept else 'KeyboardInterrupt'), answer['content']
         assert (tmp_path/'state.safetensors').exists() == kept
-        said = []
-        client.execute_interactive(AFTERWARDS, timeout=300, output_hook=lambda message: said.append(message['content'].get('text', '')))
-        assert "BarProgress 64 ['input', 'output']" in ''.join(said), said
+        said, bars = [], []
+        def heard(message):
+            said.append(message['content'].get('text', ''))
+            if message['msg_type'] == 'error': said.append(str(message['content']))
+            if 'Baseline, epoch' in (bar := message['content'].get('data', {}).get('text/html', '')): bars.append(bar)
+        client.execute_interactive(AFTERWARDS, timeout=300, output_hook=heard)
+        assert len(bars) == 1 and 'Baseline, epoch 1 of 2 <progress value="0.5000"' in bars[0] and 'ipywidgets' not in ''.join(said), (bars, said)
+        assert "NotebookProgress 64 ['input', 'output']" in ''.join(said), said
     finally:
         client.stop_channels()
         kernel.shutdown_kernel(now=True)
