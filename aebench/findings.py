@@ -298,8 +298,12 @@ def headline(
     "What was compared and what came out, in one sentence."
     rows = complete(rows)
     table, label, winners = summarise(rows), data_label(rows), first(rows)
-    table = table.drop(index=[o for o in table.index if is_reference(o)])
+    beside = [o for o in table.index if is_reference(o)]
+    measured, table = table.loc[[o for o in beside if o != 'original']].dropna(subset='mse'), table.drop(index=beside)
     table = table[table.runs > 0]
+    if table.empty and len(measured):
+        copies = listed(f'{o.label} {MEASURES["mse"].show(o.mse)}' for o in measured.itertuples())
+        return f'References on {label}, by MSE: {copies}; no network was trained.'
     if table.empty: return f'Nothing was trained on {label} yet.' if not is_failed(rows).any() else f'No run on {label} succeeded.'
     if len(table) == 1:
         what, found = table.label.iloc[0], ', '.join(f'{MEASURES[o].title} {figure_text(table.iloc[0], MEASURES[o])}' for o in _LEADS if not missing(table[o].iloc[0]))
