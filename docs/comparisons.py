@@ -30,6 +30,7 @@ def title_of(rows:pd.DataFrame) -> str:
     label = f'{DATA[copied].label} from image files' + f' ({name})'*(name != copied) if copied else data_label(rows)
     epochs = sorted({sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()})
     latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
+    if not epochs: return f'{label}, references alone, {" and ".join(f"{o}×{o}" for o in distinct(rows, "size"))} pixels'
     return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '') + (', techniques crossed' if any('+' in o for o in rows.method) else '')
 
 def table(rows:pd.DataFrame, folder:str) -> str:
