@@ -67,7 +67,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
         from aebench.rows import gather
     device = resolve_device(args.device)
     runs = _plan(args, device, resolve_precision(args.precision, device))
-    with _way(args, runs, device) as how:
+    with _way(args, runs, device, remote and remote.url) as how:
         if how is None: return 0
         rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait, held=remote.meet if remote else lambda: None,
                        most_seconds=(math.inf if args.yes else ASK_ABOVE) if args.design or isinstance(args.latent, list) else None)
@@ -107,11 +107,11 @@ def _places(args) -> tuple[Path, object, Callable]: # The folder of the results,
     return out, remote, talk
 
 @contextmanager
-def _way(args, runs:Sequence[Run], device:str):
+def _way(args, runs:Sequence[Run], device:str, url:str|None):
     "How the runs are made, for `do_runs`; None where this process has trained along with one that leads."
     if args.ray:
         with _imports(): from aebench.cluster import on_ray
-        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, args.out if '://' in (args.out or '') else None) as how: yield how
+        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as how: yield how
     elif _joined() > 1:
         with _imports(): from aebench.team import Team
         team = Team(device)

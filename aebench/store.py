@@ -17,7 +17,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from .files import AebenchError, UsageError, cache_home, error_line, fingerprint, inside, is_finished, read_json, remove, shown, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, cache_home, error_line, fingerprint, inside, is_finished, remove, shown, write_bytes, write_json, write_text
 from .runs import MODEL, STATE
 
 # %% ../nbs/33_store.ipynb #c2500007
@@ -112,16 +112,16 @@ class Remote:
 
     def pull(self):
         "Bring the copy up to date. Raises `UsageError` for names that lead out of it."
-        rows = {o.parent.name: read_json(o) for o in self.copy.glob('*/row.json')}  # looked at before the URL is, to which others may be writing
-        own = {*self.missing, *(o for o in rows if o.startswith('original-'))}
+        finished = {o.parent.name: is_finished(o.parent) for o in self.copy.glob('*/row.json')}  # looked at before the URL is, to which others may be writing
+        own = {*self.missing, *(o for o in finished if o.startswith('original-'))}
         with self._told('read'):
             self.fs.invalidate_cache()
             try: found = self.fs.ls(self.root, detail=True)
             except FileNotFoundError: found = []
         names = [self._place(o['name'].rstrip('/')).name for o in found if o['type'] != 'file']
-        for name in rows.keys() - names - own: shutil.rmtree(self.copy/name)  # it was removed there
+        for name in finished.keys() - names - own: shutil.rmtree(self.copy/name)  # it was removed there
         for name in names:
-            if not is_finished(self.copy/name): self.pull_run(name)
+            if not finished.get(name): self.pull_run(name)
 
     @property
     def missing(self) -> list[str]:
