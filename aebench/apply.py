@@ -181,6 +181,7 @@ def reconstruct_folder(
 class Savings:
     "What a compressed file saves."
     images:int
+    size:int # Pixels a side, to which they were cut and resized
     bytes_per_image:float
     mse:float # Of what will come back
     others:dict # Bytes an image: WebP of the same error, as PNG, and raw
@@ -188,7 +189,7 @@ class Savings:
 
     def __str__(self):
         def paid(n): return 'never' if n is None else f'after {n:,} images'
-        return (f'{self.images:,} images in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {", ".join(f"{k} {v:.0f}" for k, v in self.others.items())}. '
+        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {", ".join(f"{k} {v:.0f}" for k, v in self.others.items())}. '
                 f'The decoder itself is paid for {", ".join(f"{paid(n)} against {k}" for k, n in self.paid_after.items())}.')
 
 def _coder_of(run:Trained) -> Coder:
@@ -214,7 +215,7 @@ def compress_folder(
     webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
     others = {'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest, which copies better": bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
     others = {k: float(v) for k, v in others.items() if v == v}  # WebP doesn't copy everything as well
-    return Savings(len(names), ours, mse, others, {k: paid_after(run.codec, coder, ours, o) for k, o in others.items()})
+    return Savings(len(names), run.size, ours, mse, others, {k: paid_after(run.codec, coder, ours, o) for k, o in others.items()})
 
 def decompress_file(
     path:str|Path, # As `compress_folder` wrote it
@@ -234,7 +235,7 @@ def encode_folder(
     out:str|Path, # *.parquet, *.csv or *.npy
     skip_unreadable:bool=False
 ) -> int: # Images
-    "The latents of all images of `folder`, with their names and errors, as a table."
+    "The latents of all images of `folder`, with their names and errors, as a table. Raises `UsageError` for images that can't be read and for an `out` of another kind, `AebenchError` where it can't be written to."
     check_kind(out)
     names, images = read_folder(folder, run.size, skip_unreadable)
     z = encode_images(run.codec, images)

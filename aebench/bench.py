@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/bench.html.md"""
 
 # %% auto #0
 __all__ = ['expected_seconds', 'foresee', 'is_short_of_memory', 'batch_that_fits', 'is_done', 'do_original', 'equals_line',
-           'why_failed', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs']
+           'why_failed', 'mark_failed', 'row_of', 'attempt', 'in_turn', 'seldom', 'steady_computing', 'do_runs']
 
 # %% ../nbs/21_bench.ipynb #bf267a7f
 import time
@@ -107,7 +107,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     "The row of the untouched images, the errors of components and of image files."
     about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
-    if (out/name/'files.csv').exists(): return out/name
+    if is_finished(out/name) and all((out/name/o).is_file() for o in ('components.csv', 'files.csv')): return out/name
     row = base_row(replace(run, method='original'), data) | dict(
         run=name, status='done', command='', classifier=about, bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough,
         accuracy=judges[0].accuracy if judges else None, **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
@@ -115,8 +115,8 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     def pixels(x): return resize_images(spread(x, STUDIED), min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255
     row |= vars(measure_latents(pixels(data.train_x), pixels(data.test_x), data))
     write_text(out/name/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
-    write_json(out/name/'row.json', row)
-    write_text(out/name/'files.csv', kept_points(data).to_csv(index=False))  # the last, so that all is there where it is
+    write_text(out/name/'files.csv', kept_points(data).to_csv(index=False))
+    write_json(out/name/'row.json', row)  # the last, so that all is there where it is
     return out/name
 
 def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to say
@@ -141,6 +141,17 @@ def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
     return f'{error_line(e)} (error.txt has the traceback).'
 
 # %% ../nbs/21_bench.ipynb #35daa286
+def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, say:Callable) -> dict: # The row
+    "Write why a run failed. Where not even that can be written it is only said: the other runs go on."
+    row = base_row(run, data) | dict(reason=reason)
+    try: write_json(folder/'row.json', row)
+    except AebenchError as e: say(f'{run.title} has no row: {e}')
+    return row
+
+def row_of(run:Run, data:ImageSet, out:Path) -> dict:
+    "The row of `run` in `out`; where none could be written, what it would say."
+    return read_json(out/run_name(run, data)/'row.json') or base_row(run, data) | dict(reason=f'{out/run_name(run, data)} cannot be written to.')
+
 def attempt(
     run:Run,
     data:ImageSet,
@@ -162,8 +173,9 @@ def attempt(
             with suppress(OSError): remove(folder/STATE)  # it would fail there again; a full disk, too little memory, a callback or another process can be mended
         reason = why_failed(e, run, data)
         progress.say(f'{run.title}, failed: {reason}')
-        if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
-        write_json(folder/'row.json', base_row(run, data) | dict(reason=reason))
+        with suppress(AebenchError):
+            if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
+        mark_failed(run, data, folder, reason, progress.say)
 
 def in_turn(todo:list[Run], data:ImageSet, judges:list[Classifier], out:Path, progress:Progress, watch:Callable, track:str|None=None) -> Iterator[dict|None]: # The rows, as they come
     "One run after the other, in this process; `aebench.cluster` and `aebench.team` have other ways."
@@ -241,12 +253,14 @@ def do_runs(
             try:
                 progress.say(f'{data!r}' + (f'; {len(runs)-len(todo)} of {len(runs)} runs are there already' if len(todo) < len(runs) else ''))
                 if data.unreadable: progress.say(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
+                if data.links: progress.say(listing(f'{len(data.links)} links lead out of the folder, and their images are read:', data.links))
                 with _memory_named(runs[0]):
                     if most_seconds: _refuse_long(todo, data, most_seconds, progress)  # before the judges are trained
                     judges = _prepare(todo, data, watch)
                     original = do_original(todo[0], data, judges, out)
                 for row in how(todo, data, judges, out, progress, watch, track):
                     if row and (line := equals_line(row, original)): progress.say(line)
-                    after_each()
+                    try: after_each()
+                    except AebenchError as e: progress.say(f'{e} The other runs go on.')
             finally: progress.end()
-        return [read_json(out/run_name(run, data)/'row.json') for run in runs]
+        return [row_of(run, data, out) for run in runs]

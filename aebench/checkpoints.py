@@ -16,17 +16,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelTrainException
 from fastai.learner import Learner, Metric
-from fastcore.basics import noop
 from fastcore.foundation import L
 from torch import Tensor
 
-from .files import AebenchError, Interrupted, UsageError, answer_signals, disk_error, read_tensors, remove, write_tensors
+from .files import AebenchError, Interrupted, UsageError, answer_signals, disk_error, fingerprint, read_tensors, remove, say, write_tensors
 from .training import random_states, set_random_states
 
 # %% ../nbs/12_checkpoints.ipynb #046e9f33
@@ -150,24 +150,36 @@ def _optimiser_again(opt, state:dict):
             if isinstance(v, Tensor): kept[k] = torch.empty_like(p, dtype=v.dtype).copy_(v) if v.shape == p.shape else v.to(p.device)
     opt.load_state_dict(state)
 
+def _called(o) -> str:
+    "What a function, class or object goes by, in this process as in the next."
+    if isinstance(o, partial): return f'{_called(o.func)}({", ".join(f"{k}={_called(v)}" for k, v in o.keywords.items())})'
+    if isinstance(o, (int, float, str, tuple)): return repr(o)
+    return getattr(o, '__qualname__', None) or type(getattr(o, 'func', o)).__qualname__  # fastai's losses wrap torch's
+
+def _of_learner(learn:Learner) -> dict:
+    "What has to be the same for a training to go on, as far as a `Learner` shows it."
+    shapes = {k: [list(v.shape), str(v.dtype)] for k, v in learn.model.state_dict().items()}
+    return {'network': fingerprint([json.dumps(shapes)], 12), 'loss': _called(learn.loss_func), 'optimiser': _called(learn.opt_func),
+            'batch size': getattr(learn.dls.train, 'bs', None), 'number of items': getattr(learn.dls.train, 'n', None)}
+
 PATIENCE = 5 # Seconds in which a signal that comes again is not taken for another
 
 class Checkpoint(Callback):
     "Keep the whole state of a training in one file, now and then and when a signal asks to stop; go on from it where it is there."
     order, run_valid = 99, False # after all others, which have noted the batch by then
-    items = ('about', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
+    items = ('about', 'facts', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
 
     def __init__(self,
         file:str|Path, # To keep it in
-        about:dict|None=None, # What the training depends on; a file with other ones is not gone on from
+        about:dict|None=None, # What the training depends on and its `Learner` doesn't show, such as a fingerprint of the images; a file with other ones is not gone on from
         after:float=60., # Seconds of training before the first time, and at least between two
         share:float=.01, # Of the time may go into writing it, at most, and as much into noting epochs' ends
-        say:Callable=noop # Is told in a sentence what happens
+        say:Callable=say # Is told in a sentence what happens
     ):
         self.file, self.about, self.after, self.share, self.say = Path(file), about or {}, after, share, say
         self.notes = {}  # the caller's own, as they are at the state's place
         self.found = self.moment = self.asked = None
-        self.busy, self.cost, self.kept_at = False, 0., time.monotonic()
+        self.busy, self.cost, self.kept_at, self.is_kept = False, 0., time.monotonic(), False
         self.passed, self.mark_cost, self.marked_at = False, 0., -math.inf  # the first: an epoch's end was not taken down
         self._look()
 
@@ -177,15 +189,22 @@ class Checkpoint(Callback):
         except DamagedState as e: return self.say(f'{e} The training begins anew.')
         if state is None: return
         if set(state) != set(self.items): return self.say(f'{self.file} is of another version of aebench; the training begins anew.')
-        other = [k for k in {**state['about'], **self.about} if state['about'].get(k) != self.about.get(k)]
-        if other: return self.say(f'{self.file} was made with another {" and ".join(other)}; the training begins anew.')
-        self.found, self.notes = state, state['notes']
+        if self._same(state['about'], self.about): self.found, self.notes = state, state['notes']
+
+    def _same(self, was:dict, now:dict) -> bool:
+        other = [k for k in {**was, **now} if was.get(k) != now.get(k)]
+        if other: self.say(f'{self.file} was made with another {" and ".join(other)}; the training begins anew.')
+        return not other
 
     @contextmanager
     def on(self,
-        learn:Learner # Made as before: data, model, loss, callbacks; frozen as before
+        learn:Learner, # Made as before: data, model, loss, callbacks; frozen as before
+        **facts # Further things that have to be as before
     ) -> Iterator:
-        "Within it `learn` keeps its state; its first fit is the one that was interrupted, and goes on."
+        "Within it `learn` keeps its state; its first fit is the one that was interrupted, and goes on. Of another network, loss, optimiser or number of images it begins anew, and says so."
+        self.facts = _of_learner(learn) | facts
+        if self.found and not self._same(self.found['facts'], self.facts): self.found, self.notes = None, {}
+        self.is_kept = self.found is not None
         learn.add_cb(self)
         if self.found: learn._do_fit = self._go_on  # `fit` looks it up before it asks any callback
         self.asked, self.kept_at = None, time.monotonic()
@@ -244,7 +263,7 @@ class Checkpoint(Callback):
         self.passed = last and not final and now - self.marked_at < self.mark_cost/self.share
         if due or self.asked or last and not self.passed: self._mark()
         if due or self.asked: self.save()
-        if self.asked: raise Interrupted(self.asked)  # it may have been asked for while the file was written
+        if self.asked: raise self._interrupted()  # it may have been asked for while the file was written
     def after_cancel_train(self): self._mark(over=True)  # the epoch's last batch, after which no callback was asked
     def after_train(self):
         self.busy = False
@@ -266,7 +285,7 @@ class Checkpoint(Callback):
         if self.moment is None: return
         began, learn = time.monotonic(), self.learn
         scaler = getattr(learn, 'scaler', None)
-        try: write_state(self.file, dict(about=self.about, **self.moment, model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(), scaler=scaler and scaler.state_dict()))
+        try: self.is_kept = write_state(self.file, dict(about=self.about, facts=self.facts, **self.moment, model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(), scaler=scaler and scaler.state_dict())).is_file()
         except (AebenchError, _NotData) as e: self._can_not(e)
         self.kept_at = time.monotonic()
         self.cost = self.kept_at - began
@@ -284,7 +303,10 @@ class Checkpoint(Callback):
 
     def _stop(self):
         self.save()
-        raise Interrupted(self.asked)
+        raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(self.asked, f'The state of the training is kept in {self.file}: the same lines go on from there.' if self.is_kept else '')
 
     @contextmanager
     def _signals(self):

@@ -54,7 +54,7 @@ def _plan(args:argparse.Namespace, device:str, precision:str) -> list[Run]:
                      feature_input=args.feature_input, augmentation=args.augmentation, seconds=args.seconds, judges=None if args.judges is None else tuple(args.judges.split(',')))
 
 DESIGNS = {'factorial': 1, 'half': 2} # By how much the number of cells is divided
-ASK_ABOVE = 3600 # Seconds that a design or a sweep may be expected to take before it asks
+ASK_ABOVE = 3600 # Seconds that a design, a sweep or several seeds may be expected to take before it asks
 
 def run(args:argparse.Namespace) -> int: # The exit code
     "Train and compare; print the table."
@@ -70,11 +70,13 @@ def run(args:argparse.Namespace) -> int: # The exit code
     with _way(args, runs, device, remote and remote.url) as how:
         if how is None: return 0
         rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=seldom(lambda: gather(out)), track=args.track, how=how, wait=args.wait, held=remote.meet if remote else lambda: None,
-                       most_seconds=(math.inf if args.yes else ASK_ABOVE) if args.design or isinstance(args.latent, list) else None)
+                       most_seconds=(math.inf if args.yes else ASK_ABOVE) if args.design or isinstance(args.latent, list) or args.seeds > 1 else None)
     with _while_read(): _results(out, args.json, rows)
     if remote: remote.push_rest()
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {remote.url if remote else out}')
     failed = [row for row in rows if row['status'] != 'done']
+    for row in failed:
+        if not (out/row['run']/'row.json').exists(): say(row['reason'])  # it stands in no table
     if failed: say(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.')
     return 1 if failed else 0
 
@@ -299,7 +301,7 @@ def _add_settings(p:argparse.ArgumentParser):
     p.add_argument('--methods', default='all', metavar='NAMES', help=f'comma-separated from {", ".join(METHODS)}, or all (default); A+B combines two, and pca-64 is a reference (aebench methods lists them)')
     p.add_argument('--references', action='store_true', help='add what trains no network: the mean image, principal components, cosines, thumbnails, JPEG and WebP')
     p.add_argument('--design', choices=DESIGNS, help='cross the techniques of --methods: every combination, or half of them')
-    p.add_argument('--yes', action='store_true', help='start a design or a sweep even where it is expected to take over an hour')
+    p.add_argument('--yes', action='store_true', help='start a design, a sweep or several seeds even where they are expected to take over an hour')
     p.add_argument('--seeds', type=int, default=1, metavar='N', help='train each method with N seeds (default: 1)')
     p.add_argument('--seed', type=int, default=SEED, metavar='N', help=f"the first seed (default: {SEED}, the report's)")
     p.add_argument('--epochs', type=int, nargs=2, metavar=('A', 'B'), help='epochs of the two phases (default: 5 10; digits: ' + ' '.join(map(str, DATA['digits'].epochs)) + ')')

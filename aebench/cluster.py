@@ -26,12 +26,12 @@ import torch
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
-from .bench import attempt, is_done, steady_computing
+from .bench import attempt, is_done, mark_failed, row_of, steady_computing
 from .data import ImageSet
-from .files import AebenchError, UsageError, cache_home, cache_name, duration, error_line, fingerprint, read_json, write_bytes, write_json, write_text
+from .files import AebenchError, UsageError, cache_home, cache_name, duration, error_line, fingerprint, write_bytes, write_text
 from .progress import Progress, cost_of, units_of
 from .registry import Run
-from .runs import MODEL, STATE, base_row, run_name
+from .runs import MODEL, STATE, run_name
 from .store import Remote, run_files
 from .weights import Classifier, judge_for
 
@@ -93,7 +93,7 @@ def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, 
         with FileLock(out/'.locks'/f'{name}.lock', timeout=120):  # a task of a job that was killed may be ending there
             if url and (row := _row_at(url, name)).get('status') == 'done': return row, {}, ''
             if not is_done(run, data, out): attempt(run, data, judges, out/name, Progress(), track=track)
-            row = read_json(out/name/'row.json')
+            row = row_of(run, data, out)
             return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
 # %% ../nbs/34_cluster.ipynb #c2500011
@@ -121,7 +121,7 @@ def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:s
     if files: return row
     try: why = '' if remote.pull_run(name) else f'It was at {remote.url}, and somebody has removed it.'  # another command had made it
     except AebenchError as e: why = f'It is at the URL, from where the same command fetches it: {e}'
-    if why: write_json(remote.copy/name/'row.json', row := base_row(run, data) | dict(reason=why))
+    if why: row = mark_failed(run, data, remote.copy/name, why, say)
     return row
 
 def _hand_out(
@@ -157,8 +157,7 @@ def _hand_out(
                 progress.say(f'{run.title}: {reason}; tried again ({lost[run]} of {RETRIES})')
                 waiting.appendleft(run)
                 continue
-            row = base_row(run, data) | dict(reason=f'Given up after {lost[run]} attempts: {reason}.')
-            write_json(out/name/'row.json', row)
+            row = mark_failed(run, data, out/name, f'Given up after {lost[run]} attempts: {reason}.', progress.say)
             if remote and (why := remote.push_kept(name)): progress.say(why)
         else:
             if remote: row = _taken_in(remote, run, data, row, files, why, progress.say)

@@ -33,8 +33,8 @@ class UsageError(AebenchError):
 
 class Interrupted(KeyboardInterrupt):
     "A signal asked to stop, and what was under way has been put in safety."
-    def __init__(self, number:int): # Of the signal
-        super().__init__(f'signal {number}')
+    def __init__(self, number:int, said:str=''): # Of the signal; what people are to know, where it isn't the command line that tells them
+        super().__init__(said or f'signal {number}')
         self.exit_code = 128 + number
 
 @contextmanager

@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/images.html.md"""
 __all__ = ['MAX_PIXELS', 'AT_ONCE', 'IN_MEMORY', 'IMAGE_SUFFIXES', 'TEST_NAMES', 'LAYOUTS', 'to_rgb', 'fit_image', 'decode_image',
            'room_for', 'spread', 'resize_images', 'fit_tensor', 'as_images', 'image_files', 'Layout', 'draw_test',
            'recognise', 'why_unreadable', 'decode_files', 'listing', 'refuse_unreadable', 'folder_arrays',
-           'FolderReport', 'inspect_folder']
+           'FolderReport', 'links_out', 'inspect_folder']
 
 # %% ../nbs/03_images.ipynb #62f40db2
 import errno, math, os, random, stat, tempfile, warnings
@@ -348,12 +348,17 @@ class FolderReport:
         if few := few_steps(len(self.layout.train), DataSource.batch_size): lines.append(few)
         return '\n'.join(lines)
 
-def _links(folder:Path, names:list) -> dict:
-    "Where links lead that a reader of the folder should know of."
-    root, found, tops = os.path.join(os.path.realpath(folder), ''), {}, {o.split(os.sep)[0] for o in names}
+def links_out(folder:Path, names:Iterable[str]) -> dict: # {path: where to}
+    "The images of `folder` that are links to files elsewhere."
+    root, found = os.path.join(os.path.realpath(folder), ''), {}
     for o in names:
         path = os.path.join(folder, o)
         if os.path.islink(path) and os.path.isfile(path) and not os.path.realpath(path).startswith(root): found[o] = f'leads out of the folder, to {shown(os.path.realpath(path))}'
+    return found
+
+def _links(folder:Path, names:list) -> dict:
+    "Where links lead that a reader of the folder should know of."
+    found, tops = links_out(folder, names), {o.split(os.sep)[0] for o in names}
     for below, folders, _ in os.walk(folder):
         linked = [os.path.relpath(path, folder) for o in sorted(folders) if os.path.islink(path := os.path.join(below, o))]
         found |= {o: 'a link to a folder, whose images are read' if o in tops else 'a link to a folder, not followed' for o in linked}

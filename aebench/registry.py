@@ -445,7 +445,7 @@ def plan_runs(
     seeds:int=1, # How many; the first is `seed`
     seed:int=SEED,
     references:bool=False, # Add `default_references`?
-    **settings # Any other field of `Run`, `latent` also several; None means the data set's default
+    **settings # Any other field of `Run`, `latent` also several, beside which then stand as many principal components; None means the data set's default
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
     if not 1 <= seeds <= 1000: raise UsageError(f'{seeds} seeds {"train nothing" if seeds < 1 else "are more than any comparison needs"}: give --seeds 1 to 1000.')
@@ -461,5 +461,7 @@ def plan_runs(
     asked = [Run(method=m.name, data=source.name, seed=seed+i, latent=o, **settings) for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
     networks = list(dict.fromkeys(replace(o, latent=o.latent and get_method(o.method).numbers(o.latent, o.size)) for o in asked))  # several latents may come to one map
     names = [m.name for m in found if is_reference(m.name)]
-    if references: names += [o.name for o in default_references(settings['size'], [o or REPORT_LATENT for o in latents], numbers_in_image(source.name, settings['size']))]
+    most = numbers_in_image(source.name, settings['size'])
+    if networks and len(latents) > 1: names += [f'pca-{min(o, most)}' for o in latents if o]  # the line beside which a sweep is read
+    if references: names += [o.name for o in default_references(settings['size'], [o or REPORT_LATENT for o in latents], most)]
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *networks]

@@ -244,8 +244,10 @@ def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measu
     pixels = 'Raw pixels' + f' (at {PROBED_SIZE}×{PROBED_SIZE})'*bool(shrunk)
     def name(method): return dict(_named(rows, method), label=pixels) if method == 'original' else _named(rows, method)
     def text(show, mean, sd): return NONE if missing(mean) else show.format(mean) + ('' if missing(sd) else ' ± ' + show.format(sd))
-    lines = [dict(name(method), cells=[text(show, *line[k]) for k, (_, show) in _LATENT.items()]) for method, line in found.iterrows()]
-    return dict(columns=[title for title, _ in _LATENT.values()], lines=lines)
+    runs = done.method.value_counts()
+    several = runs.max() > 1
+    lines = [dict(name(method), cells=[f'{runs[method]}']*several + [text(show, *line[k]) for k, (_, show) in _LATENT.items()]) for method, line in found.iterrows()]
+    return dict(columns=['Runs']*several + [title for title, _ in _LATENT.values()], lines=lines)
 
 _LATENT_PICTURES = { # File: what it shows, and its scale
     'neighbours.png': ('a test image on the left of each row, then its nearest neighbours in the latent', 2),
@@ -270,7 +272,7 @@ SHEETS = dict( # The pictures that a report writes → what they show
     curves='Training and validation loss by epoch, one panel a method.',
     lr_find='Loss against learning rate before the second phase, one panel a method.',
     rates='Quality against bytes an image: rounded and coded latents, of each method\'s first run, beside image files, of a sample of the test images.',
-    sizes=f'Error at image sizes that the models were not trained at; {SIZE_LINES}.',
+    sizes=f'Error at several image sizes; {SIZE_LINES}. Images that are larger than the originals hold no more than these do, and are smoother.',
     effects='What each technique changes on average; for two of them (×), half of what they change together beyond the sum of each alone.',
     parameters='Number of parameters, a bar a method.',
     latent='Error and classifier accuracy against the latent size, with the line of principal components.') # Of several groups

@@ -99,7 +99,7 @@ def to_csv(rows:pd.DataFrame) -> str:
 def gather(
     out:str|Path # A folder that `aebench run` wrote
 ) -> pd.DataFrame: # As `read_rows` gives it
-    "Read the rows of all runs in `out` and write them to its results.csv."
+    "Read the rows of all runs in `out` and write them to its results.csv. Raises `UsageError` for a folder without any, `AebenchError` where it can't be written to."
     rows = read_rows(out)
     write_text(Path(out)/'results.csv', to_csv(rows))
     return rows

@@ -213,6 +213,7 @@ def model_card(
     with _extra('hub'): from huggingface_hub import EvalResult, ModelCardData
     row = public_row(run.row)
     if lacking := [o for o in _TOLD if o not in row]: raise UsageError(f'The row of {run.folder} does not tell its {listed(lacking)}: give the folder of a run that this aebench made.')
+    if not missing(row.get('coded_bytes')): row = row | dict(bytes_per_image=row['coded_bytes'])  # as in the tables
     of, method = {k: m for k, m in MEASURES.items() if not missing(row.get(k))}, find_method(row['method'])
     about = ModelCardData(library_name='aebench', tags=['autoencoder', 'image-reconstruction', row['method']], model_name=f'{row["label"]}, {row["data_label"]}', eval_results=[
         EvalResult(task_type='image-to-image', dataset_type=row['data'], dataset_name=row['data_label'], dataset_split='test', metric_type=k, metric_name=of[k].title, metric_value=row[k])

@@ -122,8 +122,9 @@ def verdict(
     what:str, # The measure's title
     better:int, # 1: higher is better, -1: lower
     show:Callable, # The size of a difference to text
-    seconds:dict, # Method: seconds that a run of it takes
-    command:Callable # (methods, seeds) to the command line that makes them
+    seconds:dict, # Method: seconds of training that a run of it takes
+    command:Callable, # (methods, seeds) to the command line that makes them
+    images_tell:Callable=lambda a, b: True # Is the gap between two methods beyond what other test images would make of it?
 ) -> str: # '' where the leader has no rival with two seeds of its own
     "Whom the leader is shown to beat, whom not, and what it would cost to know."
     rivals = [(d.b if d.a == leader else d.a, d) for d in pairs if leader in (d.a, d.b) and d.n > 1]
@@ -132,17 +133,21 @@ def verdict(
     def held(ahead): return listed(f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds and is_ahead(d) == ahead)
     text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {held(True)}' if held(True) else '')
     if held(False): text += f', but over the seeds that both have it is shown to be behind {held(False)}'
-    still_open = [(o, d, seeds_needed(d, len(pairs))) for o, d in rivals if not d.holds]
+    still_open = [(o, d, seeds_needed(d, len(pairs)) if images_tell(leader, o) else 0) for o, d in rivals if not d.holds]
     if not still_open: return f'{text}.'
-    def price(d, n):
-        if n: return f'{max(n - d.n, 1)} more'
+    def cost(o, d, n): return max(n - d.n, 1)*(seconds[leader] + seconds[o])
+    def price(o, d, n):
+        if n: return f'{max(n - d.n, 1)} more, about {duration(cost(o, d, n))} of training'
+        if n == 0: return 'within what other test images would make of it, which no number of seeds tells'
         return f'more than {MOST_SEEDS}: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}' if d.sd else 'the same in each seed'
     seeds = max(d.n for _, d, _ in still_open)
-    text += f". {seeds} seeds can't tell it apart from {listed([f'{labels[o]} ({show(abs(d.mean))}; {price(d, n)})' for o, d, n in still_open])}"
-    ours = [(o, max(n, seeds + 1)) for o, _, n in still_open if n]
+    text += f". {seeds} seeds can't tell it apart from {listed([f'{labels[o]} ({show(abs(d.mean))}; {price(o, d, n)})' for o, d, n in still_open])}"
+    ours = [(o, d, n) for o, d, n in still_open if n]
     if not ours: return f'{text}.'
-    most, methods = max(n for _, n in ours), [leader, *(o for o, _ in ours)]
-    return f'{text}. If they differ as they seem to, that many more seeds show it with a probability of 80 %, all of them in about {duration((most - seeds)*sum(seconds[o] for o in methods))}: {command(methods, most)}'
+    o, d, n = min(ours, key=lambda rival: cost(*rival))
+    return (f'{text}. If they differ as they seem to, which {seeds} seeds tell only roughly, that many more show it with a probability of 80 % each' +
+            (f'; the cheapest, {labels[o]}' if len(ours) > 1 else '') + f': {command([leader, o], max(n, d.n + 1))}')
+
 
 # %% ../nbs/23_statistics.ipynb #73bc8f8a
 def bootstrap(

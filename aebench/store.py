@@ -37,6 +37,8 @@ class Remote:
         except ImportError as e: raise UsageError(f'{url} cannot be written to ({error_line(e)}): install that package, on every node, or choose another --out.') from None
         except Exception as e: raise self._refusal('written to', e, UsageError) from e  # of a client that looks for credentials, say
 
+    def __repr__(self): return f'{self.url}, copied to {self.copy}'
+
     def _refusal(self, what:str, e:Exception, kind:type=AebenchError) -> AebenchError:
         return kind(f'{self.url} cannot be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
 

@@ -75,7 +75,9 @@ def summarise(
         line = dict(label=method_label(of, method), runs=len(done), failed=len(of)-len(done))
         for name, m in MEASURES.items():
             keep = name in ('accuracy', 'bytes_per_image') or method != 'original'  # untouched images have no error
-            values = pd.to_numeric(done.get(name, pd.Series(dtype=float)), errors='coerce').dropna().astype(float) if keep else pd.Series(dtype=float)
+            values = pd.to_numeric(done.get(name, pd.Series(dtype=float)), errors='coerce') if keep else pd.Series(dtype=float)
+            if name == 'bytes_per_image': values = done.coded_bytes.fillna(values)  # what float32 numbers take is no measure of a latent
+            values = values.dropna().astype(float)
             if name == 'equals_pca' and len(values) < len(done): values = values[:0]  # some copy better than any number of components: their mean would leave those out
             found = interval(values) if len(values) > 1 else Interval(len(values), values.mean(), *[math.nan]*3)  # scipy is not waited for where there is nothing to tell
             line |= {name: found.mean, f'{name}_sd': found.sd, f'{name}_low': max(found.low, m.least), f'{name}_high': min(found.high, m.most)}

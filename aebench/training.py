@@ -232,8 +232,8 @@ def fit_phases(self:Learner,
     phases, sizes = [], sizes or [None]*len(epochs)
     rates = [lr, *(next_lr if isinstance(next_lr, list) else [next_lr]*(len(epochs) - 1))]
     if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')
-    begun = [Phase.again(o) for o in checkpoint.notes.get('phases', ())] if checkpoint else []  # the last of them was not finished
-    with checkpoint.on(self) if checkpoint else nullcontext():
+    with checkpoint.on(self, recipe=repr((list(epochs), list(sizes), freeze_first, rates, num_it, seconds))) if checkpoint else nullcontext():
+        begun = [Phase.again(o) for o in checkpoint.notes.get('phases', ())] if checkpoint else []  # the last of them was not finished
         for i, (n, size) in enumerate(zip(epochs, sizes)):
             if not n: continue
             earlier = next(iter(begun[len(phases):]), None)

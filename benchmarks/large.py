@@ -3,6 +3,8 @@
     python benchmarks/large.py --sizes 32 64 96 128
 """
 import argparse
+import multiprocessing
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -11,18 +13,18 @@ from rich.console import Console
 from aebench.bench import expected_seconds, steady_computing
 from aebench.data import load_images
 from aebench.metrics import PeakMemory
-from aebench.registry import plan_runs
+from aebench.registry import get_methods, plan_runs
 from aebench.runs import environment, resolve_precision
 from speed import HERE, slug
 
-def measured(size:int, methods:str, batch_size:int, steps:int, device:str) -> list[dict]:
-    "A row a method: images a second, and the peak of the process in MB."
-    data, rows = load_images('digits', size), []
-    for run in plan_runs(methods, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device, precision=resolve_precision('auto', device)):
-        memory = PeakMemory(device)
-        seconds = expected_seconds(run, data, steps, most_seconds=60.)
-        rows.append(dict(method=run.method, size=size, batch_size=batch_size, precision=run.precision, images_per_second=len(data.dls(batch_size, device).train)*batch_size/seconds, peak_memory_mb=memory.megabytes, steps=steps))
-    return rows
+def measured(size:int, method:str, batch_size:int, steps:int, device:str) -> dict:
+    "A row: images a second, and the peak of the process in MB, which has measured nothing else."
+    steady_computing()
+    data = load_images('digits', size)
+    run, = plan_runs(method, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device, precision=resolve_precision('auto', device))
+    memory = PeakMemory(device)
+    seconds = expected_seconds(run, data, steps, most_seconds=60.)
+    return dict(method=run.method, size=size, batch_size=batch_size, precision=run.precision, images_per_second=len(data.dls(batch_size, device).train)*batch_size/seconds, peak_memory_mb=memory.megabytes, steps=steps)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -33,9 +35,9 @@ def main():
     p.add_argument('--device', default='cpu')
     p.add_argument('--out', type=Path, help='CSV to write (default: benchmarks/results/, named for the machine)')
     args = p.parse_args()
-    steady_computing()
     where = environment(args.device)
-    rows = pd.DataFrame([row for size in args.sizes for row in measured(size, args.methods, args.batch_size, args.steps, args.device)]).assign(**where)
+    asked = product(args.sizes, [o.name for o in get_methods(args.methods)], [args.batch_size], [args.steps], [args.device])
+    with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as one: rows = pd.DataFrame(one.starmap(measured, asked, chunksize=1)).assign(**where)
     out = args.out or HERE/'results'/f'large-{slug(where["device_name"])}.csv'
     rows.to_csv(out, index=False)
     for figure, digits in (('images_per_second', 0), ('peak_memory_mb', 0)):

@@ -1,5 +1,7 @@
 "What the tests share."
 import os
+import tempfile
+from pathlib import Path
 
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: threads of several processes wait for each other
 
@@ -9,6 +11,13 @@ import pytest
 def home(tmp_path_factory):
     "A cache of the tests' own, so that they neither see nor touch the user's."
     return tmp_path_factory.mktemp('home')
+
+@pytest.fixture
+def place():
+    "A folder that another user can reach: pytest's own lies in one that only its owner may enter."
+    with tempfile.TemporaryDirectory(prefix='aebench-faults-') as d:
+        os.chmod(d, 0o777)
+        yield Path(d)
 
 @pytest.fixture
 def tally(record_property):

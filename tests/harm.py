@@ -1,11 +1,13 @@
 """Really does the harm: a run killed before each change on the disk, the disk after a power cut, a signal at a chosen moment.
 
-python tests/harm.py sweep|report|cache|power|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
+python tests/harm.py sweep|report|cache|power|power_cache|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
 import argparse
 import contextlib
 import io
 import json
 import os
+import pickle
+import re
 import resource
 import shutil
 import signal
@@ -30,7 +32,7 @@ from aebench import files
 aebench.bench.seldom = lambda f, share=0: f  # how often the table is gathered must not depend on the clock
 
 TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train_seconds')
-TIMED_FILES = ('report.html', 'time_quality.png', '.lock') # They tell times, or are never removed
+TIMED_FILES = ('time_quality.png', '.lock') # They show times, or are never removed
 
 def words(data, out, methods='baseline,pixel_shuffle', epochs=(1, 1)):
     return ['run', '-q', '--data', data, '--methods', methods, '--weights', 'random', '--size', 16, '--epochs', *epochs, '--latent', 8, '--batch-size', 16, '--out', out]
@@ -81,6 +83,10 @@ def at_change(n, act):
             act(what, path, *more)
     return watch
 
+def without_times(html:str) -> str:
+    "A report without its pictures and all that tells a time: whatever it tells beside, it tells of the same runs in the same order."
+    return re.sub(r'data:image/[^"]+|[\d.,:]+( (ms|s|m|h|MB|images/s)\b)*', '', html)
+
 def contents(out:Path) -> dict:
     "What is in `out`, times and memory left out."
     found = {}
@@ -90,6 +96,7 @@ def contents(out:Path) -> dict:
         elif path.suffix == '.csv': found[name] = pd.read_csv(path).drop(columns=list(TIMES), errors='ignore').to_csv()
         elif path.name == 'row.json': found[name] = {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
         elif path.suffix == '.ipynb': found[name] = json.loads(path.read_text())['metadata']
+        elif path.suffix == '.html': found[name] = without_times(path.read_text())
         else: found[name] = path.read_bytes()
     return found
 
@@ -156,11 +163,11 @@ class Disk:
     def __init__(self, start:Path): self.start, self.names, self.lasting, self.data, self.synced, self.made, self.folders = start, {}, {}, {}, {}, set(), set()
     def apply(self, what, path, *more):
         path = Path(path)
-        if what == 'write': self.data[self.names.setdefault(path, len(self.data))] = self.data.get(self.names.get(path), b'') + bytes(more[0])
+        if what == 'write': self.data.setdefault(self.names.setdefault(path, len(self.data)), bytearray()).extend(more[0])
         elif what == 'replace': self.names[Path(more[0])] = self.names.pop(path)
         elif what == 'remove': self.names.pop(path, None)
         elif what == 'make': self.made.add(path)
-        elif what == 'sync' and path in self.names: self.synced[self.names[path]] = self.data[self.names[path]]
+        elif what == 'sync' and path in self.names: self.synced[self.names[path]] = bytes(self.data[self.names[path]])
         elif what == 'sync':
             self.lasting = {k: v for k, v in self.lasting.items() if k.parent != path} | {k: v for k, v in self.names.items() if k.parent == path}
             self.folders |= {o for o in self.made if o.parent == path}  # whose names last
@@ -171,15 +178,15 @@ class Disk:
         whole = {n: self.synced.get(n) for n in self.data}
         return dict(dropped={k: whole[n] or b'' for k, n in self.lasting.items() if reached(k)},
                     emptied={k: b'' if whole[n] is None else whole[n] for k, n in self.names.items()},
-                    halved={k: self.data[n][:len(self.data[n])//2] if whole[n] is None else whole[n] for k, n in self.names.items()})
+                    halved={k: bytes(self.data[n][:len(self.data[n])//2]) if whole[n] is None else whole[n] for k, n in self.names.items()})
 
 def torn(changes:list, start:Path) -> tuple[int, list]:
     "How many prefixes of `changes` were looked at, and in which a file is neither of its versions, a row stands before its files, or what was written is gone."
     versions, pending, faults, disk = {}, {}, [], Disk(start)
     for what, path, *more in changes:  # what each file was meant to hold, at one time or another
-        if what == 'write': pending[str(path)] = pending.get(str(path), b'') + bytes(more[0])
-        if what == 'replace': versions.setdefault(Path(more[0]), set()).add(pending.pop(str(path), b''))
-    rows = {o.parent: [p for p in versions if p.parent == o.parent and p.name not in ('row.json', 'checkpoint.safetensors')] for o in versions if o.name == 'row.json' and '-seed' in o.parent.name}
+        if what == 'write': pending.setdefault(str(path), bytearray()).extend(more[0])
+        if what == 'replace': versions.setdefault(Path(more[0]), set()).add(bytes(pending.pop(str(path), b'')))
+    rows = {o.parent: [p for p in versions if p.parent == o.parent and p.name not in ('row.json', 'checkpoint.safetensors')] for o in versions if o.name == 'row.json'}
     for n, change in enumerate(changes):
         disk.apply(*change)
         for how, found in disk.after_power_cut().items():
@@ -202,25 +209,32 @@ def opened(run, states:list, folder:Path, wanted:dict) -> list:
     return at_each(range(len(states)), fault, folder)
 
 def states_after(changes:list, start:Path, out:Path, step:int) -> list[tuple]: # Number, how, {path below `out`: content}
-    "What every `step`th power cut would leave."
-    disk, found = Disk(start), []
+    "What every `step`th power cut would leave, where that is another thing than the one before."
+    disk, found, before = Disk(start), [], {}
     for n, change in enumerate(changes):
         disk.apply(*change)
         if n % step < step - 1: continue
-        def name(path): return str(path.relative_to(out)).replace(f'-{os.getpid()}-', f'-{10**9}-')  # no process has that number
-        found += [(n, how, {name(path): content for path, content in state.items() if path.is_relative_to(out)}) for how, state in disk.after_power_cut().items()]
+        def name(path): return re.sub(r'(\.aebench-\w+-)\d+-', rf'\g<1>{10**9}-', str(path.relative_to(out)))  # no process has that number
+        for how, state in disk.after_power_cut().items():
+            left = {name(path): content for path, content in state.items() if path.is_relative_to(out)}
+            if left != before.get(how): found.append((n, how, left))
+            before[how] = left
     return found
 
-def power(data, folder:Path, step:int) -> dict:
-    "Log a run's changes on the disk, look at what a power cut after each would leave, and begin again from every `step`th."
+def power(run, folder:Path, step:int) -> dict:
+    "Log the changes of `run` on the disk, look at what a power cut after each would leave, and begin again from every `step`th."
     changes, out = [], folder/'out'
     files.watch_disk = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
-    assert command(words(data, out)) == 0
+    def logged():
+        assert run(out) == 0
+        (folder/'changes').write_bytes(pickle.dumps(changes))
+    assert forked(logged) == 0
+    changes = pickle.loads((folder/'changes').read_bytes())
     changes = [o for o in changes if o[1].is_relative_to(out) or o[1] == folder]
     prefixes, faults = torn(changes, folder)
     unsynced = {kind: len(torn([o for o in changes if not (o[0] == 'sync' and (Path(o[1]).suffix == '.tmp') == (kind == 'files'))], folder)[1]) for kind in ('files', 'folders')}
     states = states_after(changes, folder, out, step)
-    return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(partial(running, data), states, folder, contents(out)), faults_without_sync=unsynced)
+    return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(run, states, folder, contents(out)), faults_without_sync=unsynced)
 
 def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
     "Send a signal in mid-epoch, in mid-save, in validation or while the trained network is measured; say how long the process still computed, and how it ended."
@@ -305,8 +319,8 @@ if __name__ == '__main__':
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    if a.what in ('sweep', 'report', 'cache', 'fail'): command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
+    if a.what != 'signal': command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
     harms = dict(**{name: partial(sweep, partial(run, a.data), a.folder, a.step) for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
                  fail=lambda: disk_fails(partial(running, a.data), a.folder, a.step, a.number, a.lasting),
-                 power=lambda: power(a.data, a.folder, a.step), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
+                 power=lambda: power(partial(running, a.data), a.folder, a.step), power_cache=lambda: power(partial(caching, a.data), a.folder, a.step), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
     print(json.dumps(harms[a.what]()))

@@ -36,13 +36,25 @@ def test_operations_of_own_convolutions_are_counted(monkeypatch):
     count, n = operations(aebench_learner(Task(Run('resnet', 'noise', weights='random', device='cpu', precision='fp32'), noise(16, 32), None)))
     assert n == 16 and 290e6 < count/n < 320e6
 
-@pytest.mark.slow
-def test_cluster(home, tmp_path):
-    command = [sys.executable, ROOT/'benchmarks'/'cluster.py', '--parts', 'gather', '--turns', '1', '--rows', '20', '--out', tmp_path/'cluster.csv']
-    done = subprocess.run(command, env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
+def costs(part, home, tmp_path, *words) -> pd.DataFrame:
+    "What benchmarks/cluster.py measures."
+    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'cluster.py', '--parts', part, *words, '--out', tmp_path/'cluster.csv'], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path/'cluster.csv').set_index('detail')
-    assert list(rows.index) == ['gather', 'report'] and (rows['count'] == 20).all() and (rows['median'] > 0).all() and (rows.load >= 0).all()
+    assert (rows['median'] > 0).all() and (rows.load >= 0).all()
+    return rows
+
+def test_cost_of_gathering(home, tmp_path):
+    rows = costs('gather', home, tmp_path, '--turns', '1', '--rows', '20')
+    assert list(rows.index) == ['gather', 'report'] and (rows['count'] == 20).all()
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason='needs two processors')
+def test_two_runs_beside_each_other_take_no_longer(home, tmp_path):
+    "By Ray, its start included, as one after the other; the quickest of three turns, for other tests may come between."
+    pytest.importorskip('ray', reason='needs aebench[ray]')
+    lowest = costs('runs', home, tmp_path, '--turns', '3').low
+    assert lowest['beside each other'] <= lowest['one after the other'], lowest
 
 def test_large_images(tmp_path):
     done = subprocess.run([sys.executable, ROOT/'benchmarks'/'large.py', '--sizes', '16', '32', '--methods', 'baseline', '--steps', '3', '--out', tmp_path/'large.csv'], capture_output=True, text=True)

@@ -7,8 +7,10 @@ import itertools
 import multiprocessing
 import os
 import re
+import socket
 import struct
-import tempfile
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -16,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -33,16 +36,9 @@ from aebench.runs import train_run
 from aebench.weights import imagenet_weights, weights_key
 from made_up import made_up_run
 from started import load_and_encode
-from test_cli import make_folder
+from test_cli import QUICK, make_folder, quickly, steady
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='pipes, links and rights as POSIX has them')
-
-@pytest.fixture
-def place():
-    "A folder that another user can reach: pytest's own lies in one that only its owner may enter."
-    with tempfile.TemporaryDirectory(prefix='aebench-faults-') as d:
-        os.chmod(d, 0o777)
-        yield Path(d)
 
 @contextlib.contextmanager
 def nobody():
@@ -135,6 +131,7 @@ def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys, tally):
     assert not [o for o in found.unreadable.values() if str(place) in o or '\n' in o]
     assert len(data.train_x) + len(data.test_x) == n + 3 - len(harmed)
     assert found.links == {'b/linked.jpg': f'leads out of the folder, to {place.resolve()}/outside/fine.jpg', 'b/up': 'a link to a folder, not followed'}
+    assert data.links == {'b/linked.jpg': found.links['b/linked.jpg']}
     assert code == 1 and f'Unreadable: {len(harmed)} ' in text and len(re.findall(r'^  [abc]/\S?bad|^  [abc]/<script>', text, re.M)) == len(harmed)  # one line each
     assert '\x1b' not in text and '\\nsecond line\\x1b[31m.jpg: no image' in text and '\\udcff\\udcfe.jpg: no image' in text
     assert seconds < most_seconds and grown < 400, (seconds, grown)
@@ -186,6 +183,24 @@ def test_folders_that_may_not_be_written_to(place, monkeypatch, capsys):
             code, err = run(out, home)
             assert code == 1 and f'{place}/{named}' in err and 'written to' in err and 'Traceback' not in err and 'fault of' not in err, err
     assert not any((place/'closed').iterdir())
+
+def test_one_run_that_may_not_be_written_goes_alone(place, monkeypatch, capsys):
+    "It is told of, the others are made, and the same command makes it as soon as it may."
+    monkeypatch.setenv('AEBENCH_HOME', str(place/'home'))
+    def run(out):
+        code = main(['run', '-q', '--methods', 'pca-2,pca-4,mean_image', '--weights', 'random', '--size', '16', '--data', str(images), '--out', str(out)])
+        return code, capsys.readouterr().err
+    images = make_folder(place/'images')
+    assert run(place/'warm')[0] == 0
+    closed, other = (place/'out'/next((place/'warm').glob(f'{o}-*')).name for o in ('pca-2', 'pca-4'))
+    closed.mkdir(parents=True)
+    closed.chmod(0o555), closed.parent.chmod(0o777)
+    with nobody(): code, err = run(closed.parent)
+    assert code == 1 and f'{closed} cannot be written to' in err and '1 of 3 runs failed; the same command tries them again' in err and 'Traceback' not in err and 'fault of' not in err, err
+    assert (other/'row.json').exists() and not any(closed.iterdir()) and (closed.parent/'report.html').exists()
+    closed.chmod(0o777)
+    with nobody(): code, err = run(closed.parent)
+    assert code == 0 and set(pd.read_csv(closed.parent/'results.csv').status) == {'done'}, err
 
 # Downloads ---------------------------------------------------------------------------------------------------------------
 
@@ -285,18 +300,49 @@ def test_imagenet_weights_without_a_network(server, published, tmp_path):
     (checkpoints/published).write_bytes(data)
     assert 'conv1.weight' in imagenet_weights('resnet34')
 
+class Silent(threading.Thread):
+    "A server that takes every call and never answers."
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(('127.0.0.1', 0))
+        self.calls, self.at = [], 'http://127.0.0.1:%d/' % self.socket.getsockname()[1]
+        self.start()
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True: self.calls.append(self.socket.accept())
+
+@pytest.mark.parametrize('where', ['closed', 'silent', 'read-only'])
+@pytest.mark.parametrize('what', ['weights', 'mnist'])
+def test_what_can_not_be_had_is_told(what, where, server, published, mnist, place, monkeypatch):
+    "Nobody listens, or nobody answers, or the cache may not be written to: the way by hand in a sentence, nothing left behind."
+    silent = Silent()
+    at = dict(closed='http://127.0.0.1:9/', silent=silent.at).get(where, server.at)
+    if where == 'silent': monkeypatch.setattr(downloads, 'TIMEOUT', .2)
+    monkeypatch.setattr(downloads, 'PAUSE', .01)
+    monkeypatch.setattr(torchvision.models, 'get_model_weights', lambda arch: SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=at + published)))
+    monkeypatch.setattr(torchvision.datasets.MNIST, 'mirrors', [at])
+    for name in ('TORCH_HOME', 'AEBENCH_HOME'): monkeypatch.setenv(name, str(place/'cache'))
+    (place/'cache').mkdir(mode=0o555 if where == 'read-only' else 0o777)
+    (place/'cache').chmod(0o555 if where == 'read-only' else 0o777)
+    with nobody(), pytest.raises(AebenchError) as e: imagenet_weights('resnet34') if what == 'weights' else load_images('mnist')
+    said = str(e.value)
+    assert dict(closed='no connection', silent='no answer').get(where, 'cannot be written to') in said and (f'put {at}' in said or (what, where) == ('mnist', 'read-only')) and str(place/'cache') in said, said  # MNIST's pixels have no place there either
+    assert not [o for o in (place/'cache').rglob('*') if o.is_file()] and (where != 'silent' or len(silent.calls) == downloads.TRIES)
+    silent.socket.close()
+
 def idx(a): return struct.pack('>HBB', 0, 8, a.ndim) + struct.pack(f'>{a.ndim}I', *a.shape) + a.tobytes()
 
 @pytest.fixture
 def mnist(server, monkeypatch, tmp_path):
     "A small MNIST on the server, and an empty cache."
-    rng, found = np.random.default_rng(0), []
+    rng, found, sums = np.random.default_rng(0), [], {}
     for split, n in (('train', 60), ('t10k', 20)):
         for name, a in (('images-idx3', rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)), ('labels-idx1', np.arange(n, dtype=np.uint8) % 10)):
-            name = f'{split}-{name}-ubyte.gz'
+            sums[f'{split}-{name}-ubyte'], name = hashlib.md5(idx(a)).hexdigest(), f'{split}-{name}-ubyte.gz'
             server.files[name] = gzip.compress(idx(a), mtime=0)
             found.append((name, hashlib.md5(server.files[name]).hexdigest()))
     monkeypatch.setattr(torchvision.datasets.MNIST, 'resources', found)
+    monkeypatch.setattr('aebench.data.MNIST_SUMS', sums)
     monkeypatch.setattr(torchvision.datasets.MNIST, 'mirrors', [server.at])
     monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
     return tmp_path/'home'/'MNIST'/'raw'
@@ -307,7 +353,8 @@ def test_mnist_is_got_whole(server, mnist):
     assert (len(first.train_x), len(first.test_x)) == (60, 20) and len(server.asked) == 6
     raw = mnist/'train-images-idx3-ubyte'
     whole = raw.read_bytes()
-    for harm in (lambda: raw.write_bytes(whole[:-100]), raw.unlink, lambda: raw.write_bytes(b'')):  # unpacking that was cut short
+    flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    for harm in (lambda: raw.write_bytes(whole[:-100]), raw.unlink, lambda: raw.write_bytes(b''), lambda: raw.write_bytes(flipped)):  # unpacking that was cut short, and a bad disk
         harm()
         assert load_images('mnist', 28).fingerprint == first.fingerprint and raw.read_bytes() == whole
     assert len(server.asked) == 6
@@ -323,14 +370,26 @@ def test_mnist_that_can_not_be_had(server, mnist):
     (mnist/'t10k-images-idx3-ubyte.gz').write_bytes(whole)  # by hand, as the message says
     assert len(load_images('mnist').test_x) == 20
 
-def test_cifar_is_got_whole(server, monkeypatch, tmp_path):
-    "Cut, altered, and at last whole: only then is it unpacked."
+def as_published(n) -> bytes:
+    "A file of CIFAR-10 as Python 2 has written it, with NumPy's names of that time."
+    def text(o): return b'U' + bytes([len(o)]) + o
+    array = (b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\x01btR(K\x01(K' + bytes([n]) + b'M\0\x0ctcnumpy\ndtype\n(U\x02u1K\0K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T'
+             + struct.pack('<I', 3072*n) + bytes([n])*3072*n + b'tb')
+    return b'\x80\x02}(' + text(b'labels') + b'](' + b''.join(b'K' + bytes([i % 10]) for i in range(n)) + b'e' + text(b'data') + array + text(b'batch_label') + text(b'training batch') + b'u.'
+
+class Command:
+    "What a pickle may make its reader do."
+    def __init__(self, place): self.place = place
+    def __reduce__(self): return os.mkdir, (str(self.place),)
+
+@pytest.mark.parametrize('harm', [False, True])
+def test_cifar_is_got_whole(harm, server, monkeypatch, tmp_path):
+    "Cut, altered, and at last whole: only then is it unpacked. Even then nothing in it is run."
     import io
     import pickle
     import tarfile
-    cls, parts = torchvision.datasets.CIFAR10, {}
-    for name, n in (('data_batch_1', 40), ('test_batch', 20)): parts[name] = pickle.dumps(dict(data=np.full((n, 3072), n, np.uint8), labels=[i % 10 for i in range(n)]))
-    parts['batches.meta'] = pickle.dumps(dict(label_names=[f'class {i}' for i in range(10)]))
+    cls, parts = torchvision.datasets.CIFAR10, dict(data_batch_1=as_published(40), test_batch=as_published(20))
+    parts['batches.meta'] = pickle.dumps(dict(label_names=[f'class {i}' for i in range(10)], more=Command(tmp_path/'made') if harm else None))
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode='w:gz') as tar:
         for name, data in parts.items():
@@ -344,7 +403,12 @@ def test_cifar_is_got_whole(server, monkeypatch, tmp_path):
     server.files['cifar.tar.gz'], server.faults['cifar.tar.gz'] = archive.getvalue(), iter(['altered', 'cut'])
     with pytest.raises(AebenchError, match='By hand: put http://127.0.0.1:.*cifar.tar.gz'): load_images('cifar10')
     assert left(tmp_path) == []
+    if harm:
+        with pytest.raises(AebenchError, match='mkdir is no part of an array'): load_images('cifar10')
+        assert not (tmp_path/'made').exists()
+        return
     first = load_images('cifar10')
+    assert (first.train_x == 40).all() and (first.test_x == 20).all() and first.train_y.tolist() == [i % 10 for i in range(40)] and first.classes[9] == 'class 9'
     assert len(first.train_x) == 40 and len(server.asked) == 3
     (tmp_path/cls.base_folder/'data_batch_1').write_bytes(b'cut')
     assert load_images('cifar10').fingerprint == first.fingerprint and len(server.asked) == 3
@@ -395,6 +459,29 @@ def test_the_clock_may_jump(monkeypatch):
     assert looks and all(torch.equal(v, calm[k]) for k, v in learn.model.state_dict().items())  # fastai looked at it
     assert all(0 < o < 600 for o in times.values())
     assert all(0 < row['train_seconds'] < 600 for row in history.rows) and len(history.rows) == 2
+
+JUMPING = '''import itertools, sys, time
+real, ticks = time.time, itertools.cycle([0., 4e9, -3600., 1e9, 86400., -1e9])
+time.time = lambda: real() + next(ticks)
+import aebench.cli
+sys.exit(aebench.cli.main(sys.argv[1:]))'''
+
+def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
+    "Judge, training, a stop, going on, report: the artefacts of a steady clock, and no time below nothing."
+    def words(out): return [*QUICK, '--epochs', 20, 20, '--methods', 'baseline,pca-4', '--out', out]
+    assert quickly(*words(tmp_path/'calm'), home=home)[0] == 0
+    def begun(): return subprocess.Popen([sys.executable, '-c', JUMPING, *map(str, words(tmp_path/'jumped'))], env={**os.environ, 'AEBENCH_HOME': str(home)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = begun()
+    for line in p.stderr:
+        if 'epoch 3/40' in line: break
+    p.terminate()
+    assert p.wait(300) == 143
+    out, err = (p := begun()).communicate(timeout=300)
+    assert p.returncode == 0 and 'goes on from epoch' in err and 'Traceback' not in err, err
+    pd.testing.assert_frame_equal(steady(tmp_path/'jumped'), steady(tmp_path/'calm').assign(command=steady(tmp_path/'jumped').command), check_exact=True)
+    seconds = pd.read_csv(tmp_path/'jumped'/'results.csv').seconds.dropna()
+    assert len(seconds) and seconds.between(0, 600).all()
+    for path in (tmp_path/'calm').glob('*/*.safetensors'): assert path.read_bytes() == (tmp_path/'jumped'/path.relative_to(tmp_path/'calm')).read_bytes()
 
 def test_no_decision_by_date_or_wall_clock():
     "No module looks at either."

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from aebench import bench, cluster, data, images, share
+from aebench import bench, cluster, data, images, runs, share
 from aebench.apply import compress_folder, encode_folder, load
 from aebench.cli import main
 from aebench.coding import MAGIC
@@ -227,6 +227,38 @@ def test_run_folders(draw, finished, apart):
                      reconstruct=('reconstruct', finished/'in', '--run', folder, '--out', f'{d}/back'), anomaly=('anomaly', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
                      export=('export', '--to', 'folder', '--run', folder, '--out', f'{d}/model'), run=('run', '--methods', 'pca-8', '--out', f'{d}/out'), sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
         answer('run folders', *words)
+
+@pytest.fixture(scope='module')
+def whole_and_cut(home, finished):
+    "Folders of results: made whole, and stopped in the second network's training; and the words that make them."
+    words = ['run', '-q', '--data', finished/'in', '--methods', 'pca-4,baseline,pixel_shuffle', '--weights', 'random', '--size', 16, '--epochs', 1, 1, '--latent', 8, '--batch-size', 16, '--out']
+    class Stops(runs.Checkpoint):
+        def after_batch(self):
+            if self.file.parent.name.startswith('pixel') and len(self.notes.get('phases', ())) == 2: self.stop()
+            super().after_batch()
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('AEBENCH_HOME', str(home))
+        assert main([str(o) for o in (*words, finished/'whole')]) == 0
+        m.setattr(runs, 'Checkpoint', Stops)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit): main([str(o) for o in (*words, finished/'cut')])
+    assert list((finished/'cut').glob('*/checkpoint.safetensors'))
+    return words
+
+@cases(4)
+@given(draw=st.data(), which=st.sampled_from(['whole', 'cut']))
+def test_the_same_command_over_damaged_results(draw, which, whole_and_cut, finished, home):
+    "Any of its files altered, cut, gone or a folder: the command ends in sentences, and its rows are of the runs that were asked for."
+    with tempfile.TemporaryDirectory() as d, pytest.MonkeyPatch.context() as m:
+        m.setenv('AEBENCH_HOME', str(home))
+        out = Path(shutil.copytree(finished/which, f'{d}/out'))
+        path = draw.draw(st.sampled_from(sorted(o for o in out.rglob('*') if o.is_file() and o.stat().st_size)))
+        how = draw.draw(st.sampled_from(['harmed', 'gone', 'folder']))
+        content = draw.draw(harmed(path.read_bytes()))
+        path.unlink()
+        if how == 'harmed': path.write_bytes(content)
+        if how == 'folder': path.mkdir()
+        code = answer('results gone on with', *whole_and_cut, out)
+        if code == 0: assert {'pca-4', 'baseline', 'pixel_shuffle'} <= set(gather(out).query('status == "done"').method), (path, how)
 
 def packed(whole:bytes):
     "Header and body of a compressed file."

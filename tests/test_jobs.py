@@ -30,7 +30,25 @@ JOINED = runpy.run_path(str(Path(__file__).parent.parent/'benchmarks'/'cluster.p
 def one_thread(monkeypatch): monkeypatch.setenv('OMP_NUM_THREADS', '1')
 
 @pytest.fixture(scope='module')
-def cluster(home, tmp_path_factory):
+def stores(tmp_path_factory):
+    "URLs of places for results by kind: a folder, and a bucket as Amazon's, with its server on this machine."
+    found = dict(file=f'file://{tmp_path_factory.mktemp("stores")}')
+    with pytest.MonkeyPatch.context() as m:
+        try:
+            import s3fs
+            from moto.server import ThreadedMotoServer
+        except ImportError: yield found
+        else:
+            server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
+            server.start()
+            host, port = server.get_host_and_port()
+            for k, v in dict(AWS_ENDPOINT_URL=f'http://{host}:{port}', AWS_ACCESS_KEY_ID='testing', AWS_SECRET_ACCESS_KEY='testing', AWS_DEFAULT_REGION='us-east-1').items(): m.setenv(k, v)
+            s3fs.S3FileSystem(endpoint_url=f'http://{host}:{port}').mkdir('results')
+            yield found | dict(s3='s3://results/runs')
+            server.stop()
+
+@pytest.fixture(scope='module')
+def cluster(home, stores, tmp_path_factory): # After the stores, whose keys its nodes have to know
     "The address of a cluster of two nodes, each with a processor and a cache of its own."
     pytest.importorskip('ray', reason='needs aebench[ray]')
     from aebench.cluster import import_ray
@@ -122,19 +140,24 @@ def test_killed_driver(cluster, photos, home, tmp_path):
     assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path/'ray'), steady(tmp_path/'usual'), check_exact=True)
 
-@pytest.mark.slow
-def test_results_at_a_url(cluster, photos, home, tmp_path):
+@pytest.mark.parametrize('kind', ['s3', pytest.param('file', marks=pytest.mark.slow)])
+def test_results_at_a_url(kind, cluster, stores, photos, home, tmp_path):
     "Runs and report are at the URL; another machine, which has no copy, goes on from there."
-    url = f'file://{tmp_path}/store'
-    words = [*long_runs(photos, url, '--ray', cluster[0], methods='baseline')]
+    if kind not in stores: pytest.skip('needs s3fs and moto')
+    import fsspec
+    fs, root = fsspec.core.url_to_fs(stores[kind])
+    def there():
+        fs.invalidate_cache()
+        return {o: (fs.modified(o), fs.cat_file(o)) for o in fs.glob(f'{root}/*/model.safetensors')}
+    words = [*long_runs(photos, stores[kind], '--ray', cluster[0], methods='baseline')]
     code, table, err = aebench(*words, home=home)
-    assert code == 0 and err.startswith(f'Results go to {url}'), err
-    run, = (tmp_path/'store').glob('baseline-*')
-    assert {'row.json', 'model.safetensors', 'history.csv'} <= {o.name for o in run.iterdir()} and (tmp_path/'store'/'report.html').exists()
-    before = trained(tmp_path/'store')
+    assert code == 0 and err.startswith(f'Results go to {stores[kind]}'), err
+    run, = fs.glob(f'{root}/baseline-*')
+    assert {'row.json', 'model.safetensors', 'history.csv'} <= {o.rpartition('/')[2] for o in fs.ls(run, detail=False)} and fs.exists(f'{root}/report.html')
+    before = there()
     code, again, err = aebench(*words, home=tmp_path/'home2')
-    assert code == 0 and again == table and trained(tmp_path/'store') == before, err
-    assert aebench('run', '--data', photos, '--out', url, home=home)[0] == 2
+    assert code == 0 and again == table and there() == before, err
+    assert aebench('run', '--data', photos, '--out', stores[kind], home=home)[0] == 2
 
 def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     "In mid-job: every run is made, said and kept; the same command trains nothing and copies all."

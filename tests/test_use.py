@@ -1,7 +1,10 @@
 "A trained model in use: images in whatever form, files for other programs, folders for other people, anomalies."
+import importlib
+import inspect
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from fastcore.docments import docments
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
@@ -226,6 +230,20 @@ def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
     for path, content in bytes_of(tmp_path/'model').items(): assert b'secret' not in content, path
     assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
 
+FUNCTIONS = dict(run='bench.do_runs', report='report.make_report', check='images.inspect_folder', methods='registry.get_methods', data='data.load_images', diff='findings.compare_runs', sizes='sizes.measure_sizes',
+                 compress='apply.compress_folder', decompress='apply.decompress_file', encode='apply.encode_folder', decode='apply.decode_table', reconstruct='apply.reconstruct_folder', anomaly='anomaly.write_anomalies',
+                 export='share.export_model', push='share.push', pull='share.pull') # What each command does, for programs and notebooks
+
+def test_each_command_is_a_function():
+    "Whose docstring tells what it raises, and each of whose arguments and results is described."
+    assert set(FUNCTIONS) == set(commands())
+    for place in FUNCTIONS.values():
+        module, name = place.split('.')
+        f = getattr(importlib.import_module(f'aebench.{module}'), name)
+        told = docments(f, returns=False)
+        assert name in importlib.import_module(f'aebench.{module}').__all__ and re.search('[Rr]aises `', f.__doc__), place
+        assert all(told[o] or p.annotation is not p.empty or isinstance(p.default, bool) for o, p in inspect.signature(f).parameters.items()), (place, told)
+
 def test_strange_images_are_flagged(run, said, data, tmp_path):
     write_images(torch.cat([data.test_x[:40], 255 - data.test_x[40:44]]), [f'{i}.png' for i in range(40)] + [f'strange/{i}.png' for i in range(4)], tmp_path/'in')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .02, '--out', tmp_path/'found.csv', '--device', 'cpu')
@@ -239,6 +257,17 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     assert code == 0 and 'so nothing can be flagged: give 99 normal images or more' in out and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv', '--device', 'cpu')
     assert code == 0 and 'of which 10 % are expected to be normal, at most' in out and pd.read_csv(tmp_path/'fd.csv').flagged[:4].all(), err
+
+def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
+    "Normal images, split ten times into those that set the threshold and those that are looked at."
+    gen, flagged = np.random.default_rng(0), []
+    for i in range(10):
+        order = torch.from_numpy(gen.permutation(len(data.test_x)))
+        for name, part in (('normal', order[:179]), ('in', order[179:])): write_images(data.test_x[part], [f'{o}.png' for o in range(len(part))], tmp_path/f'{name}{i}')
+        code, out, err = said('anomaly', tmp_path/f'in{i}', '--run', run, '--normal', tmp_path/f'normal{i}', '--level', .1, '--out', tmp_path/f'{i}.csv', '--device', 'cpu')
+        assert code == 0 and ' of 180 images flagged at 10 %; 18 are expected if all are normal' in out, out + err
+        flagged.append(pd.read_csv(tmp_path/f'{i}.csv').flagged.mean())
+    assert abs(np.mean(flagged) - .1) < .04 and max(flagged) < .25, flagged  # four standard errors, if the splits were independent
 
 @pytest.mark.parametrize('words, sentence', [
     (['reconstruct', 'NOWHERE', '--run', 'RUN'], 'no folder'),

@@ -3,6 +3,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -25,6 +26,9 @@ import matplotlib.pyplot as plt
 from aebench.progress import default_progress
 learn.fit_one_cycle(1, 1e-3)
 learn.show_results()
+from aebench.bench import do_runs
+from aebench.registry import plan_runs
+do_runs(plan_runs('baseline', 'digits', size=16, epochs=(1, 1), batch_size=512, weights='random'), FOLDER)
 bar = default_progress()
 bar.begin(2), bar.within('Baseline', 1, 2, 1., 1.), bar.say('told'), bar.end()
 print(type(bar).__name__, len(learn.get_preds()[0]), [o.get_title() for o in plt.gcf().axes][:2])
@@ -38,16 +42,19 @@ def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
         asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})", stop_on_error=False)  # else what is asked at once after the interrupt may be dropped
         while 'begun' not in client.get_iopub_msg(timeout=300)['content'].get('text', ''): pass
         kernel.interrupt_kernel()
+        began = time.monotonic()
         while (answer := client.get_shell_msg(timeout=300))['parent_header']['msg_id'] != asked: pass
         assert answer['content'].get('ename') == ('Interrupted' if kept else 'KeyboardInterrupt'), answer['content']
-        assert (tmp_path/'state.safetensors').exists() == kept
+        assert time.monotonic() - began < 5 and (tmp_path/'state.safetensors').exists() == kept
+        if kept: assert answer['content']['evalue'] == f'The state of the training is kept in {tmp_path}/state.safetensors: the same lines go on from there.'
         said, bars = [], []
         def heard(message):
             said.append(message['content'].get('text', ''))
             if message['msg_type'] == 'error': said.append(str(message['content']))
-            if 'Baseline, epoch' in (bar := message['content'].get('data', {}).get('text/html', '')): bars.append(bar)
-        client.execute_interactive(AFTERWARDS, timeout=300, output_hook=heard)
-        assert len(bars) == 1 and 'Baseline, epoch 1 of 2 <progress value="0.5000"' in bars[0] and 'ipywidgets' not in ''.join(said), (bars, said)
+            if 'Baseline' in (bar := message['content'].get('data', {}).get('text/html', '')): bars.append(bar)
+        client.execute_interactive(AFTERWARDS.replace('FOLDER', repr(str(tmp_path/'runs'))), timeout=300, output_hook=heard)
+        assert len(bars) > 1 and 'Baseline, epoch 1 of 2 <progress value="0.5000"' in bars[-1] and 'ipywidgets' not in ''.join(said), (bars, said)
+        assert 'Baseline, seed 3333, epoch 1 of 2 <progress' in ''.join(bars[:-1]) and '\r' not in ''.join(said), (bars, said)
         assert "NotebookProgress 64 ['input', 'output']" in ''.join(said), said
     finally:
         client.stop_channels()
