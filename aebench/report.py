@@ -245,7 +245,7 @@ def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measu
     def name(method): return dict(_named(rows, method), label=pixels) if method == 'original' else _named(rows, method)
     def text(show, mean, sd): return NONE if missing(mean) else show.format(mean) + ('' if missing(sd) else ' ± ' + show.format(sd))
     runs = done.method.value_counts()
-    several = runs.max() > 1
+    several = bool(runs.max() > 1)
     lines = [dict(name(method), cells=[f'{runs[method]}']*several + [text(show, *line[k]) for k, (_, show) in _LATENT.items()]) for method, line in found.iterrows()]
     return dict(columns=['Runs']*several + [title for title, _ in _LATENT.values()], lines=lines)
 
