@@ -92,7 +92,7 @@ def _components_fact(rows:pd.DataFrame) -> str:
 def _bytes_fact(rows:pd.DataFrame) -> str:
     "What the column of bytes counts: not the same for all."
     if rows.bytes_per_image.isna().all(): return ''
-    beside = ', of 8-bit numbers for thumbnails and of whole files for JPEG, WebP and PNG' if references(rows[rows.method != 'original']).any() else ''
+    beside = ', of raw pixels for the original images'*bool((rows.method == 'original').any()) + ', of 8-bit numbers for thumbnails, and of whole files for JPEG, WebP and PNG'*bool(references(rows[rows.method != 'original']).any())
     coded = 'latents that are rounded to whole bits, with an MSE at most about 5 % larger, and coded'
     if trained(rows).coded_bytes.isna().any(): coded = f'{coded}, or where that was not measured float32 numbers' if rows.coded_bytes.notna().any() else 'float32 numbers'
     return f'Bytes are those of {coded}{beside}; as float32 each number of a latent takes 4.'
