@@ -187,4 +187,4 @@ def load_images(
     layout = None if source.name in DATA else recognise(source.name)
     arrays, about = _decoded(source, layout, size, skip_unreadable)
     return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'], unreadable=about['unreadable'],
-                    links=links_out(layout.folder, layout.train + layout.test) if layout else {})
+                    links=links_out(layout.folder, [o for o in layout.train + layout.test if o not in about['unreadable']]) if layout else {})
