@@ -77,6 +77,23 @@ def test_stopped_and_gone_on(home, tmp_path):
     pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'), check_exact=True)
     assert not list(tmp_path.rglob('*.tmp')) and not list(tmp_path.rglob('checkpoint*'))
 
+def test_stopped_while_the_judge_is_trained(home, tmp_path):
+    "TERM in mid-training of the classifier: the same command goes on with it, to the undisturbed weights."
+    words = ['run', '--data', 'digits', '--methods', 'mean_image', '--out']
+    code, _, err = quickly(*words, tmp_path/'whole', home=home)
+    assert code == 0, err
+    p = start(*words, tmp_path/'stopped', home=tmp_path/'home')
+    for line in p.stderr:
+        if 'classifier: epoch 2/' in line: break
+    p.terminate()
+    _, err = p.communicate(timeout=300)
+    assert p.returncode == 143 and list((tmp_path/'home'/'classifiers').glob('*.checkpoint')) and not list((tmp_path/'home'/'classifiers').glob('*.safetensors')), err
+    code, _, err = quickly(*words, tmp_path/'stopped', home=tmp_path/'home')
+    assert code == 0 and 'classifier: epoch 1/' not in err, err
+    judge, = (tmp_path/'home'/'classifiers').glob('*.safetensors')
+    assert judge.read_bytes() == (home/'classifiers'/judge.name).read_bytes() and not list(judge.parent.glob('*.checkpoint'))
+    pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'), check_exact=True)
+
 @pytest.mark.parametrize('kills', [2, pytest.param(30, marks=pytest.mark.slow), pytest.param(200, marks=[pytest.mark.slow, pytest.mark.skipif('AEBENCH_LONG' not in os.environ, reason='hours: set AEBENCH_LONG')])])
 def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     "kill -9 of the whole process group after any epoch or at any time, up to three in one run, whose state is kept all the time."

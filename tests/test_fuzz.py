@@ -80,7 +80,7 @@ def apart(home, tmp_path, monkeypatch):
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
     monkeypatch.setattr(images, 'room_for', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
-    monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed') for _ in runs])
+    monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed', run='one', reason='Nothing is trained in a test.') for _ in runs])
     monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
