@@ -343,7 +343,7 @@ def _at_size(rows:pd.DataFrame) -> str:
     equals = '' if missing(table.equals_pca[of]) else f', as good as {MEASURES["equals_pca"].show(table.equals_pca[of])}'
     return f'With {_whole(min(distinct(trained(rows), "latent")))} numbers {_leads(rows, table, {k: winners[k] for k in ("mse", "accuracy") if k in winners})}{equals and "; the lowest MSE is" + equals[1:]}.'
 
-LITTLE = 1.5 # Times: what the whole sweep gains at least where the latent is what limits a network
+LITTLE = 1.5 # Times: what the whole sweep gains at least where the latent is what limits a network, if components don't tell what it could gain: half of their orders of magnitude then
 
 def sweep_facts(
     rows:pd.DataFrame # A part of `sweeps`
@@ -356,8 +356,13 @@ def sweep_facts(
     gains = (low.mse/high.mse).dropna().astype(float).sort_values(ascending=False)
     if gains.empty: return found
     found.append('From the fewest numbers to the most, the MSE changes to: ' + ', '.join(f'{high.label[o]} ×{1/gain:.2f}' for o, gain in gains.items()) + '.')
-    stuck = [high.label[o] for o, gain in gains.items() if gain < LITTLE]
-    if stuck: found.append(f'More numbers help {listed(stuck)} little: something other than the latent seems to be the bottleneck.')
+    few, most = (min(distinct(trained(part), 'latent')) for part in (parts[0], parts[-1]))
+    components = {o.latent: o.mse for o in rows.itertuples() if o.method == f'pca-{o.latent}' and not missing(o.mse)}
+    could = components[few]/components[most] if {few, most} <= components.keys() and components[most] else None
+    if could: found.append(f'As many principal components bring it to ×{1/could:.2g}.')
+    stuck = [high.label[o] for o, gain in gains.items() if (gain**2 < could if could else gain < LITTLE)]
+    whom = 'all of them' if len(stuck) == len(gains) > 1 else listed(stuck)
+    if stuck: found.append(f'More numbers help {whom} little{" beside that" if could else ""}: something other than the latent, such as the training or the network, seems to be the bottleneck.')
     if max(low.runs.max(), high.runs.max()) == 1: found.append('One seed: small differences may be chance.')
     return found
 
