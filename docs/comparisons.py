@@ -74,7 +74,7 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     for i, (title, part, lead) in enumerate(parted, 1):
         if title: parts.append(f'## {title}')
         crossed, untold = told_effects(part)
-        said = [*failures(part), *verdicts(part), *filter(None, [comparable(part)]), *facts(part), *untold, *image_noise(folder, part), *saved_facts(folder, part), *(text for k, effects in crossed.items() for text in effect_words(effects, k))]
+        said = [*failures(part), *verdicts(part, folder), *filter(None, [comparable(part)]), *facts(part), *untold, *image_noise(folder, part), *saved_facts(folder, part), *(text for k, effects in crossed.items() for text in effect_words(effects, k))]
         parts += [f'<p class="lead">{lead}</p>', table(part, folder.name), items(said)]
         if crossed: parts.append(_plain('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(crossed)]))
         if latent := latent_table(part): parts += ['What the latents are good for, and what they take when they are rounded and coded:', _plain('The latent', ('Method', *latent['columns']), [(o['label'], o['cells']) for o in latent['lines']])]
