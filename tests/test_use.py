@@ -241,7 +241,7 @@ def test_each_command_is_a_function():
         module, name = place.split('.')
         f = getattr(importlib.import_module(f'aebench.{module}'), name)
         told = docments(f, returns=False)
-        assert name in importlib.import_module(f'aebench.{module}').__all__ and re.search('[Rr]aises `', f.__doc__), place
+        assert name in importlib.import_module(f'aebench.{module}').__all__ and re.search('[Rr]aises (as )?`', f.__doc__), place
         assert all(told[o] or p.annotation is not p.empty or isinstance(p.default, bool) or p.kind is p.VAR_KEYWORD for o, p in inspect.signature(f).parameters.items()), (place, told)
 
 def test_strange_images_are_flagged(run, said, data, tmp_path):
