@@ -63,7 +63,7 @@ def test_many_seeds_ask_first(home, tmp_path):
     code, _, err = quickly('run', '--methods', 'baseline', '--seeds', 500, '--epochs', 500, 500, '--out', tmp_path, home=home)
     assert code == 2 and '500 networks would take about' in err and 'add --yes' in err and not list(tmp_path.glob('*/model.safetensors'))
 
-@pytest.mark.parametrize('method', ['baseline', 'progressive_resizing', 'pretraining', 'feature_loss', 'pca-8'])
+@pytest.mark.parametrize('method', ['baseline', 'pretraining', 'feature_loss', 'pca-8'])
 def test_larger_images(method, home, tmp_path):
     "40 colour pixels a side have more numbers than the exact components are computed of."
     assert 3*40*40 > EXACT
