@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .batches import Augment, ImageDL, ImageLoaders
 from .downloads import checksum_of, fetch
-from .files import AebenchError, UsageError, cache_home, cache_name, fingerprint, listed, one_maker, read_tensors, write_bytes, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, fingerprint, listed, made_once, read_tensors, write_bytes, write_tensors
 from .images import Layout, draw_test, folder_arrays, links_out, recognise, resize_images, spread
 from .registry import DATA, LARGEST, DataSource, get_data
 
@@ -164,15 +164,15 @@ def _decoded(source:DataSource, layout:Layout|None, size:int, skip_unreadable:bo
     "Decode what isn't decoded yet; of several processes that want it one does."
     def place(): return cache_home()/'images'/f'{cache_name(source.label)}-{size}-{_content_key(source.name, layout, size, skip_unreadable)}.safetensors'
     path = place()
-    if found := _read_cache(path, size): return found
-    with one_maker(path):
-        if found := _read_cache(path, size): return found
+    def read(): return _read_cache(path, size)
+    def make():
+        nonlocal path
         if layout: (arrays, unreadable), classes = folder_arrays(layout, size, skip_unreadable), layout.classes
         else: (arrays, classes), unreadable = _known_arrays(source.name, size), {}
         about = dict(classes=classes, unreadable=unreadable, fingerprint=fingerprint([str(classes), *(o.numpy() for o in arrays.values())]))
         if not layout: path = place()  # a download has changed it
         write_tensors(path, arrays, dict(about=json.dumps(about)))
-    return _read_cache(path, size)  # mapped from the file: what is not in use takes no memory
+    return made_once(path, read, make)  # mapped from the file: what is not in use takes no memory
 
 def load_images(
     data:str|Path='digits', # A name in `DATA`, or a folder

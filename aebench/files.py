@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/files.html.md"""
 __all__ = ['watch_disk', 'AebenchError', 'UsageError', 'Interrupted', 'answer_signals', 'expanded', 'cache_home', 'cache_name',
            'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'json_bytes', 'write_json', 'check_new',
            'write_new', 'clear_folder', 'read_json', 'read_numbers', 'fingerprint', 'tensor_parts', 'write_tensors',
-           'read_tensors', 'say', 'one_writer', 'one_maker', 'git_revision', 'duration', 'listed', 'shown',
+           'read_tensors', 'say', 'one_writer', 'one_maker', 'made_once', 'git_revision', 'duration', 'listed', 'shown',
            'is_finished', 'runs_in', 'error_line', 'inside', 'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
@@ -340,19 +340,37 @@ def one_writer(
     "Hold `folder` for writing. Raises `UsageError` naming the process that holds it already."
     with _held(Path(folder)/'.lock', f'writing to {folder}', waiting, 'wait for it (--wait), or choose another --out'): yield Path(folder)
 
+def _lock_of(path:str|Path) -> Path: return Path(path).with_name(f'.{Path(path).name}.lock')
+
 @contextmanager
 def one_maker(
     path:str|Path, # That several processes may want to make
-    waiting:Callable=say # As `one_writer` takes it
+    waiting:Callable|None=say # As `one_writer` takes it
 ):
     "One at a time makes it: whoever comes second waits here, and finds it made. Raises `AebenchError` where its folder can't be written to."
-    path = Path(path)
-    place = path.with_name(f'.{path.name}.lock')
+    place, ours = _lock_of(path), False
     try:
-        with _held(place, f'making {path}', waiting): yield
+        with _held(place, f'making {path}', waiting):
+            ours = True
+            yield
     finally:
-        try: place.unlink(missing_ok=True)  # whoever waits with it meanwhile makes the thing twice at worst
+        try: ours and place.unlink(missing_ok=True)  # whoever waits with it meanwhile makes the thing twice at worst
         except OSError: pass  # on Windows, where it is in use
+
+def made_once(
+    path:str|Path,
+    read:Callable, # Gives what is there; None where it isn't, or not as it should be
+    make:Callable # Makes it
+): # As `read` gives it
+    "What is at `path`, made where it isn't there: of several processes that want it one makes it. What a maker that was killed has left beside it is removed. Raises what `make` raises, and `AebenchError` where the folder can't be written to."
+    if (found := read()) is None:
+        with one_maker(path):
+            if (found := read()) is None:
+                make()
+                found = read()
+    elif _lock_of(path).exists():
+        with suppress(AebenchError), one_maker(path, None): pass
+    return found
 
 
 # %% ../nbs/00_files.ipynb #c1eabf2c

@@ -29,7 +29,7 @@ from .batches import Augment
 from .checkpoints import Checkpoint
 from .data import ImageSet
 from .downloads import fetch
-from .files import AebenchError, UsageError, cache_home, cache_name, expanded, fingerprint, one_maker, read_tensors, write_tensors
+from .files import AebenchError, UsageError, cache_home, cache_name, expanded, fingerprint, made_once, read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS, choose
 from .speed import FusedAdam, native_precision, use_bf16
@@ -198,14 +198,13 @@ def kept_classifier(
     if native_precision(device) == 'bf16': recipe += ' in bf16'
     key = fingerprint([data.fingerprint, arch, recipe], 12)
     path = cache_home()/'classifiers'/f'{cache_name(data.label)}-{data.size}-{arch}-{key}.safetensors'
-    if (accuracy := _kept_accuracy(path)) is None:
-        with one_maker(path):  # two commands would train it at the same time, and judge by one another's
-            if (accuracy := _kept_accuracy(path)) is None:
-                checkpoint = Checkpoint(path.with_suffix('.checkpoint'), dict(torch=torch.__version__))
-                net = make(checkpoint).to(device)
-                accuracy = _accuracy(net, data, device)
-                write_tensors(path, net.cpu().state_dict(), dict(about=json.dumps(dict(accuracy=accuracy, recipe=recipe))))
-                checkpoint.remove()
+    def train():
+        checkpoint = Checkpoint(path.with_suffix('.checkpoint'), dict(torch=torch.__version__))
+        net = make(checkpoint).to(device)
+        about = dict(accuracy=_accuracy(net, data, device), recipe=recipe)
+        write_tensors(path, net.cpu().state_dict(), dict(about=json.dumps(about)))
+        checkpoint.remove()
+    accuracy = made_once(path, lambda: _kept_accuracy(path), train)  # two commands would train it at the same time, and judge by one another's
     def load():
         net = classifier_network(arch, len(data.classes))
         try: net.load_state_dict(read_tensors(path)[0])
