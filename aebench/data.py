@@ -8,7 +8,8 @@ Docs: https://aebench.github.io/aebench/data.html.md"""
 __all__ = ['MNIST_SUMS', 'ImageSet', 'load_images']
 
 # %% ../nbs/05_data.ipynb #62f40db2
-import gzip, hashlib, json, os, pickle, stat, tarfile
+import gzip, hashlib, json, os, stat, tarfile
+import pickle  # nosec B403: its reader is restricted to arrays
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def _downloaded(name:str) -> tuple: # As `_mnist`
             fetch(urls, path, md5, 'md5')
             if '.tar' not in path.suffixes: write_bytes(path.with_suffix(''), gzip.decompress(path.read_bytes()))
             else:
-                with tarfile.open(path) as tar: tar.extractall(home, **dict(filter='data') if hasattr(tarfile, 'data_filter') else {})  # older ones have no filters; the archive's checksum is right
+                with tarfile.open(path) as tar: tar.extractall(home, **dict(filter='data') if hasattr(tarfile, 'data_filter') else {})  # nosec B202: older ones have no filters, and the archive's checksum is right
         return read(home)
     except (AebenchError, OSError, ValueError, pickle.UnpicklingError) as e:
         raise AebenchError(f'{DATA[name].label} is incomplete in {home} and could not be downloaded. {e} By hand: put {listed(urls[0] for urls, *_ in archives)} '
