@@ -306,6 +306,8 @@ def say(text:str):
     "Tell people, on standard error. Whoever read there may be gone or its disk full, and the work goes on."
     with suppress(OSError): print(text, file=sys.stderr, flush=True)
 
+def _holder_of(lock:Path) -> Path: return lock.with_name(f'{lock.name}-holder')
+
 @contextmanager
 def _held(
     place:Path, # Of the lock
@@ -314,7 +316,7 @@ def _held(
     instead:str='' # What else can be done
 ):
     "Hold a lock, and say who does. Raises `UsageError` naming the process that holds it already."
-    lock, who = FileLock(place, preserve_lock_file=True), place.with_name(f'{place.name}-holder')
+    lock, who = FileLock(place, preserve_lock_file=True), _holder_of(place)
     try:
         _make_folder(place.parent)
         try: lock.acquire(timeout=0)
@@ -368,7 +370,7 @@ def made_once(
             if (found := read()) is None:
                 make()
                 found = read()
-    elif _lock_of(path).exists():
+    elif (lock := _lock_of(path)).exists() or _holder_of(lock).exists():
         with suppress(AebenchError), one_maker(path, None): pass
     return found
 
