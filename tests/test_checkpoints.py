@@ -321,36 +321,32 @@ def test_an_interrupted_learner_serves_on(images, tmp_path):
 class Tick(Callback):
     "Each batch of training takes so many seconds of a made-up clock."
     order = 98
-    def __init__(self, now, seconds=10): self.now, self.seconds = now, seconds
+    def __init__(self, now, seconds): self.now, self.seconds = now, seconds
     def after_batch(self): self.now[0] += self.seconds*self.training
 
-def test_kept_by_default_and_cheaply(images, tmp_path, monkeypatch):
-    "As the runner makes it: not in the first minute, in the second, and then in no more than 2 % of the time."
-    now, kept, write = [0.], [], checkpoints.write_state
+def written_by_the_clock(images, tmp_path, monkeypatch, batch, write, epochs) -> tuple[float, list[float]]: # When it ends, and when each state was written
+    "A training as the runner makes it, whose batches and writes take so many seconds of a made-up clock."
+    now, kept, plain = [0.], [], checkpoints.write_state
     def costly(*args):
-        now[0] += 5
+        now[0] += write
         kept.append(now[0])
-        return write(*args)
+        return plain(*args)
     monkeypatch.setattr(checkpoints, 'time', SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(checkpoints, 'write_state', costly)
-    learn, recipe = ours(images, True, tmp_path, [Tick(now)])
+    learn, recipe = ours(images, True, tmp_path, [Tick(now, batch)])
     run, = plan_runs('baseline', 'digits')
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(10, 10)), checkpoint=training_state(run, images, tmp_path))
-    assert 60 < kept[0] <= 120 and len(kept) >= 3 and 5*len(kept) <= .02*now[0]
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=epochs), checkpoint=training_state(run, images, tmp_path))
+    return now[0], kept
+
+def test_kept_by_default_and_cheaply(images, tmp_path, monkeypatch):
+    "Not in the first minute, in the second, and then in no more than 2 % of the time."
+    now, kept = written_by_the_clock(images, tmp_path, monkeypatch, 10, 5, (10, 10))
+    assert 60 < kept[0] <= 120 and len(kept) >= 3 and 5*len(kept) <= .02*now
 
 def test_the_shortest_that_is_kept(images, tmp_path, monkeypatch):
     "Two minutes of training, and a state that takes 1.2 s to write, ten times a resnet34's: 2 % are not passed."
-    now, kept, write = [0.], [], checkpoints.write_state
-    def costly(*args):
-        now[0] += 1.2
-        kept.append(now[0])
-        return write(*args)
-    monkeypatch.setattr(checkpoints, 'time', SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(checkpoints, 'write_state', costly)
-    learn, recipe = ours(images, True, tmp_path, [Tick(now, 11.5)])
-    run, = plan_runs('baseline', 'digits')
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=(1, 0)), checkpoint=training_state(run, images, tmp_path))
-    assert 120 < now[0] <= 150 and kept and 1.2*len(kept) <= .02*now[0], (now, kept)
+    now, kept = written_by_the_clock(images, tmp_path, monkeypatch, 11.5, 1.2, (1, 0))
+    assert 120 < now <= 150 and kept and 1.2*len(kept) <= .02*now, (now, kept)
 
 def test_notes_take_little_time(images, tmp_path, monkeypatch):
     "By the real clock: after 20,000 batches a note of the place takes long, and epochs of a few batches are short."
