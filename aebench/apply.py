@@ -124,8 +124,8 @@ class Trained:
     def latent(self) -> int: return self.codec.latent # Numbers an image
 
     def __repr__(self):
-        measured = f'{self.row["data_label"]}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
-        return f'{self.row.get("label", type(self.codec).__name__)}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
+        measured = f'{shown(self.row["data_label"])}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
+        return f'{shown(self.row.get("label", type(self.codec).__name__))}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
 
     def encode(self, images):
         "Images → latents, float32, (N, latent); (latent,) for one image."

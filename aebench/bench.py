@@ -24,17 +24,17 @@ from fastcore.basics import noop
 
 from .coding import STUDIED, kept_points, mse_at
 from .data import ImageSet, load_images
-from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, is_finished, one_writer, read_json, read_numbers, remove, write_json, write_text
+from .files import AebenchError, UsageError, check_outside, clear_folder, duration, error_line, fingerprint, is_finished, one_writer, own_words, read_json, read_numbers, remove, write_json, write_text
 from .images import listing, resize_images, spread
 from .latents import measure_latents
-from .metrics import PeakMemory
+from .metrics import PeakMemory, release_memory
 from .progress import Progress, TellProgress, cost_of, default_progress, tell, units_of
 from .references import principal_components, raw_bytes
 from .registry import DATA, PROBED_SIZE, Run, get_method, is_reference
 from .runs import STATE, base_row, do_run, make_loss, make_model, run_name, seed_everything
 from .speed import keep_freed_memory
 from .trackers import check_tracker, tracked
-from .training import autoencoder_learner
+from .training import NonFiniteLoss, autoencoder_learner
 from .weights import Classifier, judge_for, trained_network
 
 # %% ../nbs/21_bench.ipynb #13e6e340
@@ -90,26 +90,30 @@ def is_short_of_memory(e:Exception) -> bool:
 def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even two fit
     "The largest of half, a quarter, … of the run's batch for which two steps of training have room, found by trying them."
     n = run.batch_size
+    release_memory()  # what failed is in circles, which nothing else collects in time
     while (n := n//2) > 1:
         try: expected_seconds(replace(run, batch_size=n, seconds=None), data, steps=1, most_seconds=0.)
         except Exception as e:
             if not is_short_of_memory(e): break
         else: return n
-        finally: torch.cuda.empty_cache()  # does nothing without a GPU
+        finally:
+            release_memory()
+            torch.cuda.empty_cache()  # does nothing without a GPU
     return 0
 
 # %% ../nbs/21_bench.ipynb #00f745fa
 def is_done(run:Run, data:ImageSet, out:Path) -> bool:
     "Is `run` in `out`, finished, and made from the same images?"
-    return is_finished(out/run_name(run, data))
+    row = read_json(out/run_name(run, data)/'row.json')
+    return isinstance(row, dict) and row.get('status') == 'done' and row.get('data_fingerprint') in (None, data.fingerprint)  # the name holds but a few digits of it
 
 def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Path: # Its folder
     "The row of the untouched images, the errors of components and of image files."
     about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     name = f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     if is_finished(out/name) and all((out/name/o).is_file() for o in ('components.csv', 'files.csv')): return out/name
-    row = base_row(replace(run, method='original'), data) | dict(
-        run=name, status='done', command='', classifier=about, bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough,
+    row = base_row(replace(run, method='original'), data, name) | dict(
+        status='done', command='', classifier=about, bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough,
         accuracy=judges[0].accuracy if judges else None, **{f'accuracy_{judge.arch}': judge.accuracy for judge in judges[1:]})
     if data.classes: row['chance'] = data.test_y.long().bincount().max().item()/len(data.test_y)
     def pixels(x): return resize_images(spread(x, STUDIED), min(data.size, PROBED_SIZE)).flatten(1).numpy().astype(np.float32)/255
@@ -133,7 +137,7 @@ def equals_line(row:dict, original:Path) -> str: # '' where there is nothing to 
 
 def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
     "One sentence for the table."
-    if isinstance(e, AebenchError): return str(e)
+    if isinstance(e, AebenchError): return own_words(e)
     if is_short_of_memory(e):
         traceback.clear_frames(e.__traceback__)  # they hold what fills it
         fits = 0 if is_reference(run.method) else batch_that_fits(run, data)
@@ -143,14 +147,14 @@ def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
 # %% ../nbs/21_bench.ipynb #35daa286
 def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, say:Callable) -> dict: # The row
     "Write why a run failed. Where not even that can be written it is only said: the other runs go on."
-    row = base_row(run, data) | dict(reason=reason)
+    row = base_row(run, data, folder.name) | dict(reason=reason)
     try: write_json(folder/'row.json', row)
     except AebenchError as e: say(f'{run.title} has no row: {e}')
     return row
 
-def row_of(run:Run, data:ImageSet, out:Path) -> dict:
-    "The row of `run` in `out`; where none could be written, what it would say."
-    return read_json(out/run_name(run, data)/'row.json') or base_row(run, data) | dict(reason=f'{out/run_name(run, data)} cannot be written to.')
+def row_of(run:Run, data:ImageSet, folder:Path) -> dict:
+    "The row of `run` in its folder; where none could be written, what it would say."
+    return read_json(folder/'row.json') or base_row(run, data, folder.name) | dict(reason=f'{folder} cannot be written to.')
 
 def attempt(
     run:Run,
@@ -164,13 +168,15 @@ def attempt(
     failed:Callable=noop # Is told of the exception
 ) -> dict|None: # The row; None where it failed
     "`do_run`; a failure is written into its row and goes no further."
+    def made():  # a frame of its own: in `attempt`'s the trackers would hold what fills the memory
+        with tracked(track, run, folder, progress.say) as tracking: return do_run(run, data, judges, folder, [*tell(progress, run), *tracking, *cbs], watch, progress.say)
     try:
         clear_folder(folder, keep=(STATE,))  # what an interrupted attempt left
-        with tracked(track, run, folder, progress.say) as tracking: return do_run(run, data, judges, folder, [*tell(progress, run), *tracking, *cbs], watch, progress.say)
+        return made()
     except Exception as e:
         failed(e)
-        if isinstance(e, AebenchError) and not isinstance(e.__cause__, OSError):
-            with suppress(OSError): remove(folder/STATE)  # it would fail there again; a full disk, too little memory, a callback or another process can be mended
+        if isinstance(e, NonFiniteLoss):
+            with suppress(OSError): remove(folder/STATE)  # it would diverge from there again; all else can be mended, and the training goes on
         reason = why_failed(e, run, data)
         progress.say(f'{run.title}, failed: {reason}')
         with suppress(AebenchError):
@@ -179,7 +185,7 @@ def attempt(
 
 def in_turn(todo:list[Run], data:ImageSet, judges:list[Classifier], out:Path, progress:Progress, watch:Callable, track:str|None=None) -> Iterator[dict|None]: # The rows, as they come
     "One run after the other, in this process; `aebench.cluster` and `aebench.team` have other ways."
-    for run in todo: yield attempt(run, data, judges, out/run_name(run, data), progress, watch, track)
+    for run, folder in [(run, out/run_name(run, data)) for run in todo]: yield attempt(run, data, judges, folder, progress, watch, track)
 
 def seldom(
     f:Callable,
@@ -243,6 +249,7 @@ def do_runs(
     with one_writer(out, progress.say if wait else None):
         held()
         with _memory_named(runs[0]): data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
+        folders = [out/run_name(run, data) for run in runs]  # now: a file of weights may go away while others are trained
         todo = [run for run in runs if not is_done(run, data, out)]
         for path in out.glob(f'*/{STATE}'):
             if is_finished(path.parent): remove(path)  # its process ended between row and tidying
@@ -263,4 +270,4 @@ def do_runs(
                     try: after_each()
                     except AebenchError as e: progress.say(f'{e} The other runs go on.')
             finally: progress.end()
-        return [row_of(run, data, out) for run in runs]
+        return [row_of(run, data, folder) for run, folder in zip(runs, folders)]

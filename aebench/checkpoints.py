@@ -58,7 +58,7 @@ def pack(
     if value is None or isinstance(value, (bool, int, float, str)): return value
     if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float, str)): return value.item()
     if isinstance(value, Tensor): return tensor(value)
-    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=tensor(torch.from_numpy(value)))
+    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=tensor(torch.from_numpy(np.asarray(value, value.dtype.newbyteorder('='), order='C'))))  # torch knows no reversed ones
     if kind in (list, L) and len(value) and all(isinstance(o, Tensor) and not o.ndim and o.dtype in _PLAIN and o.dtype == value[0].dtype for o in value):
         return dict(scalars=[kind.__name__, aside(_on_cpu(list(value))), value[-1].device.type])
     if _LISTS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
@@ -133,10 +133,11 @@ def write_state(
 def read_state(
     path:str|Path
 ): # None where there is no file
-    "The value that `write_state` kept. Raises `DamagedState`."
+    "The value that `write_state` kept. Raises `DamagedState`; `AebenchError` where the disk does not give it: another time it may."
     try: tensors, about = read_tensors(path)
     except FileNotFoundError: return None
-    except (OSError, ValueError) as e: raise DamagedState(f'{path} is damaged: {e}.') from e
+    except OSError as e: raise AebenchError(f'{path} could not be read this time ({e.strerror or e}): look at its disk and its permissions, then give the same command again; or remove it, and the training begins anew.') from e
+    except ValueError as e: raise DamagedState(f'{path} is damaged: {e}.') from e
     if 'state' not in about: raise DamagedState(f'{path} is no checkpoint.')
     return unpack(json.loads(about['state']), [tensors[f't{i}'].clone() for i in range(len(tensors))])  # not mapped: the file is replaced while they are in use
 
@@ -152,7 +153,7 @@ def _optimiser_again(opt, state:dict):
 
 def _called(o) -> str:
     "What a function, class or object goes by, in this process as in the next."
-    if isinstance(o, partial): return f'{_called(o.func)}({", ".join(f"{k}={_called(v)}" for k, v in o.keywords.items())})'
+    if isinstance(o, partial): return f'{_called(o.func)}({", ".join([*map(_called, o.args), *(f"{k}={_called(v)}" for k, v in o.keywords.items())])})'
     if isinstance(o, (int, float, str, tuple)): return repr(o)
     return getattr(o, '__qualname__', None) or type(getattr(o, 'func', o)).__qualname__  # fastai's losses wrap torch's
 
@@ -210,6 +211,7 @@ class Checkpoint(Callback):
         self.asked, self.kept_at = None, time.monotonic()
         try:
             with self._signals(): yield self
+            if self.asked: raise self._interrupted()  # in the last validation of a fit that ended early
         finally:
             for k in ('_do_fit', 'all_batches'): vars(learn).pop(k, None)
             learn.remove_cb(self)

@@ -68,12 +68,12 @@ def _check_shared(out:Path, mark:str):
     if found != mark: raise UsageError(f'The node {socket.gethostname()} does not see the folder {out}: give one that all nodes share, or a URL.')
 
 def _hand_in(url:str, folder:Path) -> tuple[dict[str, bytes], str]: # For the copy: its files, and why the model is among them, which else is at the URL
-    "Copy a run to the URL and clear it away here."
+    "Copy a run to the URL and, where that has it, clear it away here."
     try: Remote(url).push_run(folder)
     except AebenchError as e: why = f'from {socket.gethostname()}, {e}'
     else: why = ''
     files = {o.relative_to(folder).as_posix(): o.read_bytes() for o in run_files(folder) if why or o.name != MODEL}
-    if not (folder/STATE).exists(): shutil.rmtree(folder)  # a training that can go on here may do so
+    if not why and not (folder/STATE).exists(): shutil.rmtree(folder)  # a training that can go on here may do so; and what is nowhere else stays until it is
     return files, why
 
 def _row_at(url:str, name:str) -> dict:
@@ -91,9 +91,11 @@ def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, 
         if url: out = cache_home()/'work'/fingerprint([url], 12)
         else: _check_shared(out, mark)
         with FileLock(out/'.locks'/f'{name}.lock', timeout=120):  # a task of a job that was killed may be ending there
-            if url and (row := _row_at(url, name)).get('status') == 'done': return row, {}, ''
+            if url and (row := _row_at(url, name)).get('status') == 'done':
+                shutil.rmtree(out/name, ignore_errors=True)  # it came there by way of the one who hands out the runs
+                return row, {}, ''
             if not is_done(run, data, out): attempt(run, data, judges, out/name, Progress(), track=track)
-            row = row_of(run, data, out)
+            row = row_of(run, data, out/name)
             return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
 # %% ../nbs/34_cluster.ipynb #c2500011
@@ -111,10 +113,12 @@ def _shipped(data:ImageSet) -> dict: # File in the cache → its content in Ray'
     begin, home = f'{cache_name(data.label)}-{data.size}-', cache_home()
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for kind in ('classifiers', 'components') for o in (home/kind).glob(f'{begin}*.safetensors')}
 
-def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:str, say:Callable) -> dict: # The row
-    "Bring the run of a task into the copy, and to the URL if it isn't there. No fault of the store ends the job."
-    name = run_name(run, data)
-    if files: remote.keep(name, files, missing=bool(why))
+def _taken_in(remote:Remote, run:Run, data:ImageSet, name:str, row:dict, files:dict, why:str, say:Callable) -> dict: # The row
+    "Bring the run of a task into the copy, and to the URL if it isn't there. No fault of the store or of the disk here ends the job."
+    try: files and remote.keep(name, files, missing=bool(why))
+    except AebenchError as e:
+        say(f'{run.title} {"is kept on its node alone" if why else "is at the URL"}, and the same command fetches it: {e}')
+        return row
     if why:
         again = remote.push_kept(name)
         say(f'{run.title}: {why} Its files came back through Ray and ' + (f'are kept in {remote.copy/name}, from where the same command copies them.' if again else 'were copied from here.'))
@@ -122,6 +126,13 @@ def _taken_in(remote:Remote, run:Run, data:ImageSet, row:dict, files:dict, why:s
     try: why = '' if remote.pull_run(name) else f'It was at {remote.url}, and somebody has removed it.'  # another command had made it
     except AebenchError as e: why = f'It is at the URL, from where the same command fetches it: {e}'
     if why: row = mark_failed(run, data, remote.copy/name, why, say)
+    return row
+
+def _given_up(remote:Remote|None, run:Run, data:ImageSet, folder:Path, reason:str, say:Callable) -> dict: # The row
+    "Mark a run whose process was lost too often, unless it had been finished before."
+    if is_done(run, data, folder.parent): return row_of(run, data, folder)
+    row = mark_failed(run, data, folder, reason, say)
+    if remote and (why := remote.push_kept(folder.name)): say(why)
     return row
 
 def _hand_out(
@@ -137,9 +148,9 @@ def _hand_out(
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
     shipped = {} if alone else _shipped(data)  # a node may join at any time
-    task = ray.remote(_do_task)
+    task, names = ray.remote(_do_task), {run: run_name(run, data) for run in todo}
     def send(run):
-        named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=run_name(run, data))  # what its process is called
+        named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=names[run])  # what its process is called
         return named.remote(run, parts, shipped, out, mark, url, cpus, track)
     waiting, running, lost = deque(todo), {}, Counter()
     while waiting or running:
@@ -148,7 +159,7 @@ def _hand_out(
             running[send(run)] = run
         ended, = ray.wait(list(running))[0]
         run = running.pop(ended)
-        name = run_name(run, data)
+        name = names[run]
         try: row, files, why = ray.get(ended)
         except ray.exceptions.RayError as e:
             lost[run] += 1
@@ -157,10 +168,9 @@ def _hand_out(
                 progress.say(f'{run.title}: {reason}; tried again ({lost[run]} of {RETRIES})')
                 waiting.appendleft(run)
                 continue
-            row = mark_failed(run, data, out/name, f'Given up after {lost[run]} attempts: {reason}.', progress.say)
-            if remote and (why := remote.push_kept(name)): progress.say(why)
+            row = _given_up(remote, run, data, out/name, f'Given up after {lost[run]} attempts: {reason}.', progress.say)
         else:
-            if remote: row = _taken_in(remote, run, data, row, files, why, progress.say)
+            if remote: row = _taken_in(remote, run, data, name, row, files, why, progress.say)
         progress.within(run.title, units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
         done = row['status'] == 'done'
         progress.say(f'{run.title}' + (f': done in {duration(row["seconds"])} of training' if done and row.get('seconds') else ': done' if done else f', failed: {row["reason"]}'))
@@ -188,7 +198,7 @@ def on_ray(
         if ':' in address and '://' not in address: socket.create_connection((address.rpartition(':')[0], int(address.rpartition(':')[2])), 10).close()  # Ray would try for minutes
         ray.init(address, log_to_driver=False, logging_level='ERROR', **local)
     except (OSError, ValueError, RuntimeError) as e:
-        raise UsageError(f'No cluster of Ray can be used at {address} ({str(e).splitlines()[0]}): start one with ray start --head, or choose --ray local.') from None
+        raise UsageError(f'No cluster of Ray can be used at {address} ({error_line(e)}): start one with ray start --head, or choose --ray local.') from None
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, usual)  # Ray sets its own
     threads = torch.get_num_threads()
     try:

@@ -42,7 +42,7 @@ MNIST_SUMS = {'train-images-idx3-ubyte': '6bbc9ace898e44ae57da46a324031adb', 'tr
               't10k-images-idx3-ubyte': '2646ac647ad5339dbf082846283269ea', 't10k-labels-idx1-ubyte': '27ae3e4e09519cfbb04c329615203637'} # MD5 of the unpacked files
 
 def _whole(path:Path, md5:str) -> Path: # `path`
-    "Raises `ValueError` for a file that is another one, `OSError` where there is none."
+    "Raises `ValueError` for a file that is another one, or isn't there."
     if checksum_of(path, 'md5') != md5: raise ValueError(f'{path} is not whole.')
     return path
 
@@ -72,16 +72,18 @@ def _downloaded(name:str) -> tuple: # As `_mnist`
     "MNIST or CIFAR-10 from `cache_home()`, downloaded where it isn't whole. Raises `AebenchError` that says how to get it by hand."
     from torchvision import datasets
     home, (read, cls) = cache_home(), {'mnist': (_mnist, datasets.MNIST), 'cifar10': (_cifar10, datasets.CIFAR10)}[name]
-    with suppress(OSError, ValueError, pickle.UnpicklingError): return read(home)
-    archives = _archives(cls, home)
-    try:
+    archives, unreadable = _archives(cls, home), (OSError, ValueError, EOFError, pickle.UnpicklingError)
+    def there():
+        with suppress(*unreadable): return read(home)
+    def get():
         for urls, path, md5 in archives:
             fetch(urls, path, md5, 'md5')
             if '.tar' not in path.suffixes: write_bytes(path.with_suffix(''), gzip.decompress(path.read_bytes()))
             else:
                 with tarfile.open(path) as tar: tar.extractall(home, **dict(filter='data') if hasattr(tarfile, 'data_filter') else {})  # nosec B202: older ones have no filters, and the archive's checksum is right
-        return read(home)
-    except (AebenchError, OSError, ValueError, pickle.UnpicklingError) as e:
+        read(home)  # says what is wrong with it
+    try: return made_once(home/name, there, get)  # of several processes one unpacks it
+    except (AebenchError, *unreadable) as e:
         raise AebenchError(f'{DATA[name].label} is incomplete in {home} and could not be downloaded. {e} By hand: put {listed(urls[0] for urls, *_ in archives)} '
                            f'into {archives[0][1].parent}, as they are; AEBENCH_HOME moves that folder.') from e
 
@@ -132,7 +134,7 @@ def _content_key(name:str, layout:Layout|None, size:int, skip_unreadable:bool) -
     "Fingerprint of what the decoded tensor is made from."
     if layout is None:
         folder = {'mnist': 'MNIST/raw', 'cifar10': 'cifar-10-batches-py'}.get(name)
-        names = [o.name for o in sorted((cache_home()/folder).glob('*')) if o.suffix not in ('.gz', '.html')] if folder else []
+        names = [o.name for o in sorted((cache_home()/folder).glob('*')) if o.suffix not in ('.gz', '.html') and not o.name.startswith('.')] if folder else []  # the latter are being written
         paths = [os.path.join(cache_home(), folder, o) for o in names]
     else: names, paths = layout.train + layout.test, layout.paths(layout.train + layout.test)
     return fingerprint([f'decoder 1, {size} pixels, {skip_unreadable}', layout.kind if layout else name, '\0'.join(names), b''.join(map(_digest, paths))])

@@ -9,7 +9,7 @@ __all__ = ['watch_disk', 'AebenchError', 'UsageError', 'Interrupted', 'answer_si
            'disk_error', 'remove', 'write_parts', 'write_bytes', 'write_text', 'json_bytes', 'write_json', 'check_new',
            'write_new', 'clear_folder', 'read_json', 'read_numbers', 'fingerprint', 'tensor_parts', 'write_tensors',
            'read_tensors', 'say', 'one_writer', 'one_maker', 'made_once', 'git_revision', 'duration', 'listed', 'shown',
-           'is_finished', 'runs_in', 'error_line', 'inside', 'check_outside']
+           'is_finished', 'runs_in', 'own_words', 'error_line', 'inside', 'check_outside']
 
 # %% ../nbs/00_files.ipynb #db4c2036
 import csv, errno, hashlib, json, math, os, platform, re, secrets, shutil, signal, subprocess, sys, threading
@@ -64,7 +64,7 @@ def cache_home() -> Path: # absolute; not made here
 def cache_name(
     label:str # What people call it: anything at all
 ) -> str:
-    "The beginning of a file's name: letters, digits and dashes, at most 60 of them."
+    "The beginning of a file's name: letters, digits, dashes, dots and underscores, at most 60 of them."
     return re.sub(r'[^\w.-]', '-', label.lower(), flags=re.ASCII)[:60]
 
 # %% ../nbs/00_files.ipynb #81460b99
@@ -149,9 +149,12 @@ def _remove_leftovers(folder:Path):
     "Remove what processes of this machine that were killed while writing left in `folder`; once, for a folder may hold many files."
     if folder in _swept or os.name == 'nt': return  # there os.kill would kill
     pattern = re.compile(re.escape(f'.aebench-{_HERE}-') + r'(\d+)-([0-9a-f]+)-\w+\.tmp')
-    for name in os.listdir(folder):
-        if (found := pattern.fullmatch(name)) and not _runs(int(found[1]), found[2]): remove(folder/name)
     _swept.add(folder)
+    try: names = os.listdir(folder)
+    except OSError: return  # it may be entered and not looked at
+    for name in names:
+        if (found := pattern.fullmatch(name)) and not _runs(int(found[1]), found[2]):
+            with suppress(OSError): remove(folder/name)  # what another user left is no reason not to write
 
 def write_parts(
     path:str|Path, # Where the file is to stand; missing folders are made
@@ -369,7 +372,7 @@ def made_once(
         with one_maker(path):
             if (found := read()) is None:
                 make()
-                found = read()
+                if (found := read()) is None: raise AebenchError(f'{path} was made and cannot be read back: look at its disk, and at how much memory and how many open files this process may have.')
     elif (lock := _lock_of(path)).exists() or _holder_of(lock).exists():
         with suppress(AebenchError), one_maker(path, None): pass
     return found
@@ -421,9 +424,14 @@ def runs_in(
     except OSError: found = []
     return f' It is a folder of runs: give one of them, {listed([*map(shown, found[:12]), *[f"{len(found)-12} more"]*(len(found) > 12)])}.' if found else ''
 
+def own_words(e:BaseException) -> str:
+    "What an error says, without what fastai puts before the words of a callback's."
+    text = e.args[0] if len(e.args) == 1 and isinstance(e.args[0], str) else str(e)  # a KeyError would show it quoted
+    return re.sub(r'^(Exception occured in `.*?` when calling event `.*?`:\s*)+', '', text).strip()
+
 def error_line(e:BaseException) -> str:
     "The kind of an error that is not ours, and the first line of what it says."
-    return f'{type(e).__name__}: {next(iter(str(e).strip().splitlines()), "no message")}'
+    return f'{type(e).__name__}: {next(iter(own_words(e).splitlines()), "no message")}'
 
 def inside(
     folder:str|Path,

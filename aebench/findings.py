@@ -7,11 +7,12 @@ Docs: https://aebench.github.io/aebench/findings.html.md"""
 # %% auto #0
 __all__ = ['LITTLE', 'epochs_text', 'seed_fact', 'facts', 'failures', 'comparable', 'image_noise', 'webp_facts', 'size_facts',
            'saved_facts', 'headline', 'sweep_facts', 'crossed_effects', 'told_effects', 'effect_words', 'more_seeds',
-           'verdicts', 'compare_runs', 'print_table']
+           'verdicts', 'compare_runs', 'Sentences', 'sentences', 'print_table']
 
 # %% ../nbs/26_findings.ipynb #237fc218
 import math, re, shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -256,8 +257,8 @@ def webp_facts(
     found = [f'WebP, its headers left out, copies at least as well as the coded latents with fewer bytes than {listed(told[True])}.']*bool(told[True])
     return found + [f'No WebP file that was written is as small and as good as the coded latents of {listed(told[False])}.']*bool(told[False])
 
-def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse
-    "What `aebench sizes` found, at sizes other than that of training."
+def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse, begun
+    "What `aebench sizes` found, at sizes other than that of training; `begun` is the size with which progressive resizing begins."
     part = network('progressive_resizing').first_size if any('progressive_resizing' in o.split('+') for o in distinct(rows, 'method')) else 0  # with images of such a size it begins
     return pd.DataFrame([(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part)) for row in trained(rows).to_dict('records')
                          for o in read_numbers(out/row['run']/'sizes.csv', 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse', 'begun'])
@@ -269,6 +270,7 @@ def _progressive_fact(part:pd.DataFrame, label:Callable) -> str: # '' where one 
     if both.method.nunique() < 2: return ''
     by_seed = both.assign(mse=np.log(both.mse)).groupby(['method', 'seed'], as_index=False).mse.mean()
     d, = differences(by_seed, 'mse')
+    if not d.n: return ''  # no seed has both
     shown = 'shown over' if d.holds else 'not shown to differ over' if d.n > 1 else 'which may be chance with'
     return f"There {label(a)}'s MSE is ×{math.exp(d.mean if d.a == a else -d.mean):.2f} of {label(b)}'s, the geometric mean over sizes, {shown} {d.n} seed{'s'*(d.n != 1)}."
 
@@ -285,8 +287,9 @@ def size_facts(
         for size, line in means.iterrows(): best.setdefault(line.astype(float).idxmin(), []).append(f'{size}')
         begun = f'{part.begun.iloc[0]}'
         leaders = listed(f'{label(m)} at {listed(sizes)} pixels' + f' (it began its training at {begun})'*('progressive_resizing' in m.split('+') and begun in sizes) for m, sizes in best.items())
-        n = int(part.groupby('method').seed.nunique().max())
-        found.append(f'Images of other sizes, {WAYS.get(way, way)}: lowest MSE, the mean of {n} seed{"s"*(n != 1)}, by {leaders}. {_progressive_fact(part, label)}'.strip())
+        counts = part.groupby('method').seed.nunique()
+        seeds = f'{counts.max()}' if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
+        found.append(f'Images of other sizes, {WAYS.get(way, way)}: lowest MSE, the mean of {seeds} seed{"s"*(seeds != "1")}, by {leaders}. {_progressive_fact(part, label)}'.strip())
     return found
 
 def saved_facts(
@@ -304,7 +307,8 @@ def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Measure, winners:list[str]) -
     value = m.show(table[m.name][winners[0]])
     rest = table[m.name].drop(winners).dropna()
     second = (rest*m.better).idxmax() if len(rest) and table.runs.max() > 1 else None
-    close = second and not any(d.holds for d in differences(trained(rows), m.name, m.ratio) if {d.a, d.b} == {winners[0], second})
+    def ahead(d): return d.holds and (d.mean if d.a == winners[0] else -d.mean)*m.better > 0  # over the seeds that both have, which may say otherwise
+    close = second and not any(map(ahead, (d for d in differences(trained(rows), m.name, m.ratio) if {d.a, d.b} == {winners[0], second})))
     return f'{_LEADS[m.name]} ({value}' + (f', not shown to be ahead of {table.label[second]})' if close else ')')
 
 def _leads(rows:pd.DataFrame, table:pd.DataFrame, winners:dict) -> str:
@@ -375,6 +379,7 @@ def _effects(rows:pd.DataFrame, name:str) -> tuple[pd.DataFrame|None, str]: # Or
     if len(names) < 2 or networks[name].isna().all(): return None, ''
     cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
     cells = cells[cells.levels.astype(bool)]
+    if cells[name].isna().all(): return None, ''  # what was combined with another technique is no cell
     frame = pd.DataFrame(list(cells.levels)).assign(seed=cells.seed.tolist(), **{name: cells[name].astype(float).tolist()})
     try: return effects(frame, {FACTORS[o].name: (FACTORS[o].low, FACTORS[o].high) for o in names}, name), ''
     except UsageError as e: return None, f'What the techniques are worth cannot be told yet: {e}'
@@ -400,8 +405,8 @@ def effect_words(
     "The effects that hold, in words."
     m, words = MEASURES[name], []
     for term, o in table[table.p < ALPHA].iterrows():
-        sign, also = '+' if o.effect > 0 else '−', f', or of {o.aliases}: this half of the design cannot tell them apart' if o.aliases else ''
-        words.append(f'{m.title}: the {"effect" if o.order == 1 else "interaction"} of {term}{also} is {sign}{m.show(abs(o.effect))} (95 % interval {m.show(min(abs(o.low), abs(o.high)))} to {m.show(max(abs(o.low), abs(o.high)))} in size).')
+        what, also = f'the {"effect" if o.order == 1 else "interaction"} of {term}' + f' ({o.change})'*bool(o.change), f', or of {o.aliases}: this half of the design cannot tell them apart' if o.aliases else ''
+        words.append(f'{m.title}: {what}{also} is {m.signed(o.effect)}{m.unit} (95 % interval {m.signed(o.low)} to {m.signed(o.high)}).')
     return words or [f'{m.title}: no effect holds.']
 
 # %% ../nbs/26_findings.ipynb #22bbd894
@@ -460,7 +465,7 @@ def compare_runs(
     rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
     for folder, row in zip((a, b), rows):
         if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f'{shown(folder)} holds no finished run.' + (runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."))
-    lines = [f'{k}: {x} | {y}' for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
+    lines = [shown(f'{k}: {x} | {y}') for k, x, y in unlike(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
     images = [row.get('data_fingerprint') for row in rows]
     same_images = images[0] is not None and images[0] == images[1]
     values = [_per_image(o) if same_images else {} for o in (a, b)]
@@ -480,21 +485,50 @@ def _spread(folder:Path, row:dict, name:str) -> Interval:
     part = next((o for _, o in groups(read_rows(folder.resolve().parent)) if folder.resolve().name in set(o.run)), None)
     return interval([] if part is None else pd.to_numeric(trained(part)[trained(part).method == row['method']].get(name, pd.Series()), errors='coerce').dropna())
 
+# %% ../nbs/26_findings.ipynb #5c2b97a4
+@dataclass(frozen=True)
+class Sentences:
+    "What there is to say about one group of runs. It iterates over all but the headline, in the order of reading."
+    headline:str
+    failures:list[str]
+    verdicts:list[str]
+    comparable:str # With the published figures; '' where there are none
+    facts:list[str]
+    effects:dict[str, pd.DataFrame] # Of crossed techniques, by name of the measure
+
+    @property
+    def effect_words(self) -> list[str]: return [text for k, table in self.effects.items() for text in effect_words(table, k)]
+
+    def __iter__(self) -> Iterator[str]: return iter([*self.failures, *self.verdicts, *[self.comparable]*bool(self.comparable), *self.facts, *self.effect_words])
+
+def sentences(
+    rows:pd.DataFrame, # Of one group
+    out:str|Path|None=None, # Where the runs are kept; None: not known, and their files say nothing
+    brief:bool=False # The noise of the leader's images alone?
+) -> Sentences:
+    "What a terminal, a report and a page say."
+    crossed, untold = told_effects(rows)
+    leader = first(rows).get('mse', distinct(trained(rows), 'method'))[:1] if brief else None
+    noise = [] if out is None else [*image_noise(out, rows, leader), *saved_facts(out, rows)]
+    return Sentences(headline(rows), failures(rows), verdicts(rows, out), comparable(rows), [*facts(rows), *untold, *noise], crossed)
+
 # %% ../nbs/26_findings.ipynb #fb09c596
+class _Piped(Console):
+    "A console that says when nobody reads any more; rich's own would end the process."
+    def on_broken_pipe(self): raise BrokenPipeError
+
 def print_table(
     out_or_rows:str|Path|pd.DataFrame, # A folder that `aebench run` wrote, or its rows
     console:Console|None=None # Where to print; None: standard output
 ):
     "Print the comparison and the sentences that belong to it. `NO_COLOR` is respected, and where output is no terminal it is plain text."
     rows = out_or_rows if isinstance(out_or_rows, pd.DataFrame) else read_rows(out_or_rows)
-    console = console or Console()
+    console = console or _Piped()
     if not console.is_terminal: console.width = max(console.width, 100)  # a file has no width to fit
     say = partial(console.print, highlight=False)
     for title, part in groups(rows):
         if title: say(plain_text(f'\n{title}', style='bold'))
         say(terminal_table(part))
         out = None if isinstance(out_or_rows, pd.DataFrame) else out_or_rows
-        crossed, untold = told_effects(part)
-        noise = [] if out is None else [*image_noise(out, part, first(part).get('mse', distinct(trained(part), 'method'))[:1]), *saved_facts(out, part)]
-        for text in (headline(part), *failures(part), *verdicts(part, out), *facts(part), *untold, *noise, *(o for k, found in crossed.items() for o in effect_words(found, k)), _comparable(part)):
-            if text: say(plain_text(text))
+        found = sentences(part, out, brief=True)
+        for text in (found.headline, *found): say(plain_text(text))

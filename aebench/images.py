@@ -206,9 +206,9 @@ class Layout:
 
 def draw_test(files:list, labels:list|None=None, share:float=.2) -> tuple[list, list]:
     "Split `files` into train and test, the same way each time and, where there are `labels`, within each class."
-    gen, drawn = random.Random(3333), set()
-    for label in sorted(set(labels)) if labels else [None]:
-        members = [i for i in range(len(files)) if label is None or labels[i] == label]
+    gen, drawn, of = random.Random(3333), set(), {}
+    for i, label in enumerate(labels or [None]*len(files)): of.setdefault(label, []).append(i)
+    for _, members in sorted(of.items()):
         drawn.update(gen.sample(members, min(max(1, round(len(members)*share)), len(members)-1)))
     return [p for i, p in enumerate(files) if i not in drawn], [p for i, p in enumerate(files) if i in drawn]
 
@@ -254,9 +254,11 @@ def recognise(folder:str|Path) -> Layout:
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 # %% ../nbs/03_images.ipynb #21399f7d
-def _in_threads(f:Callable, items:list, chunk:int=500) -> list:
-    "`f` of each item, in order; a task a chunk, since handing over single files would cost more than reading them."
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, 2*(os.cpu_count() or 1))) as pool:
+def _in_threads(f:Callable, items:list) -> list:
+    "`f` of each item, in order; a task a chunk, since handing over single small files would cost more than reading them."
+    workers = min(16, 2*(os.cpu_count() or 1))
+    chunk = max(1, min(500, len(items)//(4*workers)))
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter('error', Image.DecompressionBombWarning)  # between once and twice its bound Pillow only warns
         warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # marks of a camera that can't be read turn nothing; the pixels are whole
         return [o for part in pool.map(lambda i: [f(o) for o in items[i:i+chunk]], range(0, len(items), chunk)) for o in part]
@@ -365,12 +367,14 @@ def _links(folder:Path, names:list) -> dict:
     return dict(sorted(found.items()))
 
 def inspect_folder(folder:str|Path) -> FolderReport:
-    "Open every image of `folder`. Raises `UsageError` where it isn't one of the layouts."
+    "Open every image of `folder`. Raises `UsageError` where it isn't one of the layouts, `AebenchError` where the trouble is not an image's."
     layout = recognise(folder)
     def look(path):
         try:
             with _opened(path) as img: return img.mode, img.size, fingerprint([_pixels(img, 32).tobytes()])
-        except Exception as e: return why_unreadable(e)  # decoders raise anything on damaged files
+        except Exception as e:  # decoders raise anything on damaged files
+            _raise_passing(e, path)
+            return why_unreadable(e)
     names = layout.train + layout.test
     looks = dict(zip(names, _in_threads(look, layout.paths(names))))
     good = {o: found for o, found in looks.items() if isinstance(found, tuple)}

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .coding import STUDIED, decode_latents, encode_images, png_bytes
 from .data import ImageSet
-from .files import UsageError, shown, write_new
+from .files import UsageError, error_line, shown, write_new
 from .images import spread
 
 # %% ../nbs/17_latents.ipynb #c4556c76
@@ -111,7 +111,7 @@ def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
     "Images in rows, the first of each row set apart."
     size = rows[0].shape[-1]
     gap = max(1, size//16)
-    whole = torch.full((3, len(rows)*(size + gap) - gap, rows[0].shape[0]*(size + gap) + gap), 255, dtype=torch.uint8)
+    whole = torch.full((3, len(rows)*(size + gap) - gap, rows[0].shape[0]*(size + gap) - gap*(rows[0].shape[0] == 1)), 255, dtype=torch.uint8)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             x = j*(size + gap) + gap*(j > 0)
@@ -142,7 +142,7 @@ def flat_map(
     "Two coordinates for each latent. Raises `UsageError` where UMAP is asked for and not there."
     if way == 'umap':
         try: import umap
-        except ImportError: raise UsageError('UMAP is not installed: pip install umap-learn, or ask for the map by pca.') from None
+        except ImportError as e: raise UsageError(f'UMAP cannot be used ({error_line(e)}): pip install umap-learn, or ask for the map by pca.') from e
         return umap.UMAP(random_state=0).fit_transform(z)
     from sklearn.decomposition import PCA
     found = PCA(min(2, *z.shape), random_state=0).fit_transform(z)

@@ -22,12 +22,13 @@ def overlap(
     kernel_size:int, # Pixels a side
     stride:int=2, # The upsampling factor
     size:int=6 # Pixels a side of the input
-) -> Tensor: # (size*stride, size*stride), how often each output pixel is written to
-    "How unevenly a transposed convolution covers its output."
+) -> Tensor: # (S, S), how often each output pixel is written to; S: size*stride, less what a kernel larger than the stride leaves at the edges
+    "How unevenly a transposed convolution covers its output. Raises `ValueError` for a kernel smaller than its stride, which leaves gaps."
+    if kernel_size < stride: raise ValueError(f'A kernel of {kernel_size} leaves gaps at a stride of {stride}.')
     ones = torch.ones(1, 1, size, size)
     full = F.conv_transpose2d(ones, torch.ones(1, 1, kernel_size, kernel_size), stride=stride)
     edge = kernel_size - stride
-    return full[0, 0, edge:full.shape[-2]-edge or None, edge:full.shape[-1]-edge or None]
+    return full[0, 0, edge:full.shape[-2]-edge, edge:full.shape[-1]-edge]
 
 # %% ../nbs/07_layers.ipynb #0b76d903
 def icnr(

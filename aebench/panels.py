@@ -172,7 +172,7 @@ def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[str])
     "Loss against learning rate, one line a seed, with the rates chosen."
     fig, ax = _panel(label)
     ax.plot(_joined(c.lr for c in curves), _joined(c.loss for c in curves), color=colour(method), linewidth=1.5)
-    for i, text in enumerate(chosen):
+    for text in chosen:
         found = rates(text)
         for rate in found: ax.axvline(rate, color='#222222', linewidth=1, linestyle='--', label=f'used: {text}' if rate == found[-1] else None)
         if len(found) == 2: ax.axvspan(*found, color='#888888', alpha=.15, linewidth=0)
@@ -224,7 +224,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     if not found: return None
     fig, ax = _panel('MSE at other sizes', bottom=.31)
     for method, curves in found.items():
-        for i, (way, of) in enumerate(pd.concat(curves).groupby('way')):
+        for i, (way, of) in enumerate(pd.concat(curves).assign(way=lambda o: o.get('way', '')).groupby('way')):
             mean = of.groupby('size').mse.mean()
             ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_LINES.get(way, 'dashdot'),
                     label=None if i else _literal(method_label(rows, method)))
@@ -333,12 +333,13 @@ def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
         if not known: ax.annotate(label, first[['bytes_per_image', 'psnr']].iloc[-1], xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
     files = first_curve(out, rows[rows.method == 'original'], 'files.csv', 'bytes_per_image', 'payload', 'mse')
     if files is not None:
+        kinds = files.get('format', pd.Series('', files.index))
         for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
-            of = files[(files.format == format) & (files.mse > 0)]
+            of = files[(kinds == format) & (files.mse > 0)]
             psnr = -10*np.log10(of.mse)
             ax.plot(of.bytes_per_image, psnr, color=shade, linewidth=1.2, label=format)
             ax.plot(of.payload, psnr, color=shade, linewidth=1, linestyle=':', label=f'{format} without headers')
-        for x in files[files.format == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
+        for x in files[kinds == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
     _log(ax.xaxis, (1, 2, 5))
     _labels(ax, 'bytes an image', 'PSNR (higher is better)')
     fig.legend(fontsize=7, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
@@ -355,6 +356,6 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     ax.set_yticks(range(len(table)), table.index)
     ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
     ax.invert_yaxis()
-    _labels(ax, f'change of {m.short} ({"higher" if m.better > 0 else "lower"} is better)', '')
+    _labels(ax, f'change of {m.short}{m.unit and ","}{m.unit} ({"higher" if m.better > 0 else "lower"} is better)', '')
     return png_of(fig)
 

@@ -102,7 +102,7 @@ class TellProgress(Callback):
     def after_epoch(self):
         if not self.by_clock: self._one_more()
         losses = {k: v for k, v in epoch_figures(self.recorder).items() if k in ('train_loss', 'valid_loss') and v is not None}
-        self.progress.epoch(self.what, self.count or 1, self.epochs, losses, time.perf_counter() - self.start)
+        self.progress.epoch(self.what, self.count + self.by_clock, self.epochs, losses, time.perf_counter() - self.start)
     def after_fit(self):
         if self.by_clock: self._one_more()
     def _one_more(self):

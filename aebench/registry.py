@@ -65,7 +65,7 @@ class Method:
         return f'techniques/{self.name.partition("+")[0]}.html'
 
     @property
-    def latent(self) -> int: # Numbers in the report's latent; a resnet34 gives 512 pooled features, twice
+    def latent(self) -> int: # Numbers that it has where none are asked for: the report's, a resnet34's 512 pooled features twice, or about as many in a map
         return REPORT_LATENT if self.encoder == 'conv' else 1024
 
     def numbers(self,
@@ -346,7 +346,7 @@ def kind_of(device:str) -> str: # 'cpu', 'cuda' or 'mps'
 
 @dataclass(frozen=True)
 class Run:
-    "All that decides a run's numbers, fully resolved."
+    "All that decides a run's numbers."
     method:str # As `get_method` takes it
     data:str # A name in `DATA`, or a folder's path
     size:int=32 # Pixels a side
@@ -383,9 +383,10 @@ class Run:
 
     @property
     def key(self) -> str:
-        "Readable first, then a fingerprint of every setting but the path of a folder."
+        "Readable first, then a fingerprint of every setting but the paths of images and weights."
         settings = {k: v for k, v in asdict(self).items() if k not in _LATER or v != getattr(Run, k)} | dict(device=kind_of(self.device))
         if self.data not in DATA: settings['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
+        if self.weights not in WEIGHTS: settings['weights'] = 'file'  # and that of the weights
         return f'{self.method}{"" if is_reference(self.method) else f"-seed{self.seed}"}-{fingerprint([repr(sorted(settings.items()))], 8)}'
 
     @property
@@ -437,6 +438,13 @@ def few_steps(
     "A sentence where an epoch is a single training step."
     return f'There is one batch an epoch: {n_train} training images in batches of {batch_size}. A smaller --batch-size trains in more steps.' if 0 < n_train < 2*batch_size else ''
 
+def _plain(run:Run) -> Run:
+    "`run` without what makes no difference to it, so that one network has one name."
+    method = get_method(run.method)
+    latent = run.latent and method.numbers(run.latent, run.size)  # several may come to one map
+    usual = get_data(run.data).latent is None and latent == method.numbers(method.latent, run.size)
+    return replace(run, latent=None if usual else latent, feature_input=run.used_feature_input or Run.feature_input)
+
 _SHARED = ('size', 'weights', 'device', 'skip_unreadable', 'judges') # All that matters to a reference; the weights are the classifier's
 
 def plan_runs(
@@ -459,7 +467,7 @@ def plan_runs(
     shared, latents, found = {k: v for k, v in settings.items() if k in _SHARED}, settings.pop('latent'), get_methods(methods)
     latents = list(dict.fromkeys(latents)) if isinstance(latents, (list, tuple)) else [latents]
     asked = [Run(method=m.name, data=source.name, seed=seed+i, latent=o, **settings) for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
-    networks = list(dict.fromkeys(replace(o, latent=o.latent and get_method(o.method).numbers(o.latent, o.size)) for o in asked))  # several latents may come to one map
+    networks = list(dict.fromkeys(map(_plain, asked)))
     names = [m.name for m in found if is_reference(m.name)]
     most = numbers_in_image(source.name, settings['size'])
     if networks and len(latents) > 1: names += [f'pca-{min(o, most)}' for o in latents if o]  # the line beside which a sweep is read

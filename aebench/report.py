@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from .files import UsageError, one_maker, read_json, remove, shown, write_bytes, write_text
-from .findings import comparable, effect_words, facts, failures, headline, image_noise, saved_facts, sweep_facts, told_effects, verdicts
+from .findings import sentences, sweep_facts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, image_png, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels,
                             rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel)
@@ -97,7 +97,7 @@ _TEMPLATE = '''<!doctype html>
 {%- if g.title %}
 <h2>{{ g.title }}</h2>
 {%- endif %}
-<p class="lead">{{ g.headline }}</p>
+<p class="lead">{{ g.said.headline }}</p>
 <div class="scroll" role="region" aria-label="Results{{ ': ' + g.title if g.title }}" tabindex="0">
 <table>
 <thead><tr>{% for c in g.columns %}<th scope="col"{% if c.published %} class="published"{% endif %}>{{ c.text }}</th>{% endfor %}</tr></thead>
@@ -108,17 +108,17 @@ _TEMPLATE = '''<!doctype html>
 </tbody>
 </table>
 </div>
-<p class="soft">{% if g.intervals %}Below a mean stand its standard deviation and its 95 % interval. {% endif %}{% if g.comparable %}«(report)» marks the published figures. {% endif %}Each method's name leads to the page on its technique, and «notebook» to one with that line's settings filled in, for Jupyter or to upload to Colab.</p>
-{%- if g.failures %}
-<ul class="facts failures">{% for o in g.failures %}<li>{{ o }}</li>{% endfor %}</ul>
+<p class="soft">{% if g.intervals %}Below a mean stand its standard deviation and its 95 % interval. {% endif %}{% if g.said.comparable %}«(report)» marks the published figures. {% endif %}Each method's name leads to the page on its technique, and «notebook» to one with that line's settings filled in, for Jupyter or to upload to Colab.</p>
+{%- if g.said.failures %}
+<ul class="facts failures">{% for o in g.said.failures %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- endif %}
-{%- if g.verdicts %}
-<ul class="facts">{% for o in g.verdicts %}<li>{{ o }}</li>{% endfor %}</ul>
+{%- if g.said.verdicts %}
+<ul class="facts">{% for o in g.said.verdicts %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- endif %}
-{%- if g.comparable %}
-<p><strong>Compared with the report.</strong> {{ g.comparable }}</p>
+{%- if g.said.comparable %}
+<p><strong>Compared with the report.</strong> {{ g.said.comparable }}</p>
 {%- endif %}
-<ul class="facts">{% for o in g.facts %}<li>{{ o }}</li>{% endfor %}</ul>
+<ul class="facts">{% for o in g.said.facts %}<li>{{ o }}</li>{% endfor %}</ul>
 {%- if g.samples %}
 <h3>Pictures</h3>
 <p class="soft">Test images: the input on the left, what the autoencoder made of it on the right. All methods got the same images.</p>
@@ -133,7 +133,7 @@ _TEMPLATE = '''<!doctype html>
 {{- panels('Bytes and quality', 'Latents rounded to steps and coded without loss, at several numbers of bits for the number that varies most; image files with and without their headers. The decoder itself is not counted.', g.rates) }}
 {%- if g.effects %}
 {{- panels('Effects of crossed techniques', 'What each technique changes on average over all others, and, for two of them (×), half of what they change together beyond the sum of each alone; 95 % intervals, blue where the effect holds after correction.', g.effects) }}
-<ul class="facts">{% for o in g.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
+<ul class="facts">{% for o in g.said.effect_words %}<li>{{ o }}</li>{% endfor %}</ul>
 <div class="scroll" role="region" aria-label="Effects" tabindex="0">
 <table>
 <thead><tr><th scope="col">Effect</th>{% for o in effect_columns %}<th scope="col">{{ o }}</th>{% endfor %}</tr></thead>
@@ -216,7 +216,8 @@ def _environment(out:Path, rows:pd.DataFrame) -> list[tuple[str, str]]:
     "Settings and versions; where runs differ, which has which."
     found = {k: {} for k in _ENVIRONMENT}
     for row in rows.to_dict('records'):
-        run = read_json(out/row['run']/'run.json', {})
+        try: run = read_json(out/row['run']/'run.json', {})
+        except OSError: run = {}  # as one that isn't there
         more = run.get('environment') if isinstance(run, dict) else None
         values = {**(more if isinstance(more, dict) else {}), **{k: row.get(k) for k in _ENVIRONMENT}}
         for k, v in values.items():
@@ -281,22 +282,21 @@ def effect_lines(
     crossed:dict # Name of the measure: table of effects
 ) -> list[dict]: # term, cells
     "The lines of the table of effects, as text; what half a design cannot tell apart stands together."
-    return [dict(term=term + f' (or {o.aliases})'*bool(o.aliases), cells=[MEASURES[k].title, _signed(k, o.effect), f'{_signed(k, o.low)} to {_signed(k, o.high)}', f'{o.p:.3g}'])
+    return [dict(term=term + f' (or {o.aliases})'*bool(o.aliases), cells=[(m := MEASURES[k]).title, m.signed(o.effect) + m.unit, f'{m.signed(o.low)} to {m.signed(o.high)}', f'{o.p:.3g}'])
             for k, table in crossed.items() for term, o in table.iterrows()]
 
 EFFECT_COLUMNS = ('Measure', 'Change', '95 % interval', 'p (Holm)')
-
-def _signed(name:str, x:float) -> str: return ('+' if x >= 0 else '−') + MEASURES[name].show(abs(x))
 
 def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, bytes]]:
     "The template's values for one group, and its sheets by file name."
     samples, curves, lrs = samples_of(out, rows), curve_panels(out, rows), lr_panels(out, rows)
     quality, parameters, other_sizes, rates = quality_panels(rows), parameter_panel(rows), size_panel(out, rows), rate_panel(out, rows)
-    crossed, untold = told_effects(rows)
+    said = sentences(rows, out)
+    effects = {k: effect_panel(o, k) for k, o in said.effects.items()}
     files = dict(samples=samples_sheet(samples, rows) if samples else None, parameters=parameters, sizes=other_sizes, rates=rates,
-                 effects=sheet([effect_panel(o, k) for k, o in crossed.items()]) if crossed else None,
+                 effects=sheet(list(effects.values())) if effects else None,
                  **{name: sheet(list(o.values())) if o else None for name, o in dict(curves=curves, lr_find=lrs, time_quality=quality).items()})
-    values = dict(title=title, headline=headline(rows), failures=failures(rows), verdicts=verdicts(rows, out), comparable=comparable(rows), facts=[*facts(rows), *untold, *image_noise(out, rows), *saved_facts(out, rows)], **_table(rows),
+    values = dict(title=title, said=said, **_table(rows),
                   samples=[_pairs(rows, m, pairs) for m, pairs in samples.items()],
                   curves=_pictures(curves, rows, 'Training and validation loss'), lr=_pictures(lrs, rows, 'Loss against learning rate'),
                   cost=[_image(o, f'{MEASURES[k].title} against training time, a point a method; the figures are in the table', .5) for k, o in quality.items()] +
@@ -304,9 +304,8 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
                        ([_image(other_sizes, f'MSE against image size, a line a method; {SIZE_LINES}', .5)] if other_sizes else []),
                   latent=latent_table(rows), latent_pictures=_latent_pictures(out, rows),
                   rates=[_image(rates, 'PSNR against bytes an image, a line a method and a file format', .5)] if rates else [],
-                  effects=[_image(effect_panel(o, k), f'Effects of the techniques on {MEASURES[k].title}', .5) for k, o in crossed.items()],
-                  effect_table=effect_lines(crossed),
-                  effect_words=[text for k, o in crossed.items() for text in effect_words(o, k)],
+                  effects=[_image(o, f'Effects of the techniques on {MEASURES[k].title}', .5) for k, o in effects.items()],
+                  effect_table=effect_lines(said.effects),
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}
 

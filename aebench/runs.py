@@ -34,7 +34,7 @@ from .batches import Augment
 from .checkpoints import Checkpoint
 from .coding import MOST_BITS, STUDIED, decode_latents, encode_images, fit_coder, pixel_errors, png_bytes, rate_distortion
 from .data import ImageSet
-from .files import UsageError, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
+from .files import UsageError, error_line, fingerprint, git_revision, read_tensors, runs_in, shown, write_bytes, write_json, write_tensors, write_text
 from .images import spread
 from .latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .losses import FeatureLoss
@@ -149,12 +149,13 @@ def train_run(
 MODEL = 'model.safetensors' # In a run's folder: its network
 
 def run_name(run:Run, data:ImageSet) -> str:
-    "The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from."
-    return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, run.extractors)], 4)}'
+    "The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from or judged by. Raises `UsageError` where such a file is gone."
+    archs = dict.fromkeys([*run.extractors, *(run.judges if data.classes else ())])
+    return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, archs)], 4)}'
 
-def base_row(run:Run, data:ImageSet) -> dict:
+def base_row(run:Run, data:ImageSet, name:str) -> dict: # `name` as `run_name` gave it
     "What a row holds before anything was trained."
-    row = dict(schema_version=SCHEMA, run=run_name(run, data), method=run.method, label=get_method(run.method).label, data=run.data, data_label=data.label, status='failed', reason='',
+    row = dict(schema_version=SCHEMA, run=name, method=run.method, label=get_method(run.method).label, data=run.data, data_label=data.label, status='failed', reason='',
                size=run.size, weights=run.weights, n_train=len(data.train_x), n_test=len(data.test_x), data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
     if is_reference(run.method): return row | dict(seed=None)
     return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, augmentation=run.augmentation, precision=run.precision, feature_input=run.used_feature_input,
@@ -226,9 +227,10 @@ def nearly_whole(
 def study_latents(
     codec:nn.Module, # In eval mode; has `encode` and `decode`
     data:ImageSet,
-    folder:Path # To write to
+    folder:Path, # To write to
+    say:Callable=noop # Is told what could not be drawn
 ) -> dict: # Columns of the row
-    "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and three pictures."
+    "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and pictures: neighbours, mixtures, and a map by principal components; by UMAP too where it is installed."
     test = spread(data.test_x, STUDIED)
     z_train, z_test = encode_images(codec, spread(data.train_x, STUDIED)), encode_images(codec, test)
     rates, at = nearly_whole(codec, z_train, z_test, test)
@@ -236,21 +238,24 @@ def study_latents(
     write_bytes(folder/'coder.safetensors', fit_coder(z_train, int(at.bits)).save())
     write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
     write_bytes(folder/'between.png', between_picture(codec, test))
-    for way in ('pca', *['umap']*bool(find_spec('umap'))):
-        write_bytes(folder/('map.png' if way == 'pca' else f'map-{way}.png'), map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes, way))
+    def drawn(way): return map_picture(z_test, spread(data.test_y, STUDIED).numpy(), data.classes, way)
+    write_bytes(folder/'map.png', drawn('pca'))
+    if find_spec('umap'):
+        try: picture = drawn('umap')
+        except Exception as e: say(f'There is no map by UMAP: {error_line(e)}')  # whatever an optional package does, it must not cost a training
+        else: write_bytes(folder/'map-umap.png', picture)
     return dict(coded_bytes=at.bytes_per_image, coded_mse=at.mse, **vars(measure_latents(z_train, z_test, data)))
 
 STATE = 'checkpoint.safetensors' # In a run's folder: the state of a training that is not over
 
 def training_state(
     run:Run,
-    data:ImageSet,
-    folder:Path, # Of the run
+    folder:Path, # Of the run, with its name
     say:Callable=noop, # Is told in a sentence what there is to know
     kind:type|None=None # Of `Checkpoint`
 ) -> Checkpoint:
     "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
-    about = dict(run=run_name(run, data), device=kind_of(run.device), **{o: version(o) for o in ('aebench', 'torch', 'fastai')}, **_joined())
+    about = dict(run=folder.name, device=kind_of(run.device), **{o: version(o) for o in ('aebench', 'torch', 'fastai')}, **_joined())
     checkpoint = (kind or Checkpoint)(folder/STATE, about, say=say)
     if checkpoint.found: say(f'{run.title}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
     return checkpoint
@@ -259,17 +264,18 @@ def do_reference(
     run:Run,
     data:ImageSet,
     judges:Sequence[Classifier], # None of them: no accuracy
-    folder:Path # To write to
+    folder:Path, # To write to
+    say:Callable=noop # Is told in a sentence what there is to know
 ) -> dict: # The row
     "Fit and measure the reference of `run` into `folder`."
-    row = base_row(run, data)
+    row = base_row(run, data, folder.name)
     write_json(folder/'run.json', _about(run, data))
     codec = make_reference(get_method(run.method), data, run.device)
     found = evaluate(codec, data, judges, run.device)
     row |= found.measures | dict(status='done', latent=codec.latent, bytes_per_image=codec.bytes_per_image, classifier=_classifier(judges))
     _keep_evaluation(found, folder)
     if isinstance(codec, LinearCodec) and codec.latent:
-        row |= study_latents(codec, data, folder)
+        row |= study_latents(codec, data, folder, say)
         save_model(codec, dict(size=codec.size, channels=codec.channels), folder/MODEL)
     write_json(folder/'row.json', row)
     return row
@@ -284,23 +290,23 @@ def do_run(
     say:Callable=noop # Is told in a sentence what there is to know
 ) -> dict: # The row
     "Train and measure `run` into `folder`, going on from the state that an earlier process left there."
-    if is_reference(run.method): return do_reference(run, data, judges, folder)
-    checkpoint = training_state(run, data, folder, say)
-    memory, row, about = PeakMemory(run.device), base_row(run, data), _about(run, data)
+    if is_reference(run.method): return do_reference(run, data, judges, folder, say)
+    checkpoint = training_state(run, folder, say)
+    memory, row, about = PeakMemory(run.device), base_row(run, data, folder.name), _about(run, data)
     write_json(folder/'run.json', about)
     learn, phases, history, times = train_run(run, data, cbs, watch, checkpoint)
     write_json(folder/'run.json', about | dict(latent=learn.model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases]))
-    found = evaluate(learn.model, data, judges, run.device)
     rows = pd.DataFrame(history.rows)
-    row |= found.measures | times | dict(
-        status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*min(run.batch_size, len(data.train_x))/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
-        latent=learn.model.latent, bytes_per_image=4.*learn.model.latent, lr=_rate(phases[-1].lr), classifier=_classifier(judges),
-        equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']), **study_latents(learn.model.eval(), data, folder))
     write_text(folder/'history.csv', rows.to_csv(index=False))
     search = next((p.found for p in phases if p.found), None)
     if search: write_text(folder/'lr_find.csv', pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
-    _keep_evaluation(found, folder)
     save_model(learn.model, network_build(run, learn.model), folder/MODEL)
+    found = evaluate(learn.model, data, judges, run.device)
+    _keep_evaluation(found, folder)
+    row |= found.measures | times | dict(
+        status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*min(run.batch_size, len(data.train_x))/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
+        latent=learn.model.latent, bytes_per_image=4.*learn.model.latent, lr=_rate(phases[-1].lr), classifier=_classifier(judges),
+        equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']), **study_latents(learn.model.eval(), data, folder, say))
     write_json(folder/'row.json', row)
     checkpoint.remove()
     return row

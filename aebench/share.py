@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from . import __version__
 from .apply import Trained, load
-from .files import AebenchError, UsageError, error_line, expanded, json_bytes, listed, write_new
+from .files import AebenchError, UsageError, error_line, expanded, json_bytes, listed, shown, write_new
 from .findings import epochs_text
+from .notebooks import literal
 from .panels import image_png, is_picture
 from .registry import DATA, WEIGHTS, choose, find_method
 from .rows import missing
@@ -195,8 +196,12 @@ On {n_test:,} test images that were not trained on:
 - Images: {data}, {n_train:,} for training (fingerprint {fingerprint})
 - {training}
 - Trained networks that it builds on: {weights}
-- Command: `{command}`
 - With {versions}
+- By this command:
+
+```
+{command}
+```
 
 ## Limits
 
@@ -218,12 +223,12 @@ def model_card(
     about = ModelCardData(library_name='aebench', tags=['autoencoder', 'image-reconstruction', row['method']], model_name=f'{row["label"]}, {row["data_label"]}', eval_results=[
         EvalResult(task_type='image-to-image', dataset_type=row['data'], dataset_name=row['data_label'], dataset_split='test', metric_type=k, metric_name=of[k].title, metric_value=row[k])
         for k in ('mse', 'psnr', 'ssim', 'accuracy') if k in of])
-    shown = [f'| {m.title} | {m.show(row[k])} |' for k, m in of.items() if k in ('mae', 'mse', 'psnr', 'ssim', 'accuracy', 'agreement', 'equals_pca', 'bytes_per_image', 'parameters')]
+    table = [f'| {m.title} | {m.show(row[k])} |' for k, m in of.items() if k in ('mae', 'mse', 'psnr', 'ssim', 'accuracy', 'agreement', 'equals_pca', 'bytes_per_image', 'parameters')]
     trained = not missing(row.get('seed'))
     card = _CARD.format(
-        label=row['label'], data=row['data_label'], size=run.size, latent=run.latent, repo=repo, n_test=row['n_test'], n_train=row['n_train'], measures='\n'.join(shown), command=row['command'], fingerprint=row['data_fingerprint'],
+        label=literal(row['label']), data=literal(row['data_label']), size=run.size, latent=run.latent, repo=repo, n_test=row['n_test'], n_train=row['n_train'], measures='\n'.join(table), command=shown(row['command']), fingerprint=row['data_fingerprint'],
         training=f'Training: {epochs_text(row["epochs"])}, batches of {row["batch_size"]}, seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}' if trained else 'Fitted to them, no network',
-        weights=f'{listed(method.extractors)}, {row["weights"]}' if trained and method and method.extractors else 'none', versions=', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai')))
+        weights=f'{listed(method.extractors)}, {literal(row["weights"])}' if trained and method and method.extractors else 'none', versions=', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai')))
     return f'---\n{about.to_yaml()}\n---\n\n{card}'
 
 # %% ../nbs/32_share.ipynb #b9e67997

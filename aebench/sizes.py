@@ -61,11 +61,12 @@ def at_sizes(
             if way == 'pooled': model.set_size(trained)
     return found
 
-def _kept(path:Path, wanted:set) -> pd.DataFrame|None: # None where it holds other sizes and ways than `wanted`, or is damaged
-    "What was measured earlier."
+def _kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there is nothing, or the file is damaged
+    "What was measured earlier, of sizes that were measured by all `ways`."
     try: frame = pd.read_csv(path)
-    except (OSError, ValueError): return None
-    return frame if {'size', 'way', 'mse'} <= set(frame) and set(zip(frame['size'], frame.way)) == wanted and frame.mse.notna().all() else None
+    except (OSError, ValueError): frame = pd.DataFrame()
+    if not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
+    return frame[frame.groupby('size').way.transform(lambda o: sorted(o) == sorted(ways))]
 
 def measure_sizes(
     out:str|Path, # Folder of finished runs
@@ -83,13 +84,15 @@ def measure_sizes(
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
             settings, model = about.get('settings'), load_model(path.parent)
             if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)): raise UsageError(f'{shown(path.with_name("run.json"))} does not say which images the run was trained on: remove that run and make it again.')
-            frame = _kept(path.with_name('sizes.csv'), {(size, way) for size in sizes for way in ways_for(model)})
-            images = load_images(settings['data'], model.size, bool(settings.get('skip_unreadable')))
-            if row.get('data_fingerprint') not in (None, images.fingerprint): raise UsageError(f'{shown(settings["data"])} holds other images than {shown(path.parent)} was trained on, some of which may now be among its test images: give it the images it had, or train again.')
-            progress.say(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + (': is there already' if frame is not None else ''))
-            if frame is None:
-                frame = pd.DataFrame(at_sizes(model, model.size, settings['data'], sizes, device, bool(settings.get('skip_unreadable'))))
-                write_text(path.with_name('sizes.csv'), frame.to_csv(index=False))
-            frames.append(frame.assign(run=path.parent.name, **{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
+            kept = _kept(path.with_name('sizes.csv'), ways_for(model))
+            rest = [size for size in sizes if size not in set(kept['size'])]
+            images = load_images(settings['data'], model.size, bool(settings.get('skip_unreadable'))) if rest else None
+            if images and row.get('data_fingerprint') not in (None, images.fingerprint): raise UsageError(f'{shown(settings["data"])} holds other images than {shown(path.parent)} was trained on, some of which may now be among its test images: give it the images it had, or train again.')
+            progress.say(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': is there already'))
+            if rest:
+                found = pd.DataFrame(at_sizes(model, model.size, settings['data'], rest, device, bool(settings.get('skip_unreadable'))))
+                kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found
+                write_text(path.with_name('sizes.csv'), kept.to_csv(index=False))
+            frames.append(kept[kept['size'].isin(sizes)].assign(run=path.parent.name, **{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)

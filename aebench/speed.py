@@ -220,7 +220,7 @@ class FrozenConv2d(nn.Conv2d):
     def forward(self, x):
         single = x.device.type == 'cpu' and x.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
         n, _, h, w = x.shape
-        if not single or h % 4 or w % 4 or n*h*w < 16*256: return super().forward(x)  # smaller: the library is faster
+        if not single or self.weight.requires_grad or h % 4 or w % 4 or n*h*w < 16*256: return super().forward(x)  # smaller: the library is faster; trained after all: it has gradients
         return _FrozenConv.apply(x, self.bias, *self._spread_weights())
 
     def _spread_weights(self) -> tuple[Tensor, Tensor]:
@@ -235,7 +235,7 @@ class FrozenConv2d(nn.Conv2d):
     def suits(m:nn.Module) -> bool:
         "Can `m` be made one of these, and would it gain?"
         usual = isinstance(m, nn.Conv2d) and m.groups == 1 and m.padding_mode == 'zeros' and (m.kernel_size, m.stride, m.padding, m.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
-        return usual and not m.weight.requires_grad and min(m.in_channels, m.out_channels) >= 128
+        return usual and not any(p.requires_grad for p in m.parameters()) and min(m.in_channels, m.out_channels) >= 128
 
 def make_frozen(model:nn.Module) -> nn.Module: # `model`; weights and state_dict untouched
     "Let the convolutions of `model` that are not trained compute the fast way on CPUs."

@@ -207,7 +207,7 @@ def effects(
     frame:pd.DataFrame, # A row a run: a column for each factor, `seed`, and the measure
     factors:dict[str, tuple], # Name: low and high level
     measure:str
-) -> pd.DataFrame: # Indexed by term: order (1 or 2), effect, low, high, p, aliases
+) -> pd.DataFrame: # Indexed by term: order (1 or 2), change (its two levels in words, of a main effect), effect, low, high, p, aliases
     "Main effects and two-way interactions. Raises `UsageError` where there are too few runs for them."
     import statsmodels.api as sm
     from statsmodels.stats.multitest import multipletests
@@ -226,6 +226,7 @@ def effects(
         raise UsageError(f'{len(frame)} runs are too few to tell {len(columns)} effects from noise: add seeds (--seeds 3), or train the cells that are missing.')
     fit = sm.OLS(frame[measure].to_numpy(float), x).fit()
     span, bounds = slice(1, 1 + len(columns)), fit.conf_int(1 - CONFIDENCE)
-    return pd.DataFrame(dict(order=[len(o) for o in columns], effect=2*fit.params[span], low=2*bounds[span, 0], high=2*bounds[span, 1],
+    changes = {(k,): f'{high} in place of {low}' for k, (low, high) in factors.items()}
+    return pd.DataFrame(dict(order=[len(o) for o in columns], change=[changes.get(o, '') for o in columns], effect=2*fit.params[span], low=2*bounds[span, 0], high=2*bounds[span, 1],
                              p=multipletests(fit.pvalues[span], method='holm')[1], aliases=[', '.join(aliases.get(o, ())) for o in columns]),
                         index=pd.Index([' × '.join(o) for o in columns], name='term'))

@@ -74,10 +74,12 @@ class Remote:
                 self.fs.put_file(str(path), to)
 
     def push_run(self, folder:Path):
-        "Copy a run there, its row last; what an earlier attempt left there is removed."
+        "Copy a run there, its row last; what an earlier attempt left there is removed, but for a finished run with its model, in whose place `folder` has none."
+        there, row = f'{self.root}/{folder.name}', self.row(folder.name)
         with self._told('written to'):
             self.fs.invalidate_cache()
-            if self.fs.exists(there := f'{self.root}/{folder.name}'): self.fs.rm(there, recursive=True)
+            if row and row.get('status') == 'done' and (not is_finished(folder) or not (folder/MODEL).exists() and self.fs.exists(f'{there}/{MODEL}')): return
+            if self.fs.exists(there): self.fs.rm(there, recursive=True)
         self.push(folder.parent, run_files(folder))
 
     def row(self, name:str) -> dict|None: # None where there is none, or a torn one
@@ -95,6 +97,8 @@ class Remote:
         try: return inside(self.copy, path.removeprefix(f'{self.root}/'))
         except UsageError: raise UsageError(f'{self.url} holds {path!r}, a name that leads out of it: what is there is not to be trusted.') from None
 
+    def _mark(self, name:str) -> Path: return self.copy/'.missing'/name # Is there while the URL is still to have that run
+
     def pull_run(self, name:str) -> bool: # Is it there?
         "Copy a run from there, but for its model; its row last."
         if not (row := self.row(name)): return False
@@ -104,6 +108,7 @@ class Remote:
             for path, to in found.items():
                 if to.name not in ('row.json', MODEL): write_bytes(to, self.fs.cat_file(path))
         write_json(inside(self.copy, f'{name}/row.json'), row)
+        remove(self._mark(name))
         return True
 
     def meet(self):
@@ -137,15 +142,16 @@ class Remote:
     ):
         "Put a run into the copy."
         shutil.rmtree(self.copy/name, ignore_errors=True)
-        if missing: write_text(self.copy/'.missing'/name, '')
+        write_text(self._mark(name), '') if missing else remove(self._mark(name))
         for path, content in files.items(): write_bytes(inside(self.copy, f'{name}/{path}'), content)
 
     def push_kept(self, name:str) -> str: # '' where it is there, else why not
         "Copy a run of the copy to the URL; one that can't be is `missing`."
-        write_text(self.copy/'.missing'/name, '')
-        try: self.push_run(self.copy/name)
+        try:
+            write_text(self._mark(name), '')
+            self.push_run(self.copy/name)
         except AebenchError as e: return str(e)
-        remove(self.copy/name/MODEL), remove(self.copy/'.missing'/name)
+        remove(self._mark(name)), remove(self.copy/name/MODEL)  # in this order: killed in between it keeps too much rather than too little
         return ''
 
     def push_rest(self):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException
 from fastai.learner import Recorder
+from fastcore.basics import noop
 
 from .files import UsageError, error_line, read_json
 from .registry import TRACKERS, Run, choose, is_reference
@@ -110,16 +111,16 @@ _CANCELS = (CancelBackwardException, CancelBatchException, CancelEpochException,
 class _Forgiving:
     "Stands before a callback's own class: where it fails it says so, and is silent from then on."
     def __call__(self, event):
-        if self.failed: return
+        if self.told is noop: return
         try: return super().__call__(event)
         except _CANCELS: raise
         except Exception as e:
-            self.failed = True
-            self.told(f'{type(e).__name__}: {str(e).strip().splitlines()[-1]}')  # before it fastai says where
+            told, self.told = self.told, noop  # no data, which a training's state would keep: in another process it is tried again
+            told(error_line(e))
 
 def _forgiving(cb:Callback, told:Callable) -> Callback: # `cb`
     cb.__class__ = type(type(cb).__name__, (_Forgiving, type(cb)), {})  # the name stays, by which the learner knows it
-    cb.failed, cb.told = False, told
+    cb.told = told
     return cb
 
 @contextmanager

@@ -145,8 +145,8 @@ def find_lr(
     "fastai's `lr_find` on a copy of `learn`: weights, random states, optimiser and history stay as they are (Smith 2015). Raises `ValueError` where the splitter is bound to one model."
     with same_randomness(learn.dls), tempfile.TemporaryDirectory() as tmp:
         twin = Learner(learn.dls, copy.deepcopy(learn.model), learn.loss_func, opt_func=learn.opt_func, splitter=learn.splitter,
-                       train_bn=learn.train_bn, moms=learn.moms, path=tmp, default_cbs=False)
-        twin.add_cbs([TrainEvalCallback(), Recorder(), *(type(cb)() for cb in learn.cbs if cb.name == 'cast_to_tensor')])
+                       wd=learn.wd, wd_bn_bias=learn.wd_bn_bias, train_bn=learn.train_bn, moms=learn.moms, path=tmp, default_cbs=False)
+        twin.add_cbs([TrainEvalCallback(), Recorder(), *(type(cb)() for cb in learn.cbs if cb.name in ('cast_to_tensor', 'mixed_precision'))])
         twin.create_opt()
         if not {id(p) for group in twin.opt.param_lists for p in group} <= {id(p) for p in twin.model.parameters()}:
             raise ValueError('The splitter must take its groups from the model it is given: these are another model\'s parameters.')

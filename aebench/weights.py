@@ -60,7 +60,7 @@ def load_body(net:nn.Module, state:dict, arch:str, where:str) -> nn.Module: # `n
     "Load all but the head from `state`. Raises `UsageError` that names what doesn't fit."
     head = head_name(arch)
     body = {k: v for k, v in state.items() if not k.startswith(head)}
-    own = {k: v for k, v in net.state_dict().items() if not k.startswith(head)}
+    own = {k: v for k, v in net.state_dict().items() if not k.startswith(head) and not k.endswith('num_batches_tracked')}  # torchvision's older files hold no such counts, which decide nothing here
     wrong = [k for k, v in own.items() if k not in body or body[k].shape != v.shape]
     if wrong: raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are). Where several networks are needed, give a folder that holds a file of each.')
     net.load_state_dict(body, strict=False)
@@ -279,6 +279,6 @@ def judge_for(
     "The classifier that judges reconstructions of `data`, trained once and kept."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
-    source = weights if weights == 'imagenet' else f'{Path(weights).name} ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
+    source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'  # whatever the file is called
     return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
                            lambda checkpoint: finetune_classifier(data, weights, arch, device, watch=watch, checkpoint=checkpoint), device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from aebench.findings import comparable, effect_words, facts, failures, headline, image_noise, saved_facts, sweep_facts, told_effects, verdicts
+from aebench.findings import sentences, sweep_facts
 from aebench.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
 from aebench.report import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
@@ -69,14 +69,13 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     for i, (title, part) in enumerate(sweeps(rows), 1):
         name = f'{folder.name}/report/{"latent" if i == 1 else f"latent-{i}"}.png'
         parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), figure(name, SHEETS['latent'])]
-    parted = [(title, part, html.escape(headline(part), quote=False)) for title, part in groups(rows)]
-    page.description = ' '.join(f'{html.escape(title, quote=False)}: {lead}' if title else lead for title, _, lead in parted)
-    for i, (title, part, lead) in enumerate(parted, 1):
+    parted = [(title, part, sentences(part, folder)) for title, part in groups(rows)]
+    leads = [html.escape(said.headline, quote=False) for *_, said in parted]
+    page.description = ' '.join(f'{html.escape(title, quote=False)}: {lead}' if title else lead for (title, *_), lead in zip(parted, leads))
+    for i, ((title, part, said), lead) in enumerate(zip(parted, leads), 1):
         if title: parts.append(f'## {title}')
-        crossed, untold = told_effects(part)
-        said = [*failures(part), *verdicts(part, folder), *filter(None, [comparable(part)]), *facts(part), *untold, *image_noise(folder, part), *saved_facts(folder, part), *(text for k, effects in crossed.items() for text in effect_words(effects, k))]
         parts += [f'<p class="lead">{lead}</p>', table(part, folder.name), items(said)]
-        if crossed: parts.append(_plain('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(crossed)]))
+        if said.effects: parts.append(_plain('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(said.effects)]))
         if latent := latent_table(part): parts += ['What the latents are good for, and what they take when they are rounded and coded:', _plain('The latent', ('Method', *latent['columns']), [(o['label'], o['cells']) for o in latent['lines']])]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'

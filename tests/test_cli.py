@@ -1,5 +1,7 @@
 "The command as its users meet it: results, bad input, kills."
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +170,21 @@ def test_full_disk_is_named(tmp_path):
     assert p.returncode == 1 and 'could not be written' in err and 'Traceback' not in err
     assert not [o for o in tmp_path.rglob('*') if o.is_file() and 0 < o.stat().st_size >= 100_000]
 
+@pytest.mark.parametrize('words', [['methods'], ['report']])
+def test_nobody_reads_what_is_printed(words, undisturbed, home, tmp_path):
+    "As with `| true` and `| head -1`: the work is done, and nothing is said of it."
+    if words == ['report']: words = [*words, shutil.copytree(undisturbed[0], tmp_path/'runs')]
+    p = start(*words, home=home)
+    p.stdout.close()
+    err = p.stderr.read()
+    assert p.wait(600) == 0 and not re.search('Error|Broken|Exception', err), err
+    assert words == ['methods'] or (tmp_path/'runs'/'report.html').is_file()
+
+def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
+    "WORLD_SIZE may be anybody's variable."
+    done = subprocess.run([sys.executable, '-m', 'aebench.cli', 'run', '-q', '--methods', 'mean_image', '--out', tmp_path], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
     "An error that nobody foresaw: a sentence, and the whole story in a file."
     code = "import sys, aebench.bench as b, aebench.cli as c\nb.load_images = lambda *a: 1/0\nsys.exit(c.main(sys.argv[1:]))"
@@ -185,4 +202,4 @@ def test_non_finite_loss_fails_alone(home, tmp_path):
     done = subprocess.run([sys.executable, '-c', code, *words], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
     assert done.returncode == 1 and 'The loss became nan' in done.stdout + done.stderr and 'Traceback' not in done.stderr
-    assert rows.status['baseline'] == 'failed' and 'The loss became nan' in rows.reason['baseline'] and rows.status['pixel_shuffle'] == 'done'
+    assert rows.status['baseline'] == 'failed' and rows.reason['baseline'].startswith('The loss became nan') and rows.status['pixel_shuffle'] == 'done'

@@ -219,5 +219,5 @@ def test_failing_runs_are_marked_and_the_others_go_on(home, tmp_path):
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
     assert done.returncode == 1 and 'Traceback' not in done.stderr and '2 of 3 runs failed' in done.stderr
     assert rows.status['progressive_resizing'] == 'done'
-    for method, said in dict(baseline='KeyError', pixel_shuffle='--batch-size 64 fits').items():
+    for method, said in dict(baseline='KeyError: mine (error.txt', pixel_shuffle='--batch-size 64 fits').items():
         assert rows.status[method] == 'failed' and said in rows.reason[method] and said in done.stdout + done.stderr
