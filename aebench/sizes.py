@@ -65,8 +65,8 @@ def _kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there is not
     "What was measured earlier, of sizes that were measured by all `ways`."
     try: frame = pd.read_csv(path)
     except (OSError, ValueError): frame = pd.DataFrame()
-    if not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
-    return frame[frame.groupby('size').way.transform(lambda o: sorted(o) == sorted(ways))]
+    if frame.empty or not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
+    return frame[frame.groupby('size').way.transform(lambda o: len(o) == len(ways) and set(o) == set(ways))]
 
 def measure_sizes(
     out:str|Path, # Folder of finished runs

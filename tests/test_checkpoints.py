@@ -335,7 +335,7 @@ def written_by_the_clock(images, tmp_path, monkeypatch, batch, write, epochs) ->
     monkeypatch.setattr(checkpoints, 'write_state', costly)
     learn, recipe = ours(images, True, tmp_path, [Tick(now, batch)])
     run, = plan_runs('baseline', 'digits')
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=epochs), checkpoint=training_state(run, images, tmp_path))
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe | dict(epochs=epochs), checkpoint=training_state(run, tmp_path))
     return now[0], kept
 
 def test_kept_by_default_and_cheaply(images, tmp_path, monkeypatch):

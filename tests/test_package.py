@@ -58,6 +58,12 @@ def test_no_star_imports_and_no_stored_errors():
         outputs = [o for c in json.loads(path.read_text())['cells'] for o in c.get('outputs', [])]
         assert not [o for o in outputs if o['output_type'] == 'error'], path
 
+def test_every_described_picture_is_stored():
+    "The site shows what the notebooks keep: a cell that describes its picture has one."
+    cells = [(path.name, c) for path in (ROOT/'nbs').rglob('*.ipynb') for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code' and '#| fig-alt:' in ''.join(c['source'])]
+    assert len(cells) > 40
+    assert not [(name, c['id']) for name, c in cells if not any('image/png' in o.get('data', {}) for o in c['outputs'])]
+
 @pytest.mark.parametrize('module', ['files', 'registry', 'statistics', 'rows', 'tables', 'findings', 'panels', 'notebooks', 'report', 'cli'])
 def test_needs_no_torch(module):
     code = f'import sys, aebench.{module}; assert not {{"torch", "fastai"}} & set(sys.modules)'
