@@ -240,7 +240,7 @@ def test_a_team_meets_trouble(where, home, tmp_path):
 def test_what_processes_can_not_divide(home, tmp_path):
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     code, _, err = aebench('run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path, home=home, before=JOINED)
-    assert code and err.count('aebench: Training for a number of seconds cannot be divided') == 1
+    assert code and 'aebench: Training for a number of seconds cannot be divided' in err and 'fault of aebench' not in err, err  # of no process
 
 def track_run(track:str|None, out:Path) -> Path: # The run's folder
     "Train a few epochs of two phases in this process."
@@ -284,7 +284,7 @@ def test_trackers_change_nothing(track, untracked, tmp_path, monkeypatch):
 def test_missing_package_is_named(name, monkeypatch, tmp_path):
     from aebench import cluster, team
     monkeypatch.setitem(sys.modules, name, None)
-    use = dict(ray=cluster.import_ray, accelerate=team.Team).get(name, lambda: check_tracker(name, tmp_path))
+    use = dict(ray=cluster.import_ray, accelerate=lambda: team.Team([])).get(name, lambda: check_tracker(name, tmp_path))
     with pytest.raises(UsageError, match=r'pip install "aebench\[' + ('distributed' if name == 'accelerate' else name)): use()
 
 def test_nothing_needs_the_extras():
@@ -312,6 +312,6 @@ def test_bad_input(words, sentence, home, tmp_path):
     assert code == 2 and sentence in err and 'Traceback' not in err
 
 def test_ray_or_a_launcher(home, tmp_path, monkeypatch):
-    monkeypatch.setenv('WORLD_SIZE', '2')
+    for name in ('WORLD_SIZE', 'RANK', 'LOCAL_RANK', 'MASTER_ADDR'): monkeypatch.setenv(name, '2')
     code, _, err = aebench('run', '--ray', 'local', '--out', tmp_path, home=home)
     assert code == 2 and 'leave out --ray' in err
