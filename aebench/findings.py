@@ -474,7 +474,8 @@ def compare_runs(
     for name, column in _PER_IMAGE.items():
         figures = [row.get(name) for row in rows]
         if not all(isinstance(o, (int, float)) and math.isfinite(o) for o in figures): continue
-        both = tuple(o[column] for o in values) if all(column in o for o in values) else None
+        both = tuple(o[column] for o in values if column in o)
+        if len({o.shape for o in both}) != 1 or len(both) < 2: both = None  # of a file that somebody has cut, too
         spreads = [_spread(o, row, name) for o, row in zip((a, b), rows)]
         surest = max(spreads, key=lambda o: (o.n > 1, o.sd))
         lines.append(gap(MEASURES[name].title, *figures, MEASURES[name].show, both, surest, varying))

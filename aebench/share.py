@@ -30,9 +30,9 @@ from .findings import epochs_text
 from .notebooks import literal
 from .panels import image_png, is_picture
 from .registry import DATA, WEIGHTS, choose, find_method
-from .rows import missing
+from .rows import frame_rows, missing
 from .runs import MODEL, load_model
-from .tables import MEASURES
+from .tables import MEASURES, bytes_of
 
 # %% ../nbs/32_share.ipynb #2698e6aa
 PARTS = {
@@ -152,7 +152,7 @@ def public_row(
     row:dict # Of a run's table
 ) -> dict:
     "`row` without paths of this machine: folders of images and of weights by their names alone."
-    paths = [o for o, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)) if not missing(o) and o not in known and Path(o).name]  # '.' names nobody's home, and is in every number
+    paths = [o for o, known in ((row.get('data'), DATA), (row.get('weights'), WEIGHTS)) if isinstance(o, str) and o not in known and Path(o).name]  # '.' names nobody's home, and is in every number
     for path in sorted(paths, key=len, reverse=True):  # one may lie in the other
         for said, name in ((shlex.quote(path), shlex.quote(Path(path).name)), (path, Path(path).name)): row = {k: v.replace(said, name) if isinstance(v, str) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k != 'reason'}
@@ -216,9 +216,9 @@ def model_card(
 ) -> str: # Markdown
     "What a stranger has to know, with the figures of the run's row. Raises `UsageError` where the extra isn't installed."
     with _extra('hub'): from huggingface_hub import EvalResult, ModelCardData
-    row = public_row(run.row)
-    if lacking := [o for o in _TOLD if o not in row]: raise UsageError(f'The row of {run.folder} does not tell its {listed(lacking)}: give the folder of a run that this aebench made.')
-    if not missing(row.get('coded_bytes')): row = row | dict(bytes_per_image=row['coded_bytes'])  # as in the tables
+    rows = frame_rows([public_row(run.row)])  # each cell of its kind, or missing
+    row, = rows.assign(bytes_per_image=bytes_of(rows)).to_dict('records')
+    if lacking := [o for o in _TOLD if missing(row.get(o))]: raise UsageError(f'The row of {run.folder} does not tell its {listed(lacking)}: give the folder of a run that this aebench made.')
     of, method = {k: m for k, m in MEASURES.items() if not missing(row.get(k))}, find_method(row['method'])
     about = ModelCardData(library_name='aebench', tags=['autoencoder', 'image-reconstruction', row['method']], model_name=f'{row["label"]}, {row["data_label"]}', eval_results=[
         EvalResult(task_type='image-to-image', dataset_type=row['data'], dataset_name=row['data_label'], dataset_split='test', metric_type=k, metric_name=of[k].title, metric_value=row[k])
