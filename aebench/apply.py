@@ -213,7 +213,7 @@ def compress_folder(
     write_new({Path(out): file})
     ours, mse, points = len(file)/len(names), float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()), file_points(images, ('WebP', 'PNG'))
     webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
-    others = {'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest, which copies better": bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
+    others = {'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest (it copies better)": bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
     others = {k: float(v) for k, v in others.items() if v == v}  # WebP doesn't copy everything as well
     return Savings(len(names), run.size, ours, mse, others, {k: paid_after(run.codec, coder, ours, o) for k, o in others.items()})
 
