@@ -102,9 +102,9 @@ def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even t
     return 0
 
 # %% ../nbs/21_bench.ipynb #00f745fa
-def is_done(run:Run, data:ImageSet, out:Path) -> bool:
-    "Is `run` in `out`, finished, and made from the same images?"
-    row = read_json(out/run_name(run, data)/'row.json')
+def is_done(folder:Path, data:ImageSet) -> bool:
+    "Does the folder of a run hold it finished, and made from the same images?"
+    row = read_json(folder/'row.json')
     return isinstance(row, dict) and row.get('status') == 'done' and row.get('data_fingerprint') in (None, data.fingerprint)  # the name holds but a few digits of it
 
 def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Path: # Its folder
@@ -250,7 +250,7 @@ def do_runs(
         held()
         with _memory_named(runs[0]): data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
         folders = [out/run_name(run, data) for run in runs]  # now: a file of weights may go away while others are trained
-        todo = [run for run in runs if not is_done(run, data, out)]
+        todo = [run for run, folder in zip(runs, folders) if not is_done(folder, data)]
         for path in out.glob(f'*/{STATE}'):
             if is_finished(path.parent): remove(path)  # its process ended between row and tidying
         if todo:

@@ -94,7 +94,7 @@ def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, 
             if url and (row := _row_at(url, name)).get('status') == 'done':
                 shutil.rmtree(out/name, ignore_errors=True)  # it came there by way of the one who hands out the runs
                 return row, {}, ''
-            if not is_done(run, data, out): attempt(run, data, judges, out/name, Progress(), track=track)
+            if not is_done(out/name, data): attempt(run, data, judges, out/name, Progress(), track=track)
             row = row_of(run, data, out/name)
             return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
@@ -130,7 +130,7 @@ def _taken_in(remote:Remote, run:Run, data:ImageSet, name:str, row:dict, files:d
 
 def _given_up(remote:Remote|None, run:Run, data:ImageSet, folder:Path, reason:str, say:Callable) -> dict: # The row
     "Mark a run whose process was lost too often, unless it had been finished before."
-    if is_done(run, data, folder.parent): return row_of(run, data, folder)
+    if is_done(folder, data): return row_of(run, data, folder)
     row = mark_failed(run, data, folder, reason, say)
     if remote and (why := remote.push_kept(folder.name)): say(why)
     return row
