@@ -74,8 +74,8 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
                     a, b = (pd.read_csv(o)[['train_loss', 'valid_loss']] for o in (path, Path(d)/other/path.relative_to(Path(d)/'one')))
                     yield 'distance', f'{path.parent.name.partition("-")[0]}, two {other}', 2, ((a - b).abs()/a).max(axis=1).tolist()
     if part == 'gather':
-        from aebench.report import make_report
-        from aebench.rows import gather
+        from aebench.report.page import make_report
+        from aebench.report.rows import gather
         with tempfile.TemporaryDirectory() as d:
             seconds_of(['--data', 'digits', '--methods', 'baseline', '--epochs', 1, 1, '--out', f'{d}/one'])
             many_rows(next(Path(d).glob('one/baseline-*')), Path(d)/'many', n)
@@ -98,7 +98,7 @@ def main():
         for what, detail, count, values in rows_of(part, args.turns, args.rows):
             rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's', median=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
             print(rows[-1], flush=True)
-    from aebench.runs import environment
+    from aebench.bench.devices import environment
     environment = {k: v for k, v in environment().items() if k not in ('device', 'threads', 'deterministic')}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     found = pd.DataFrame([row | dict(processors=os.cpu_count()) | environment for row in rows])

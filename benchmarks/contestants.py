@@ -22,13 +22,14 @@ from fastai.vision.learner import create_body
 from torch import Tensor, nn
 from torchvision.models import resnet34, vgg16_bn
 
-from aebench.batches import Augment
-from aebench.progress import Progress, TellProgress
+from aebench.data.batches import Augment
+from aebench.callback.progress import Progress, TellProgress
 from aebench.data import ImageSet
-from aebench.images import resize_images
+from aebench.data.images import resize_images
 from aebench.models import Normalize
-from aebench.registry import METHODS, Method, Run
-from aebench.runs import make_loss, make_model
+from aebench.registry import METHODS, Method
+from aebench.settings import Run
+from aebench.bench.run import make_loss, make_model
 from aebench.speed import make_usual
 from aebench.training import History, autoencoder_learner
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from aebench.bench import expected_seconds, steady_computing
+from aebench.bench.estimate import expected_seconds
+from aebench.bench.loop import steady_computing
 from aebench.data import load_images
-from aebench.metrics import PeakMemory
-from aebench.registry import get_methods, plan_runs
-from aebench.runs import environment, resolve_precision
+from aebench.bench.memory import PeakMemory
+from aebench.registry import get_methods
+from aebench.settings import plan_runs
+from aebench.bench.devices import environment, resolve_precision
 from speed import HERE, slug
 
 def measured(size:int, method:str, batch_size:int, steps:int, device:str) -> dict:

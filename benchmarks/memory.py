@@ -8,7 +8,8 @@ TORCH = _megabytes('VmRSS') # What a Python with torch imported takes
 def peak(run, n:int=50_000, steps:int=10) -> float: # MB above `TORCH`; on a GPU, of its memory
     "The peak of some training steps with as many images as CIFAR-10 has, validation, and evaluation with a judge."
     from aebench.data import ImageSet
-    from aebench.metrics import PeakMemory, evaluate
+    from aebench.bench.memory import PeakMemory
+    from aebench.metrics import evaluate
     from aebench.speed import keep_freed_memory
     from aebench.weights import Classifier, classifier_network
     from contestants import Task, Stop, aebench_learner

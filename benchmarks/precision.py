@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from aebench.bench import do_runs
-from aebench.progress import LineProgress
-from aebench.registry import plan_runs
-from aebench.runs import environment
+from aebench.bench.loop import do_runs
+from aebench.callback.progress import LineProgress
+from aebench.settings import plan_runs
+from aebench.bench.devices import environment
 from speed import HERE, slug
 
 def differences(rows:pd.DataFrame) -> pd.DataFrame:

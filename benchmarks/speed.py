@@ -29,8 +29,10 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from aebench.data import ImageSet
-from aebench.registry import METHODS, Run
-from aebench.runs import environment, resolve_device, resolve_precision, seed_everything
+from aebench.registry import METHODS
+from aebench.settings import Run
+from aebench.bench.devices import environment, resolve_device, resolve_precision
+from aebench.bench.run import seed_everything
 from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, WITHOUT_AEBENCH, Task, aebench_learner, now
 from shares import PARTS, step_shares
@@ -136,7 +138,7 @@ def in_child(code:str, env:dict|None=None, **kwargs) -> str:
 
 def peak_memory(run:Run) -> dict:
     "Training, validation and evaluation in a process of their own, with as many images as CIFAR-10 has: the peak above what `import torch` takes."
-    return row('memory', run.method, 'aebench', run.size, [float(in_child(f'from memory import peak; from aebench.registry import Run; print(peak({run!r}))').split()[-1])], 'above a Python that has imported torch')
+    return row('memory', run.method, 'aebench', run.size, [float(in_child(f'from memory import peak; from aebench.settings import Run; print(peak({run!r}))').split()[-1])], 'above a Python that has imported torch')
 
 def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
     "From `aebench run` to its first training batch, less what `import torch` takes: without any cache, and with one."

@@ -8,9 +8,9 @@ import re
 import pandas as pd
 
 from aebench.registry import METHODS, Method
-from aebench.rows import data_label, groups, missing, read_rows, trained
-from aebench.statistics import differences
-from aebench.tables import MEASURES
+from aebench.report.rows import data_label, groups, missing, read_rows, trained
+from aebench.report.statistics import differences
+from aebench.report.tables import MEASURES
 from links import result_folders
 from notebook import Page, Trouble, index_page, maths, outputs, table_of
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from aebench.findings import sentences, sweep_facts
-from aebench.notebooks import first_commands, notebook_name
+from aebench.report.findings import sentences
+from aebench.report.verdicts import sweep_facts
+from aebench.report.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
-from aebench.report import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
-from aebench.rows import data_label, distinct, groups, read_rows, sweeps
-from aebench.tables import best, cells, method_label, published_as
+from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
+from aebench.report.rows import data_label, distinct, groups, read_rows, sweeps
+from aebench.report.tables import best, cells, method_label, published_as
 from links import COLAB, REPOSITORY
 from notebook import Page, index_page, table_of
 
@@ -53,7 +54,7 @@ def _scrolling(label:str, columns, lines) -> str: # Lines are a heading and cell
     head, body = ''.join(f'<th scope="col">{html.escape(c)}</th>' for c in columns), ''.join(f'<tr><th scope="row">{name}</th>{of}</tr>' for name, of in lines)
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
-def _plain(label:str, columns, lines) -> str: # Lines are a heading and cells, as text
+def _canonical(label:str, columns, lines) -> str: # Lines are a heading and cells, as text
     return _scrolling(label, columns, [(html.escape(name), ''.join(f'<td>{html.escape(o)}</td>' for o in of)) for name, of in lines])
 
 def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: path below the site's root → file or bytes
@@ -75,8 +76,8 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
     for i, ((title, part, said), lead) in enumerate(zip(parted, leads), 1):
         if title: parts.append(f'## {title}')
         parts += [f'<p class="lead">{lead}</p>', table(part, folder.name), items(said)]
-        if said.effects: parts.append(_plain('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(said.effects)]))
-        if latent := latent_table(part): parts += ['What the latents are good for, and what they take when they are rounded and coded:', _plain('The latent', ('Method', *latent['columns']), [(o['label'], o['cells']) for o in latent['lines']])]
+        if said.effects: parts.append(_canonical('Effects', ('Effect', *EFFECT_COLUMNS), [(o['term'], o['cells']) for o in effect_lines(said.effects)]))
+        if latent := latent_table(part): parts += ['What the latents are good for, and what they take when they are rounded and coded:', _canonical('The latent', ('Method', *latent['columns']), [(o['label'], o['cells']) for o in latent['lines']])]
         for name, alt in SHEETS.items():
             path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
             if name != 'latent' and f'benchmarks/{path}' in files: parts.append(figure(path, alt))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 
-from aebench.notebooks import DOCS
+from aebench.report.notebooks import DOCS
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = 'https://github.com/aebench/aebench'

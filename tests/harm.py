@@ -21,15 +21,15 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # a fork of a process with thread
 import pandas as pd
 import torch
 
-import aebench.bench
+import aebench.bench.loop
 import aebench.cli
-import aebench.report
-import aebench.rows
-import aebench.runs
+import aebench.report.page
+import aebench.report.rows
+import aebench.bench.run
 import aebench.weights
-from aebench import files
+from aebench.core import files
 
-aebench.bench.seldom = lambda f, share=0: f  # how often the table is gathered must not depend on the clock
+aebench.bench.loop.throttled = lambda f, share=0: f  # how often the table is gathered must not depend on the clock
 
 TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train_seconds')
 TIMED_FILES = ('time_quality.png', '.lock') # They show times, or are never removed
@@ -39,14 +39,14 @@ def words(data, out, methods='baseline,pixel_shuffle', epochs=(1, 1)):
 
 def command(args, every=4, out=None) -> int:
     "The exit code of `aebench`, its state kept after every `every`th batch in place of every minute."
-    class Eager(aebench.runs.Checkpoint):
+    class Eager(aebench.bench.run.Checkpoint):
         batches = 0
         def after_batch(self):
             Eager.batches += 1
             if Eager.batches % every: self.after, self.share = float('inf'), 1.
             else: self.after, self.share = -1., float('inf')
             super().after_batch()
-    aebench.runs.Checkpoint = Eager
+    aebench.bench.run.Checkpoint = Eager
     with contextlib.redirect_stdout(out or io.StringIO()): return aebench.cli.main([str(o) for o in args])
 
 def begun(action) -> int: # The process's number
@@ -110,7 +110,7 @@ def running(data, out, said=None) -> int: return command(words(data, out), out=s
 
 def training(data, out) -> int:
     "All but the report."
-    aebench.report.make_report = aebench.rows.gather
+    aebench.report.page.make_report = aebench.report.rows.gather
     return running(data, out)
 
 def reporting(data, out) -> int:
@@ -255,11 +255,11 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
                     tell()
             files.watch_disk = watch
         elif moment == 'measure':
-            plain = aebench.runs.evaluate
+            plain = aebench.bench.run.evaluate
             def measured(*args, **kwargs):
                 tell()
                 return plain(*args, **kwargs)
-            aebench.runs.evaluate = measured
+            aebench.bench.run.evaluate = measured
         else:
             from aebench.training import History
             left = iter(range(6 if moment == 'train' else 1))
@@ -299,7 +299,7 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
         path = Path(reached.read_text())
         hit = path.relative_to(out).parts[0] if path.is_relative_to(out) and path != out else ''
         wrong = dict(code=code not in (0, 1), silent=code == 0 and done != every, traceback='Traceback' in said or 'fault of aebench' in said, unnamed=code and str(out) not in said,
-                     torn=any(left[k] != wanted.get(k) for k in left if k.partition('/')[0] in done and not k.endswith(aebench.runs.STATE)),  # a state that could not be removed is removed by the next command
+                     torn=any(left[k] != wanted.get(k) for k in left if k.partition('/')[0] in done and not k.endswith(aebench.run_folder.STATE)),  # a state that could not be removed is removed by the next command
                      given_up=not lasting and '-seed' in hit and not every - {hit} <= done)  # one run fails, the others go on
         wrong = [k for k, v in wrong.items() if v] + gone_on(run, out, wanted)
         return [n, code, *wrong, said[-300:]] if wrong else None

@@ -12,8 +12,8 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from aebench.checkpoints import Checkpoint
-from aebench.files import fingerprint
+from aebench.callback.checkpoint import Checkpoint
+from aebench.core.files import fingerprint
 
 class Noisy(torch.utils.data.Dataset):
     def __len__(self): return 128

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from aebench.files import write_bytes, write_json
+from aebench.core.files import write_bytes, write_json
 from aebench.registry import METHODS, find_method, get_methods
 
 def make_images(folder, names, size=12):
@@ -86,7 +86,7 @@ def fake_out(folder, rows):
     return Path(folder)
 
 def frame(*rows):
-    from aebench.rows import frame_rows  # here: the notebooks before it use this file as well
+    from aebench.report.rows import frame_rows  # here: the notebooks before it use this file as well
     return frame_rows(list(rows))
 
 MNIST = dict(data='mnist', data_label='MNIST', data_fingerprint='1', size=32, latent=1000) # Changes of a row

@@ -1,9 +1,9 @@
 "What a process that another one starts does: its own module, so that nothing else is imported there."
 import torch
 
-from aebench.coding import encode_images
+from aebench.codec.coding import encode_images
 from aebench.data import load_images
-from aebench.images import resize_images
+from aebench.data.images import resize_images
 from aebench.models import autoencoder
 
 def load_and_encode(answers):

@@ -24,13 +24,14 @@ from fastai.learner import Learner
 from fastai.optimizer import SGD
 from torch import nn
 
-from aebench import checkpoints
-from aebench.checkpoints import Checkpoint, pack, read_state, write_state
+from aebench.callback import checkpoint as checkpoints
+from aebench.callback.checkpoint import Checkpoint, pack, read_state, write_state
 from aebench.data import ImageSet, load_images
-from aebench.files import Interrupted, UsageError, write_tensors
+from aebench.core.errors import Interrupted, UsageError
+from aebench.core.tensors import write_tensors
 from aebench.models import autoencoder
-from aebench.registry import plan_runs
-from aebench.runs import training_state
+from aebench.settings import plan_runs
+from aebench.bench.run import training_state
 from aebench.training import History, autoencoder_learner, find_lr, random_states
 from aebench.weights import classifier_network, finetune_classifier
 
@@ -204,14 +205,14 @@ class Held(Callback):
 def test_what_can_not_be_kept_is_told(images, tmp_path):
     "A callback whose state is no data does not end the training."
     told, (learn, recipe) = [], ours(images, True, tmp_path, [Held()])
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', say=told.append, after=0., share=1.))
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', log=told.append, after=0., share=1.))
     assert set(told) == {'The state of the training could not be kept: object cannot be kept.'}
 
 def test_a_state_that_can_not_be_removed_is_told(tmp_path):
     told = []
     (tmp_path/'state.safetensors').mkdir()  # unlinking a folder fails, for root too
-    Checkpoint(tmp_path/'other.safetensors', say=told.append).remove()
-    checkpoint = Checkpoint(tmp_path/'other.safetensors', say=told.append)
+    Checkpoint(tmp_path/'other.safetensors', log=told.append).remove()
+    checkpoint = Checkpoint(tmp_path/'other.safetensors', log=told.append)
     checkpoint.file = tmp_path/'state.safetensors'
     checkpoint.remove()
     assert len(told) == 1 and told[0].endswith('It is not needed any more.')
@@ -302,7 +303,7 @@ def test_another_training_begins_anew(what, images, tmp_path):
         CHANGES[what](learn, recipe)
         with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=checkpoint)
         return learn
-    wanted, found = other(None), other(Checkpoint(file, say=told.append))
+    wanted, found = other(None), other(Checkpoint(file, log=told.append))
     assert told and re.fullmatch(rf'{file} was made with another .*{what}.*; the training begins anew\.', told[0]), told
     assert all(torch.equal(v, found.model.state_dict()[k]) for k, v in wanted.model.state_dict().items()) and found.recorder.losses == wanted.recorder.losses
 

@@ -72,13 +72,13 @@ def test_second_command_trains_nothing(undisturbed, home):
     assert began == {p: p.stat().st_mtime_ns for p in out.glob('*/model.safetensors')} and len(began) == 2
 
 KILLED = '''import os, signal, sys
-import aebench.cli, aebench.runs
+import aebench.cli, aebench.bench.run
 from fastai.callback.core import Callback
 class Kill(Callback):
     def after_epoch(self): os.kill(os.getpid(), signal.SIGKILL)
-plain = aebench.runs.train_run
+plain = aebench.bench.run.train_run
 def train_run(run, data, cbs=(), *more): return plain(run, data, [*cbs, *[Kill()]*(run.method == 'pixel_shuffle')], *more)
-aebench.runs.train_run = train_run
+aebench.bench.run.train_run = train_run
 aebench.cli.main(sys.argv[1:])'''
 
 def test_killed_and_started_again(undisturbed, home, tmp_path):
@@ -187,14 +187,14 @@ def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
 
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
     "An error that nobody foresaw: a sentence, and the whole story in a file."
-    code = "import sys, aebench.bench as b, aebench.cli as c\nb.load_images = lambda *a: 1/0\nsys.exit(c.main(sys.argv[1:]))"
+    code = "import sys, aebench.bench.loop as b, aebench.cli as c\nb.load_images = lambda *a: 1/0\nsys.exit(c.main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, '-c', code, *QUICK, '--out', str(tmp_path)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr and 'Traceback' not in done.stderr
     assert 'load_images' in next(tmp_path.glob('aebench-*.txt')).read_text()
 
 def test_non_finite_loss_fails_alone(home, tmp_path):
     "A run that fails is marked with its reason; the others go on, and the command exits with 1."
-    code = ("import sys, torch, aebench.runs as b, aebench.cli as c\n"
+    code = ("import sys, torch, aebench.bench.run as b, aebench.cli as c\n"
             "make = b.make_loss\n"
             "b.make_loss = lambda run, *a: (lambda p, y: (p - y).mean()*float('nan')) if run.method == 'baseline' else make(run, *a)\n"
             "sys.exit(c.main(sys.argv[1:]))")

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from aebench.references import EXACT
-from aebench.rows import read_rows
+from aebench.codec.references import EXACT
+from aebench.report.rows import read_rows
 from test_cli import QUICK, make_folder, quickly
 
 @pytest.fixture(scope='module')

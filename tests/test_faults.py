@@ -44,10 +44,10 @@ def test_power_cut_after_each_change(what, step, pictures, home, tmp_path, tally
     assert found['faults'] == [] and found['prefixes'] > 200 and found['opened'] > 2
     assert found['faults_without_sync']['files'] > 10 and found['faults_without_sync']['folders'] > 10
 
-KEEPING = '''import sys, aebench.cli, aebench.runs
-class Eager(aebench.runs.Checkpoint):
+KEEPING = '''import sys, aebench.cli, aebench.bench.run
+class Eager(aebench.bench.run.Checkpoint):
     def __init__(self, *args, **kwargs): super().__init__(*args, **{**kwargs, 'after': 0., 'share': .5})
-aebench.runs.Checkpoint = Eager
+aebench.bench.run.Checkpoint = Eager
 sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
 SIGNALS = [(signal.SIGTERM, 'train', 1), (signal.SIGINT, 'save', 2), (signal.SIGHUP, 'valid', 1), (signal.SIGTERM, 'measure', 1)]
@@ -153,10 +153,10 @@ def test_a_large_training_stops_at_once(method, moment, pictures, home, tmp_path
     tally('longest stop after a signal, s by the clock', round(took, 2))
     assert p.returncode == 143 and any(tmp_path.glob('*/checkpoint.safetensors')) and took < 5, (took, err)
 
-HOLDER = "import sys, time; from aebench.files import one_writer\nwith one_writer(sys.argv[1]):\n    print('holds', flush=True)\n    time.sleep(600)"
+HOLDER = "import sys, time; from aebench.core.locks import one_writer\nwith one_writer(sys.argv[1]):\n    print('holds', flush=True)\n    time.sleep(600)"
 WRITER = '''import fcntl, os, signal, sys, time
 from pathlib import Path
-from aebench.files import one_writer
+from aebench.core.locks import one_writer
 folder, dies = Path(sys.argv[1]), int(sys.argv[2])
 print('ready', flush=True)
 sys.stdin.readline()  # all begin at once
@@ -200,16 +200,16 @@ def test_a_stopped_holder_keeps_and_a_dead_one_loses_the_folder(seconds, home, t
     assert waiting.returncode == 0, err
 
 FAILING = '''import sys
-import aebench.bench, aebench.runs, aebench.cli
+import aebench.bench.loop, aebench.bench.run, aebench.cli
 from fastai.callback.core import Callback
 import torch
 class Bug(Callback):
     def __init__(self, error): self.error = error
     def after_epoch(self):
         raise self.error
-plain, errors = aebench.runs.train_run, dict(baseline=KeyError('mine'), pixel_shuffle=torch.OutOfMemoryError('CUDA out of memory'))
+plain, errors = aebench.bench.run.train_run, dict(baseline=KeyError('mine'), pixel_shuffle=torch.OutOfMemoryError('CUDA out of memory'))
 def train_run(run, data, cbs=(), *more, **kwargs): return plain(run, data, [*cbs, *[Bug(o) for k, o in errors.items() if k == run.method]], *more, **kwargs)
-aebench.runs.train_run = train_run
+aebench.bench.run.train_run = train_run
 sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
 def test_failing_runs_are_marked_and_the_others_go_on(home, tmp_path):

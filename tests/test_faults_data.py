@@ -27,14 +27,15 @@ import torchvision
 from PIL import Image
 
 import aebench
-from aebench import downloads
+from aebench.core import downloads
 from aebench.cli import main
 from aebench.data import load_images
-from aebench.files import AebenchError, UsageError
-from aebench.images import MAX_PIXELS, image_files, inspect_folder, recognise
-from aebench.metrics import PeakMemory
-from aebench.registry import plan_runs
-from aebench.runs import train_run
+from aebench.core.errors import AebenchError, UsageError
+from aebench.data.images import MAX_PIXELS
+from aebench.data.folders import image_files, inspect_folder, recognise
+from aebench.bench.memory import PeakMemory
+from aebench.settings import plan_runs
+from aebench.bench.run import train_run
 from aebench.weights import imagenet_weights, trained_network, weights_key
 from made_up import made_up_run
 from started import load_and_encode
@@ -351,7 +352,7 @@ def mnist(server, monkeypatch, tmp_path):
             server.files[name] = gzip.compress(idx(a), mtime=0)
             found.append((name, hashlib.md5(server.files[name]).hexdigest()))
     monkeypatch.setattr(torchvision.datasets.MNIST, 'resources', found)
-    monkeypatch.setattr('aebench.data.MNIST_SUMS', sums)
+    monkeypatch.setattr('aebench.data.sets.MNIST_SUMS', sums)
     monkeypatch.setattr(torchvision.datasets.MNIST, 'mirrors', [server.at])
     monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
     return tmp_path/'home'/'MNIST'/'raw'

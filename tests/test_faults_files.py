@@ -17,19 +17,22 @@ import numpy as np
 import pytest
 import torch
 
-from aebench.checkpoints import Checkpoint, write_state
+from aebench.callback.checkpoint import Checkpoint, write_state
 from aebench.cli import main
-from aebench.coding import read_coder
+from aebench.codec.coding import read_coder
 from aebench.data import load_images
-from aebench.files import AebenchError, UsageError, read_tensors, write_json, write_tensors
-from aebench.findings import compare_runs, image_noise
-from aebench.latents import write_latents
-from aebench.notebooks import row_notebook
-from aebench.references import principal_components
-from aebench.registry import plan_runs
-from aebench.report import make_report, policy
-from aebench.rows import gather, read_rows
-from aebench.runs import do_run, load_model
+from aebench.core.errors import AebenchError, UsageError
+from aebench.core.tensors import read_tensors, write_tensors
+from aebench.core.files import write_json
+from aebench.report.diff import compare_runs
+from aebench.report.evidence import image_noise
+from aebench.apply.tables import write_latents
+from aebench.report.notebooks import row_notebook
+from aebench.codec.references import principal_components
+from aebench.settings import plan_runs
+from aebench.report.page import make_report, policy
+from aebench.report.rows import gather, read_rows
+from aebench.bench.run import do_run, load_model
 from aebench.weights import classifier_network, kept_classifier, read_weights
 from made_up import made_up_original, made_up_run
 from test_cli import make_folder
@@ -91,7 +94,7 @@ def test_a_row_names_no_other_folder(tmp_path):
     make_report(out)
     assert sorted(o.name for o in tmp_path.iterdir()) == ['elsewhere', 'out'] and not list((tmp_path/'elsewhere').iterdir())
 
-GATHER = 'import sys\nfrom aebench.rows import gather\nfor _ in range(25): gather(sys.argv[1])'
+GATHER = 'import sys\nfrom aebench.report.rows import gather\nfor _ in range(25): gather(sys.argv[1])'
 
 def test_two_gatherers_and_a_reader(tmp_path):
     "At once: whoever looks meanwhile sees the whole table, and it ends as one gatherer makes it."
@@ -259,7 +262,7 @@ def test_states_are_refused_or_begun_anew(tmp_path):
     whole = write_state(path, state).read_bytes()
     def found():
         told = []
-        return Checkpoint(path, dict(seed=0), say=told.append).found, told
+        return Checkpoint(path, dict(seed=0), log=told.append).found, told
     assert torch.equal(found()[0]['optimiser']['state'][0]['grad_avg'], state['optimiser']['state'][0]['grad_avg']) and not found()[1]
     for harmed in harms(whole, 20):
         put(path, harmed)
@@ -268,7 +271,7 @@ def test_states_are_refused_or_begun_anew(tmp_path):
         count('states')
     put(path, whole)
     told = []
-    assert Checkpoint(path, dict(seed=1), say=told.append).found is None and 'made with another seed' in told[0]
+    assert Checkpoint(path, dict(seed=1), log=told.append).found is None and 'made with another seed' in told[0]
 
 def test_weights_from_a_file_are_refused_by_name(tmp_path):
     "Both kinds of file; nothing is unpickled."
@@ -384,7 +387,8 @@ def test_site_escapes(nasty, monkeypatch):
 def test_archives_stay_in_their_folder(name, runs, tmp_path):
     "Absolute names, names with .., names that a link leads away: neither file writes outside, nor anything at all."
     from aebench import load
-    from aebench.coding import compress, encode_images
+    from aebench.codec.archive import compress
+    from aebench.codec.coding import encode_images
     run = load(runs/'pca-16', device='cpu')
     z, coder = encode_images(run.codec, load_images('digits', 16).test_x[:2]), read_coder(runs/'pca-16'/'coder.safetensors')
     (tmp_path/'x.ae').write_bytes(compress(coder.quantise(z), coder, ['fine.png', name], 16, run.model))

@@ -18,16 +18,24 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from aebench import bench, cluster, data, images, runs, share
-from aebench.apply import compress_folder, encode_folder, load
+from aebench.bench import loop as bench
+from aebench.bench import cluster
+from aebench.data import sets as data
+from aebench.data import images
+from aebench.bench import run as runs
+from aebench.apply import share
+from aebench.apply.folders import compress_folder, encode_folder
+from aebench.apply.load import load
 from aebench.cli import main
-from aebench.coding import MAGIC
+from aebench.codec.archive import MAGIC
 from aebench.data import load_images
-from aebench.files import AebenchError, write_tensors
-from aebench.findings import print_table
-from aebench.registry import METHODS, plan_runs
-from aebench.rows import gather
-from aebench.runs import do_run
+from aebench.core.errors import AebenchError
+from aebench.core.tensors import write_tensors
+from aebench.report.findings import print_table
+from aebench.registry import METHODS
+from aebench.settings import plan_runs
+from aebench.report.rows import gather
+from aebench.bench.run import do_run
 from made_up import made_up_original, made_up_run, made_up_samples
 from test_cli import commands, make_folder
 
@@ -215,7 +223,7 @@ def test_run_folders(draw, finished, apart):
         if name.endswith('.json'): path.write_bytes(draw.draw(st.one_of(changed(json.loads(path.read_text())).map(text_of), harmed(path.read_bytes()))))
         elif name.endswith('.png') or draw.draw(st.booleans()): path.write_bytes(draw.draw(harmed(path.read_bytes())))
         else:  # a whole file with a right checksum that says something else
-            from aebench.files import read_tensors
+            from aebench.core.tensors import read_tensors
             tensors, about = read_tensors(path, 'np')
             build = {k: json.dumps(draw.draw(st.one_of(changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3))))) for k, v in about.items()}
             if draw.draw(st.booleans()): tensors = {k: v[:draw.draw(st.integers(0, len(v)))] for k, v in tensors.items()}

@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from aebench.bench import attempt
+from aebench.bench.loop import attempt
 from aebench.data import load_images
-from aebench.files import UsageError, read_json
-from aebench.progress import Progress
-from aebench.registry import plan_runs
-from aebench.runs import run_name
-from aebench.store import Remote
-from aebench.trackers import check_tracker
+from aebench.core.errors import UsageError
+from aebench.core.files import read_json
+from aebench.callback.progress import Progress
+from aebench.settings import plan_runs
+from aebench.bench.run import run_name
+from aebench.bench.store import Remote
+from aebench.callback.trackers import check_tracker
 from test_cli import QUICK, aebench, make_folder, start, steady
 
 pytestmark = pytest.mark.skipif(not Path('/proc').exists(), reason='looks for processes in /proc')
@@ -51,7 +52,7 @@ def stores(tmp_path_factory):
 def cluster(home, stores, tmp_path_factory): # After the stores, whose keys its nodes have to know
     "The address of a cluster of two nodes, each with a processor and a cache of its own."
     pytest.importorskip('ray', reason='needs aebench[ray]')
-    from aebench.cluster import import_ray
+    from aebench.bench.cluster import import_ray
     import_ray()
     from ray.cluster_utils import Cluster
     nodes, usual = Cluster(), os.environ.copy()
@@ -282,14 +283,15 @@ def test_trackers_change_nothing(track, untracked, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name', ['ray', 'accelerate', 'tensorboard', 'wandb', 'mlflow'])
 def test_missing_package_is_named(name, monkeypatch, tmp_path):
-    from aebench import cluster, team
+    from aebench.bench import cluster
+    from aebench.bench import team
     monkeypatch.setitem(sys.modules, name, None)
     use = dict(ray=cluster.import_ray, accelerate=lambda: team.Team([])).get(name, lambda: check_tracker(name, tmp_path))
     with pytest.raises(UsageError, match=r'pip install "aebench\[' + ('distributed' if name == 'accelerate' else name)): use()
 
 def test_nothing_needs_the_extras():
     "The modules, and the usual runner, are there without any of them."
-    code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.cluster, aebench.store, aebench.team, aebench.cli'
+    code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.bench.cluster, aebench.bench.store, aebench.bench.team, aebench.cli'
     subprocess.run([sys.executable, '-c', code], check=True)
 
 def test_wandb_without_login(monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
 "The lessons and the pages of figures, in a file of their own: another process than that of the package's notebooks can take them."
 import pytest
 
-from test_notebooks import ROOT, run_through
+from test_notebooks import LESSONS, name_of, run_through
 
-@pytest.mark.parametrize('notebook', sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('notebook', LESSONS, ids=name_of)
 def test_lesson(notebook, home): run_through(notebook, home)

@@ -7,8 +7,9 @@ from fastai.learner import load_learner
 from torch import nn
 
 from aebench.data import ImageSet
-from aebench.registry import METHODS, Run
-from aebench.runs import make_loss, make_model, seed_everything
+from aebench.registry import METHODS
+from aebench.settings import Run
+from aebench.bench.run import make_loss, make_model, seed_everything
 from aebench.speed import make_usual
 from aebench.training import autoencoder_learner
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from aebench.cli import make_parser
-from aebench.notebooks import INSTALL
+from aebench.report.notebooks import INSTALL
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

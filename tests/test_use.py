@@ -22,13 +22,13 @@ from PIL import Image
 
 from aebench import load
 from aebench.cli import main
-from aebench.coding import write_images
+from aebench.codec.archive import write_images
 from aebench.data import load_images
-from aebench.files import UsageError
-from aebench.latents import _named
-from aebench.registry import plan_runs
-from aebench.runs import do_run
-from aebench.share import FILES, FORMATS, PARTS, run_onnx, run_torch
+from aebench.core.errors import UsageError
+from aebench.apply.tables import _named
+from aebench.settings import plan_runs
+from aebench.bench.run import do_run
+from aebench.apply.share import FILES, FORMATS, PARTS, run_onnx, run_torch
 
 from test_cli import commands, make_folder
 

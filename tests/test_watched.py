@@ -12,7 +12,7 @@ from test_cli import QUICK
 
 SETUP = '''
 from fastai.callback.core import Callback
-from aebench.checkpoints import Checkpoint
+from aebench.callback.checkpoint import Checkpoint
 from aebench.data import load_images
 from aebench.models import autoencoder
 from aebench.training import autoencoder_learner
@@ -23,11 +23,11 @@ learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', vali
 '''
 AFTERWARDS = '''
 import matplotlib.pyplot as plt
-from aebench.progress import default_progress
+from aebench.callback.progress import default_progress
 learn.fit_one_cycle(1, 1e-3)
 learn.show_results()
-from aebench.bench import do_runs
-from aebench.registry import plan_runs
+from aebench.bench.loop import do_runs
+from aebench.settings import plan_runs
 do_runs(plan_runs('baseline', 'digits', size=16, epochs=(1, 1), batch_size=512, weights='random'), FOLDER)
 bar = default_progress()
 bar.begin(2), bar.within('Baseline', 1, 2, 1., 1.), bar.say('told'), bar.end()
