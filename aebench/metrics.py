@@ -8,7 +8,6 @@ Docs: https://aebench.github.io/aebench/metrics.html.md"""
 __all__ = ['BATCH', 'ssim', 'PixelMeasures', 'Evaluation', 'evaluate']
 
 # %% ../nbs/10_metrics.ipynb #97b9c8ff
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .core.pictures import psnr
 from .models import device_of
 from .weights import Classifier
 from .data.images import subsample
@@ -62,8 +62,7 @@ class PixelMeasures:
     def compute(self) -> dict[str, float]:
         "The measures over all that was taken in."
         found = {k: m.compute().item() for k, m in self.pixels.items()}
-        psnr = -10*math.log10(found['mse']) if found['mse'] else math.inf  # torchmetrics' own keeps its data range in float32
-        return found | dict(psnr=psnr, ssim=self.ssim.item()/self.count)
+        return found | dict(psnr=psnr(found['mse']), ssim=self.ssim.item()/self.count)
 
 # %% ../nbs/10_metrics.ipynb #6dc6f0a5
 @dataclass(frozen=True, repr=False)

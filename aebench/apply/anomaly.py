@@ -24,7 +24,7 @@ from ..core.errors import AebenchError, UsageError
 from ..core.files import check_outside, write_new
 from ..core.tensors import read_tensors
 from .tables import shown_name
-from ..report.panels import png_of
+from ..core.pictures import figure_png
 from ..report.rows import to_csv
 
 # %% ../../nbs/apply/04_anomaly.ipynb #d97b1a41
@@ -134,7 +134,7 @@ def _picture(run:Trained, images:Tensor, table:pd.DataFrame) -> bytes: # uint8 i
         name = ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in row.path)
         name = name if len(name) <= 34 else f'…{name[-33:]}'
         fig.text(.385, top*(1 - (i + .5)/n), f'{name}\nscore {row.score:.4f}, p = {row.p_value:.2g}', ha='right', va='center', fontsize=8, parse_math=False)
-    return png_of(fig)
+    return figure_png(fig)
 
 def find_anomalies(
     folder:str|Path, # Of images

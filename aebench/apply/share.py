@@ -30,7 +30,8 @@ from ..core.files import expanded, json_bytes, write_new
 from ..core.text import listed, printable
 from ..report.facts import epochs_text
 from ..report.notebooks import literal
-from ..report.panels import image_png, is_picture
+from ..core.pictures import png_bytes
+from ..report.panels import is_picture
 from ..registry import DATA, WEIGHTS, find_method
 from ..core.errors import choose
 from ..report.rows import frame_rows, missing
@@ -166,7 +167,7 @@ def _enlarged(path:Path) -> bytes|None: # PNG; None where there is no picture th
     if not is_picture(path): return None
     with Image.open(path) as image:
         times = max(1, 128//image.height)
-        return image_png(image.resize((image.width*times, image.height*times), Image.Resampling.NEAREST))
+        return png_bytes(image.resize((image.width*times, image.height*times), Image.Resampling.NEAREST))
 
 # %% ../../nbs/apply/05_share.ipynb #29f75cf1
 _CARD = '''# {label} on {data}

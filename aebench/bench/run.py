@@ -40,7 +40,8 @@ from ..losses import FeatureLoss
 from ..training import History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
 from ..metrics import Evaluation, evaluate
-from ..data.images import png_bytes, subsample
+from ..core.pictures import png_bytes
+from ..data.images import subsample
 from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
@@ -115,7 +116,7 @@ def base_row(run:Run, data:ImageSet, name:str) -> dict: # `name` as `run_name` g
 
 def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each
     "A PNG with the inputs in its upper row and the outputs in its lower one."
-    return png_bytes(torch.cat([torch.cat(list(o), dim=2) for o in (inputs, outputs)], 1))
+    return png_bytes(torch.cat([torch.cat(list(o), dim=2) for o in (inputs, outputs)], 1).permute(1, 2, 0).numpy())
 
 def save_model(codec:nn.Module, build:dict, path:Path):
     "The weights as safetensors, with what builds the module in the header."

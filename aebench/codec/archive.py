@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import check_new, expanded, inside, write_bytes
-from ..data.images import png_bytes
+from ..core.pictures import png_bytes
 from ..data.folders import decode_files, image_files, refuse_unreadable
 from .coding import Coder
 
@@ -98,9 +98,9 @@ def write_images(
     "PNG files under `out`; a name without .png gets it as well. Those that an earlier attempt wrote stay. Raises `UsageError` for a name that leads out of `out`, and where another file would be overwritten; nothing is written then."
     paths = _paths_for(names, Path(out).absolute())
     for image, path in zip(images, paths):
-        if path.exists(): check_new(path, png_bytes(image))
+        if path.exists(): check_new(path, png_bytes(image.permute(1, 2, 0).numpy()))
     for image, path in zip(images, paths):
-        if not path.exists(): write_bytes(path, png_bytes(image))
+        if not path.exists(): write_bytes(path, png_bytes(image.permute(1, 2, 0).numpy()))
     return paths
 
 def _paths_for(names:Sequence[str], out:Path) -> list[Path]:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from ..core.files import cache_home, cache_name, fingerprint
+from ..core.pictures import psnr
 from ..core.tensors import read_tensors, tensor_parts, write_tensors
 from ..models import device_of
 from ..metrics import BATCH
@@ -152,8 +153,6 @@ def pixel_errors(copied:Tensor, images:Tensor) -> np.ndarray: # uint8, (N, 3, S,
     "The mean squared error of each image, in [0, 1]."
     return np.concatenate([((a.numpy().astype(np.float32) - b.numpy())**2).mean((1, 2, 3), dtype=np.float64)/255**2 for a, b in zip(copied.split(1000), images.split(1000))])
 
-def _psnr(mse:float) -> float: return -10*np.log10(mse) if mse else np.inf
-
 def rate_distortion(
     codec:nn.Module, # In eval mode
     z_train:np.ndarray, # (N, k), of training images
@@ -168,7 +167,7 @@ def rate_distortion(
         coder = fit_coder(z_train, b, common)
         symbols = coder.quantise(z_test)
         mse = pixel_errors(decode_latents(codec, coder.restore(symbols)), images).mean()
-        rows.append(dict(bits=b, bytes_per_image=len(coder.encode(symbols))/len(z_test), mse=mse, psnr=_psnr(mse)))
+        rows.append(dict(bits=b, bytes_per_image=len(coder.encode(symbols))/len(z_test), mse=mse, psnr=psnr(mse)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/codec/02_coding.ipynb #b95284f7
@@ -199,7 +198,7 @@ def file_points(
         for quality in QUALITIES if format != 'PNG' else (None,):
             copied, files = recode(images, format, quality)
             mse = pixel_errors(copied, images).mean()
-            rows.append(dict(format=format, quality=quality, bytes_per_image=np.mean([len(o) for o in files]), payload=np.mean([payload(o, format) for o in files]), mse=mse, psnr=_psnr(mse)))
+            rows.append(dict(format=format, quality=quality, bytes_per_image=np.mean([len(o) for o in files]), payload=np.mean([payload(o, format) for o in files]), mse=mse, psnr=psnr(mse)))
     return pd.DataFrame(rows)
 
 def kept_points(

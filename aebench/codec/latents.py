@@ -9,7 +9,6 @@ __all__ = ['NEIGHBOURS', 'WIDEST', 'effective_rank', 'LatentMeasures', 'latent_m
            'nearest_rows', 'neighbour_picture', 'between', 'between_picture', 'flat_map', 'map_picture']
 
 # %% ../../nbs/codec/04_latents.ipynb #85184816
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..core.errors import UsageError, error_line
-from ..data.images import png_bytes, subsample
+from ..core.pictures import figure_png, png_bytes
+from ..data.images import subsample
 from ..data.sets import ImageSet
 from .coding import MAX_STUDIED, decode_latents, encode_images
 
@@ -110,7 +110,7 @@ def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
         for j, image in enumerate(row):
             x = j*(size + gap) + gap*(j > 0)
             whole[:, i*(size + gap):i*(size + gap) + size, x:x + size] = image
-    return png_bytes(whole)
+    return png_bytes(whole.permute(1, 2, 0).numpy())
 
 def neighbour_picture(images:Tensor, z:np.ndarray, n_queries:int=6) -> bytes: # PNG
     "Some test images, each with its nearest neighbours."
@@ -157,6 +157,4 @@ def map_picture(
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if len(classes): fig.legend(fontsize=7, frameon=False, loc='center right', markerscale=3, handletextpad=.2)
-    data = io.BytesIO()
-    fig.savefig(data, format='png', metadata={'Software': None})
-    return data.getvalue()
+    return figure_png(fig)

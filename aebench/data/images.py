@@ -6,10 +6,9 @@ Docs: https://aebench.github.io/aebench/data/images.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'AT_ONCE', 'IN_MEMORY', 'to_rgb', 'fit_image', 'decode_image', 'room_for', 'subsample', 'resize_images',
-           'fit_tensor', 'as_images', 'png_bytes']
+           'fit_tensor', 'as_images']
 
 # %% ../../nbs/data/01_images.ipynb #62f40db2
-import io
 import math
 import os
 import stat
@@ -163,10 +162,3 @@ def as_images(
 
 # %% ../../nbs/data/01_images.ipynb #14eb055d
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-# %% ../../nbs/data/01_images.ipynb #5e090909
-def png_bytes(image:Tensor) -> bytes: # uint8, (3, H, W)
-    "A PNG file."
-    data = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(data, 'PNG')
-    return data.getvalue()

@@ -24,7 +24,8 @@ from ..core.text import printable
 from .findings import sentences
 from .verdicts import sweep_facts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
-from .panels import SIZE_LINES, colour, curve_panels, effect_panel, image_png, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel
+from ..core.pictures import png_bytes
+from .panels import SIZE_LINES, colour, curve_panels, effect_panel, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel
 from ..settings import PROBED_SIZE
 from ..registry import find_method
 from .rows import data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps
@@ -210,7 +211,7 @@ def _pairs(rows:pd.DataFrame, method:str, pairs:list) -> dict:
     "A method's pictures, small ones enlarged by a whole factor."
     label = method_label(rows, method)
     scale = max(1, round(64/pairs[0][0].width)) if pairs[0][0].width < 112 else 112/pairs[0][0].width
-    return dict(_named(rows, method), pairs=[_image(image_png(side_by_side(o)), f'Test image {i}: input left, output of {label} right', scale) for i, o in enumerate(pairs, 1)])
+    return dict(_named(rows, method), pairs=[_image(png_bytes(side_by_side(o)), f'Test image {i}: input left, output of {label} right', scale) for i, o in enumerate(pairs, 1)])
 
 # %% ../../nbs/report/12_page.ipynb #e81f7a4c
 _ENVIRONMENT = '''size latent epochs batch_size protocol lr weights classifier device device_name threads deterministic precision n_train n_test data data_fingerprint
