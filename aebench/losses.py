@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .models import Normalize
-from .speed import fold_batchnorm, make_frozen
+from .speed import fold_batchnorm
 
 # %% ../nbs/06_losses.ipynb #d27be49f
 def gram_matrix(
@@ -84,7 +84,7 @@ def feature_extractor(
     for i, m in enumerate(features):
         if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # a pool or a convolution follows each, which leaves a hooked output alone
     last = len(features) - 1
-    return make_frozen(features.requires_grad_(False).eval().to(memory_format=torch.channels_last)), [*before_pools(features, n_taps), last][:n_taps]
+    return features.requires_grad_(False).eval().to(memory_format=torch.channels_last), [*before_pools(features, n_taps), last][:n_taps]
 
 # %% ../nbs/06_losses.ipynb #d5ae02aa
 class FeatureLoss(nn.Module):
