@@ -25,14 +25,15 @@ from ..registry import FACTORS, is_reference, levels_of, techniques
 from ..settings import SEED
 from .statistics import ALPHA, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
-from .tables import ACCURACIES, MEASURES, Measure, figure_text, best_value, method_label, summarise
+from .columns import ACCURACIES, MEASURES, Column
+from .tables import best_value, figure_text, method_label, summarise
 from .facts import _whole
 from .evidence import _PER_IMAGE, _per_image
 
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
 _LEADS = dict(mse='the lowest MSE', accuracy='the highest classifier accuracy', **{o: f'the highest {MEASURES[o].title.lower()}' for o in ACCURACIES[1:]})
 
-def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Measure, winners:list[str]) -> str:
+def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
     value = m.show(table[m.name][winners[0]])
     rest = table[m.name].drop(winners).dropna()
@@ -165,7 +166,7 @@ def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:s
     noise = bootstrap(np.mean([x.astype(float) - y for x, y in found], axis=0))
     return not noise.low <= 0 <= noise.high
 
-def _apart(m:Measure) -> Callable: # A difference, or the logarithm of a factor, to text
+def _apart(m:Column) -> Callable: # A difference, or the logarithm of a factor, to text
     return (lambda x: f'{math.expm1(x):.0%} more') if m.ratio else m.show
 
 def verdicts(
