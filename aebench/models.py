@@ -7,17 +7,19 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'body_encoder',
            'upsample_step', 'upsample_steps', 'conv_decoder', 'AutoEncoder', 'map_encoder', 'MapAutoEncoder',
-           'check_size', 'autoencoder', 'new_network', 'parameter_count', 'device_of']
+           'check_size', 'autoencoder', 'conv_autoencoder', 'map_autoencoder', 'body_autoencoder', 'new_network',
+           'parameter_count', 'device_of']
 
 # %% ../nbs/05_models.ipynb #472bcbea
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .core.errors import UsageError
 from .layers import UpsampleTo
-from .registry import REPORT_LATENT, map_depth
+from .registry import ENCODERS, PAPER_LATENT, map_depth
 from .speed import make_fast
 
 # %% ../nbs/05_models.ipynb #c4f7a440
@@ -163,34 +165,51 @@ class MapAutoEncoder(AutoEncoder):
         self.size = size
         return self
 
-def _map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
-    "As near to `latent` numbers as whole numbers a place allow."
-    depth = map_depth(latent, size)
-    return MapAutoEncoder(map_encoder(depth, channels, widths), nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *upsample_steps(upsample, channels, widths)), size, depth, channels)
-
 # %% ../nbs/05_models.ipynb #c728ade8
 def check_size(size:int): # Pixels a side
     "Raise `UsageError` for a size that the networks can't take."
     if size < 8 or size % 4: raise UsageError(f"The decoder doubles its core twice, so the size must be a multiple of 4 and 8 or more: {size} can't be.")
 
 def autoencoder(
-    encoder:str|nn.Module='conv', # 'conv', 'conv_map', a torchvision resnet's name ('resnet34'), or a module that gives feature maps
-    upsample:str='nearest', # 'nearest', 'bilinear', 'transposed' or 'pixel_shuffle'
-    latent:int|None=None, # Numbers in the latent; None: 1000 for 'conv', what a body's pooling gives otherwise
+    encoder:str|nn.Module='conv', # One of `ENCODERS`, or a module that gives feature maps
+    upsample:str='nearest', # One of `UPSAMPLERS`
+    latent:int|None=None, # Numbers in the latent; None: the encoder's default, or what a module's pooled maps give
     size:int=32, # Pixels a side; a multiple of 4
     channels:int=3 # Of the image
 ) -> AutoEncoder:
-    "The report's autoencoder, with the techniques as arguments. Raises `UsageError` for a size or a latent that can't be."
+    "The paper's autoencoder, with the techniques as arguments. Raises `UsageError` for an unknown name, a size or a latent that can't be."
     check_size(size)
     if latent is not None and latent < 1: raise UsageError(f'A latent of {latent} numbers holds nothing: give 1 or more.')
-    if encoder == 'conv_map': return make_fast(_map_autoencoder(upsample, latent or REPORT_LATENT, size, channels))
-    if encoder == 'conv':
-        latent = latent or REPORT_LATENT
-        enc = conv_encoder(size, latent, channels)
-    else:
-        body = resnet_body(new_network(encoder)) if isinstance(encoder, str) else encoder
-        enc, latent = body_encoder(body, channels, latent)
-    return make_fast(AutoEncoder(enc, conv_decoder(size, latent, upsample, channels), size, latent, channels))
+    if isinstance(encoder, nn.Module): return make_fast(body_autoencoder(encoder, upsample, latent, size, channels))
+    return make_fast(ENCODERS.build(encoder, upsample, latent or ENCODERS[encoder].latent, size, channels))
+
+# %% ../nbs/05_models.ipynb #ebdf78a9
+@ENCODERS.builder('conv')
+def conv_autoencoder(upsample:str, latent:int, size:int, channels:int) -> AutoEncoder:
+    "The paper's baseline."
+    return AutoEncoder(conv_encoder(size, latent, channels), conv_decoder(size, latent, upsample, channels), size, latent, channels)
+
+@ENCODERS.builder('conv_map')
+def map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
+    "As near to `latent` numbers as whole numbers at each place allow."
+    depth = map_depth(latent, size)
+    encoder = map_encoder(depth, channels, widths)
+    decoder = nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *upsample_steps(upsample, channels, widths))
+    return MapAutoEncoder(encoder, decoder, size, depth, channels)
+
+def body_autoencoder(
+    body:nn.Module, # As `body_encoder` takes it
+    upsample:str, latent:int|None, size:int, channels:int # As `autoencoder` takes them
+) -> AutoEncoder:
+    "Any convolutional body as the encoder, and the paper's decoder."
+    encoder, latent = body_encoder(body, channels, latent)
+    return AutoEncoder(encoder, conv_decoder(size, latent, upsample, channels), size, latent, channels)
+
+def _resnet_autoencoder(arch:str, upsample:str, latent:int, size:int, channels:int) -> AutoEncoder:
+    return body_autoencoder(resnet_body(new_network(arch)), upsample, latent, size, channels)
+
+for _name, _entry in ENCODERS.items():
+    if _entry.arch: ENCODERS.builder(_name)(partial(_resnet_autoencoder, _entry.arch))
 
 def new_network(arch:str, **kwargs) -> nn.Module:
     "A torchvision network with random weights. Raises `UsageError` for an unknown name."

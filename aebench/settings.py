@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from .core.errors import UsageError, choose
 from .core.files import fingerprint
-from .registry import DATA, JUDGES, REPORT_LATENT, WEIGHTS, default_references, get_data, get_method, get_methods, is_reference
+from .registry import DATA, JUDGES, PAPER_LATENT, WEIGHTS, default_references, get_data, get_method, get_methods, is_reference
 
 # %% ../nbs/01_settings.ipynb #5e070707
 SCHEMA = 1 # Of row.json and results.csv; raised when a column changes its meaning
@@ -97,7 +97,7 @@ class Run:
     @property
     def used_feature_input(self) -> str: # '' for a method that looks at no features
         "What the feature loss looks at."
-        return self.feature_input if not is_reference(self.method) and get_method(self.method).loss == 'feature' else ''
+        return self.feature_input if not is_reference(self.method) and get_method(self.method).uses_features else ''
 
     @property
     def command(self) -> str:
@@ -115,7 +115,7 @@ class Run:
         "Size of the first phase's images in pixels; a multiple of 4 where the network needs one."
         method = get_method(self.method)
         size = max(4, round(self.size*method.first_size))
-        return (size + 3)//4*4 if method.encoder == 'conv_map' else size
+        return (size + 3)//4*4 if method.is_map else size
 
 # %% ../nbs/01_settings.ipynb #ba393f6f
 def numbers_in_image(
@@ -166,5 +166,5 @@ def plan_runs(
     names = [m.name for m in found if is_reference(m.name)]
     most = numbers_in_image(source.name, settings['size'])
     if networks and len(latents) > 1: names += [f'pca-{min(o, most)}' for o in latents if o]  # the line beside which a sweep is read
-    if references: names += [o.name for o in default_references(settings['size'], [o or REPORT_LATENT for o in latents], most)]
+    if references: names += [o.name for o in default_references(settings['size'], [o or PAPER_LATENT for o in latents], most)]
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *networks]

@@ -91,7 +91,7 @@ def plain_network(method:Method, size:int) -> nn.Module:
     "The report's network in PyTorch's and fastai's own layers."
     def halving(ni, nf, pixels): return [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.AdaptiveMaxPool2d(pixels), nn.BatchNorm2d(nf), nn.ReLU()]
     core = size//4
-    if method.encoder == 'conv': encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
+    if not method.encoder_entry.arch: encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
     else: encoder, latent = nn.Sequential(create_body(resnet34(), pretrained=False), AdaptiveConcatPool2d(), nn.Flatten()), 1024
     decoder = nn.Sequential(nn.Linear(latent, 24*core**2), nn.Unflatten(1, (24, core, core)), upsampling(method, 24, 12), upsampling(method, 12, 3))
     return nn.Sequential(Normalize(), encoder, decoder, nn.Hardtanh(0, 1))
@@ -116,7 +116,7 @@ class PlainFeatureLoss(nn.Module):
         for w, a, b in zip((30, 20, 10), got, wanted): loss = loss + w*F.mse_loss(a, b) + w**2*5000*F.mse_loss(gram(a), gram(b))
         return loss
 
-def plain_loss(method:Method) -> Callable: return PlainFeatureLoss() if method.loss == 'feature' else F.mse_loss
+def plain_loss(method:Method) -> Callable: return PlainFeatureLoss() if method.uses_features else F.mse_loss
 
 def plain_fastai(task:Task) -> Callable:
     "DataBlock, batch transforms, Learner, two loader workers."

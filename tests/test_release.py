@@ -125,13 +125,16 @@ def test_adding_a_technique_as_contributing_says(home, tmp_path):
         cell, = [c for c in notebook['cells'] if old in ''.join(c['source'])]
         cell['source'] = ''.join(cell['source']).replace(old, new).splitlines(True)
         path.write_text(json.dumps(notebook), encoding='utf-8')
-    edit('07_layers.ipynb', "UPSAMPLERS = {", '''def softened(ni:int, scale:int=2) -> nn.Module:
+    edit('04_layers.ipynb', "@UPSAMPLERS.builder('transposed')", '''@UPSAMPLERS.builder('softened')
+def softened(ni:int, scale:int=2) -> nn.Module:
     "Bilinear, then averaged."
     return nn.Sequential(bilinear(ni, scale), nn.AvgPool2d(3, 1, 1))
 
-UPSAMPLERS = {'softened': softened, ''')
-    edit('02_registry.ipynb', 'METHODS = {m.name: m for m in (', '''METHODS = {m.name: m for m in (
-    Method('softened', 'Softened', 'Upsampling that softens.', upsample='softened', report_rates=(('cifar10', 1e-3),), in_report=False),''')
+@UPSAMPLERS.builder('transposed')''')
+    edit('00_registry.ipynb', "UPSAMPLERS = Registry('upsampling',", '''UPSAMPLERS = Registry('upsampling',
+    Upsampler('softened', 'Softened', 'Upsampling that softens.'),''')
+    edit('00_registry.ipynb', "METHODS = Registry('method',", '''METHODS = Registry('method',
+    Method('softened', 'Softened', 'Upsampling that softens.', upsample='softened', paper_rates=(('cifar10', 1e-3),), in_paper=False),''')
     assert not (done := run(BIN/'nbdev-export', cwd=copy)).returncode, done.stderr
     assert 'def softened' in (copy/'aebench'/'layers.py').read_text()
     env = {**os.environ, 'AEBENCH_HOME': str(home), 'PYTHONPATH': str(copy)}

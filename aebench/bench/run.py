@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import noop
@@ -31,12 +30,12 @@ from ..core.errors import UsageError, error_line
 from ..core.text import printable
 from ..core.files import fingerprint, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
-from ..registry import get_method, is_reference
+from ..registry import LOSSES, get_method, is_reference
 from ..settings import Run, SCHEMA, kind_of
 from ..run_folder import MODEL, STATE, runs_in
 from ..speed import use_bf16
 from ..models import AutoEncoder, autoencoder, parameter_count, resnet_body
-from ..losses import FeatureLoss
+from .. import losses  # registers what builds each of `LOSSES`
 from ..training import History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
 from ..metrics import Evaluation, evaluate
@@ -63,7 +62,7 @@ def make_model(
 ) -> AutoEncoder: # On the CPU
     "The autoencoder of `run`, its encoder with trained weights where the method asks for that. Raises what `trained_network` raises."
     method = get_method(run.method)
-    encoder = resnet_body(trained_network(method.encoder, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
+    encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
     return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
 def make_loss(
@@ -71,9 +70,12 @@ def make_loss(
     data:ImageSet, # For in-domain weights
     watch:Callable|None=None # As in `train_classifier`
 ) -> Callable: # (prediction, target) → loss
-    "The loss of `run`. Raises what `trained_network` raises."
-    if get_method(run.method).loss == 'mse': return F.mse_loss
-    return in_precision(run, FeatureLoss(trained_network('vgg16_bn', run.weights, data, run.device, watch), normalize=run.feature_input == 'imagenet'))
+    "The loss of `run`: its builder gets the trained networks that it looks through. Raises what `trained_network` raises."
+    entry = get_method(run.method).loss_entry
+    networks = [trained_network(o, run.weights, data, run.device, watch) for o in entry.extractors]
+    options = dict(normalize=run.feature_input == 'imagenet') if networks else {}
+    loss_func = LOSSES.build(entry.name, *networks, **options)
+    return in_precision(run, loss_func) if isinstance(loss_func, nn.Module) else loss_func
 
 def seed_everything(seed:int):
     "Seed Python, NumPy and torch."
@@ -96,7 +98,7 @@ def train_run(
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
     with learn.no_bar(), learn.no_logging():
         phases = learn.fit_phases(run.epochs, (run.first_size, run.size), freeze_first=method.pretrained,
-                                  next_lr=method.report_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
+                                  next_lr=method.paper_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
         learn.set_image_size(run.size)  # also where the second phase has no epochs
     return learn, phases, history, history.watch.state_dict()
 

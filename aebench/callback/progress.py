@@ -114,8 +114,7 @@ def cost_of(run:Run) -> float:
     "About how many times as long as the baseline's an epoch, or a phase by the clock, takes: only the bar needs it."
     if is_reference(run.method): return 0.
     if run.seconds: return run.seconds/20
-    method = get_method(run.method)
-    return 1. + 4*method.encoder.startswith('resnet') + 6*(method.loss != 'mse')
+    return get_method(run.method).cost
 
 def units_of(run:Run) -> int:
     "How many epochs the bar counts, or phases by the clock."

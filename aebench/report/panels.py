@@ -29,17 +29,20 @@ from .statistics import ALPHA
 from .tables import ACCURACIES, MEASURES, method_label, summarise
 
 # %% ../../nbs/report/10_panels.ipynb #2d088457
-_COLOURS = dict(zip(METHODS, ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#8B5A2B')))
-_MARKERS = dict(zip(METHODS, 'os^DvP*'))
+_PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99'.split()
+_MARKERS = 'os^DvP*<>hp8'
+
+def _in_turn(method:str, choices): # One of `choices`, by the method's place in the registry
+    return choices[list(METHODS).index(method)%len(choices)]
 
 def colour(method:str) -> str:
     "A method's colour, as #rrggbb; black for one that this version doesn't know."
     if is_reference(method): return '#777777'
-    parts = [_COLOURS[o] for o in method.split('+') if o in _COLOURS]
+    parts = [_in_turn(o, _PALETTE) for o in method.split('+') if o in METHODS]
     if not parts: return '#000000'
     return '#' + ''.join(f'{round(sum(int(o[i:i+2], 16) for o in parts)/len(parts)):02x}' for i in (1, 3, 5)).upper()
 
-def marker(method:str) -> str: return _MARKERS.get(method, 'X')
+def marker(method:str) -> str: return _in_turn(method, _MARKERS) if method in METHODS else 'X'
 
 # %% ../../nbs/report/10_panels.ipynb #914f85b7
 _WIDTH, _HEIGHT, _DPI = 4.2, 3.1, 160 # inches, inches, pixels an inch
@@ -140,11 +143,15 @@ def curve_panel(
     if limits[2]: _log(ax.yaxis, (1, 2, 5))
     ax.set_ylim(*limits[:2])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _labels(ax, 'epoch', 'MSE' if _loss(method) == 'mse' else 'feature loss')
+    _labels(ax, 'epoch', _loss_axis(method))
     ax.legend(fontsize=7.5, frameon=False, loc='upper right')
     return figure_png(fig)
 
-def _loss(method:str) -> str: return network(method).loss if network(method) else method # an unknown method has a scale of its own
+def _loss(method:str) -> str: return network(method).loss if network(method) else method  # an unknown method has a scale of its own
+
+def _loss_axis(method:str) -> str:
+    "What its loss curves' axis is called; of a method that this version doesn't know, 'loss'."
+    return network(method).loss_entry.axis if network(method) else 'loss'
 
 # %% ../../nbs/report/10_panels.ipynb #937a3ae8
 def curve_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
@@ -350,4 +357,3 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     ax.invert_yaxis()
     _labels(ax, f'change of {m.short}{m.unit and ","}{m.unit} ({"higher" if m.better > 0 else "lower"} is better)', '')
     return figure_png(fig)
-

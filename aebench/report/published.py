@@ -31,7 +31,7 @@ def _differences(rows:pd.DataFrame, name:str) -> list[str]:
     methods, found = [m for m in map(network, distinct(rows, 'method')) if m], []
     def matters(column):
         if column == 'weights': return bool(_weight_users(rows))
-        return column != 'feature_input' or any(m.loss == 'feature' for m in methods)
+        return column != 'feature_input' or any(m.uses_features for m in methods)
     for column in filter(matters, _REPORT):
         values = distinct(rows, column)
         found += [_IN_WORDS[column](o) for o in values if o != _REPORT[column]]

@@ -19,7 +19,7 @@ from pandas.api.types import infer_dtype
 from ..core.errors import UsageError
 from ..core.files import read_json, write_text
 from ..core.text import printable
-from ..registry import METHODS, REFERENCES, REPORT_LATENT, Method, find_method, is_reference
+from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
 
 # %% ../../nbs/report/02_rows.ipynb #99fd5afb
 MEASURED = tuple('mae mse psnr ssim r2 explained_variance accuracy agreement seconds cpu_seconds images_per_second peak_memory_mb bytes_per_image coded_bytes coded_mse effective_rank probe neighbours nmi ari'.split()) # Read as floats
@@ -133,14 +133,14 @@ def network(method:str) -> Method|None: # None for a reference, and for what thi
 def _shared_latent(row:dict, latents:set) -> int|None:
     "The latent, of those of the report's own encoder, that a network stands beside: some encoders can't have any number, or bring one of their own."
     latent, size, known = row.get('latent'), row.get('size'), network(row['method'])
-    if not known or not latent or known.encoder == 'conv': return latent
-    if known.encoder == 'conv_map': return min((o for o in latents if size and known.numbers(o, size) == latent), key=lambda o: abs(o - latent), default=latent)
-    return REPORT_LATENT if latent == known.latent and REPORT_LATENT in latents and '--latent' not in str(row.get('command')) else latent
+    if not known or not latent or known.has_paper_latent: return latent
+    if known.is_map: return min((o for o in latents if size and known.numbers(o, size) == latent), key=lambda o: abs(o - latent), default=latent)
+    return PAPER_LATENT if latent == known.latent and PAPER_LATENT in latents and '--latent' not in str(row.get('command')) else latent
 
 def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
     found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in rows.to_dict('records')]
-    latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and network(method) and network(method).encoder == 'conv'}
+    latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and network(method) and network(method).has_paper_latent}
     for s, row in zip(found, rows.to_dict('records')):
         if 'latent' in s: s['latent'] = _shared_latent(row, latents)
     return found
