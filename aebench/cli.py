@@ -70,9 +70,9 @@ def run(args:argparse.Namespace) -> int: # The exit code
         from aebench.report.rows import gather
     device = resolve_device(args.device)
     runs = _plan(args, device, resolve_precision(args.precision, device))
-    with _way(args, runs, device, remote and remote.url) as how:
-        if how is None: return 0
-        rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=throttled(lambda: gather(out)), track=args.track, how=how, wait=args.wait, held=remote.sync if remote else lambda: None,
+    with _executor(args, runs, device, remote and remote.url) as executor:
+        if executor is None: return 0
+        rows = do_runs(runs, out, Progress() if args.quiet else None, after_each=throttled(lambda: gather(out)), track=args.track, executor=executor, wait=args.wait, before_start=remote.sync if remote else lambda: None,
                        most_seconds=(math.inf if args.yes else MOST_SECONDS) if args.design or isinstance(args.latent, list) or args.seeds > 1 else None)
     with _until_pipe_closes(): _results(out, args.json, rows)
     if remote:
@@ -115,20 +115,20 @@ def _places(args) -> tuple[Path, object, Callable]: # The folder of the results,
     return out, remote, talk
 
 @contextmanager
-def _way(args, runs:Sequence[Run], device:str, url:str|None):
-    "How the runs are made, for `do_runs`; None where this process has trained along with one that leads."
+def _executor(args, runs:Sequence[Run], device:str, url:str|None):
+    "What makes the runs, for `do_runs`; None where this process has trained along with the one of rank 0."
     if args.ray:
         with _imports(): from aebench.bench.cluster import on_ray
-        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as how: yield how
+        with on_ray(args.ray, args.per_run_cpus, args.per_run_gpus, device, url) as executor: yield executor
     elif _joined() > 1:
         with _imports(): from aebench.bench.team import Team
         team = Team(list(runs), device)
         if team.leads:
-            with team.leading() as how: yield how
+            with team.leading() as executor: yield executor
         else: yield team.follow()
     else:
-        from aebench.bench.loop import in_turn
-        yield in_turn
+        from aebench.bench.loop import sequential
+        yield sequential
 
 def _results(out:Path, as_json:bool=False, rows:Sequence|None=None):
     "Gather the rows of `out`, write its report and print its table."

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from aebench.bench.estimate import expected_seconds
-from aebench.bench.loop import steady_computing
+from aebench.bench.loop import configure_torch
 from aebench.data import load_images
 from aebench.bench.memory import PeakMemory
 from aebench.registry import get_methods
@@ -21,7 +21,7 @@ from speed import HERE, slug
 
 def measured(size:int, method:str, batch_size:int, steps:int, device:str) -> dict:
     "A row: images a second, and the peak of the process in MB, which has measured nothing else."
-    steady_computing()
+    configure_torch()
     data = load_images('digits', size)
     run, = plan_runs(method, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device, precision=resolve_precision('auto', device))
     memory = PeakMemory(device)

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from aebench.bench.loop import attempt
+from aebench.bench.loop import Job, attempt
 from aebench.data import load_images
 from aebench.core.errors import UsageError
 from aebench.core.files import read_json
-from aebench.callback.progress import Progress
 from aebench.settings import plan_runs
 from aebench.bench.run import run_name
 from aebench.bench.store import Remote
@@ -248,8 +247,9 @@ def track_run(track:str|None, out:Path) -> Path: # The run's folder
     data = load_images('digits')
     run, = plan_runs('progressive_resizing', 'digits', epochs=(1, 2), batch_size=256)
     if track: check_tracker(track, out)
-    assert attempt(run, data, [], out/run_name(run, data), Progress(), track=track), (out/run_name(run, data)/'row.json').read_text()
-    return out/run_name(run, data)
+    folder = out/run_name(run, data)
+    assert attempt(run, Job({run: folder}, data, [], out, track=track)), (folder/'row.json').read_text()
+    return folder
 
 @pytest.fixture(scope='module')
 def untracked(tmp_path_factory): return load_file(track_run(None, tmp_path_factory.mktemp('untracked'))/'model.safetensors')

@@ -30,7 +30,7 @@ from aebench.bench.loop import do_runs
 from aebench.settings import plan_runs
 do_runs(plan_runs('baseline', 'digits', size=16, epochs=(1, 1), batch_size=512, weights='random'), FOLDER)
 bar = default_progress()
-bar.begin(2), bar.within('Baseline', 1, 2, 1., 1.), bar.say('told'), bar.end()
+bar.begin(2), bar.within('Baseline', 1, 2, 1., 1.), bar.log('told'), bar.end()
 print(type(bar).__name__, len(learn.get_preds()[0]), [o.get_title() for o in plt.gcf().axes][:2])
 '''
 

@@ -26,12 +26,12 @@ import torch
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
-from .loop import attempt, is_done, mark_failed, row_of, steady_computing
+from .loop import Job, attempt, configure_torch, is_done, mark_failed, row_of
 from ..data.sets import ImageSet
 from ..core.errors import AebenchError, UsageError, error_line
 from ..core.files import cache_home, cache_name, fingerprint, write_bytes, write_text
 from ..core.text import duration
-from ..callback.progress import Progress, cost_of, units_of
+from ..callback.progress import cost_of, units_of
 from ..settings import Run
 from ..run_folder import MODEL, STATE
 from .run import run_name
@@ -86,7 +86,7 @@ def _row_at(url:str, name:str) -> dict:
 
 def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, threads:int, track:str|None) -> tuple[dict, dict, str]: # The row, and what `_hand_in` gives
     "Make one run in a process of Ray's. Raises `UsageError` where the folder of the results isn't there."
-    steady_computing()
+    configure_torch()
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         data, judges = _unpack(parts, run, files)
@@ -97,7 +97,7 @@ def _do_task(run:Run, parts:dict, files:dict, out:Path, mark:str, url:str|None, 
             if url and (row := _row_at(url, name)).get('status') == 'done':
                 shutil.rmtree(out/name, ignore_errors=True)  # it came there by way of the one who hands out the runs
                 return row, {}, ''
-            if not is_done(out/name, data): attempt(run, data, judges, out/name, Progress(), track=track)
+            if not is_done(out/name, data): attempt(run, Job({run: out/name}, data, judges, out, track=track))
             row = row_of(run, data, out/name)
             return row, *(_hand_in(url, out/name) if url else ({}, ''))
 
@@ -143,19 +143,20 @@ def _hand_out(
     gpus:float,
     url:str|None,
     alone:bool, # Is this machine the whole cluster, for as long as the job?
-    todo, data, judges, out, progress, watch, track=None # As in `in_turn`
+    job:Job
 ) -> Iterator[dict|None]: # The rows, as the runs end
-    "Make `todo` by Ray."
+    "Make the runs of `job` by Ray."
     import ray
+    data, out, progress = job.data, job.out, job.progress
     mark, remote = uuid.uuid4().hex, Remote(url) if url else None
     write_text(out/'.locks'/'mark', mark)
     parts = ray.put({k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in vars(data).items()})
     shipped = {} if alone else _shipped(data)  # a node may join at any time
-    task, names = ray.remote(_do_task), {run: run_name(run, data) for run in todo}
+    task, names = ray.remote(_do_task), {run: folder.name for run, folder in job.todo.items()}
     def send(run):
         named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=names[run])  # what its process is called
-        return named.remote(run, parts, shipped, out, mark, url, cpus, track)
-    waiting, running, lost = deque(todo), {}, Counter()
+        return named.remote(run, parts, shipped, out, mark, url, cpus, job.track)
+    waiting, running, lost = deque(job.todo), {}, Counter()
     while waiting or running:
         while waiting and len(running) < WINDOW:
             run = waiting.popleft()
@@ -187,7 +188,7 @@ def on_ray(
     gpus:float|None=None, # GPUs of each run: .5 lets two share one; None: 1 where `device` is one
     device:str='cpu', # Of the runs
     url:str|None=None # Where nodes write their runs; None: into the folder of the results, which all of them must see
-) -> Iterator[Callable]: # For `do_runs` as `how`
+) -> Iterator[Callable]: # For `do_runs`, its `executor`
     "Make runs by Ray. Raises `UsageError` where it isn't installed, no cluster answers or it lacks what a run needs, and where nothing can be written to `url`."
     if gpus is None: gpus = float(device == 'cuda')
     if device not in ('cpu', 'cuda'): raise UsageError(f'Ray assigns processors and GPUs itself: choose --device cpu or cuda in place of {device}.')

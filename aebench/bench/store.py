@@ -46,7 +46,7 @@ class Remote:
         return kind(f'{self.url} cannot be {what} ({error_line(e)}): look at the address, the network and your rights there{", or choose another --out" if kind is UsageError else ""}.')
 
     @contextmanager
-    def _on_signal(self, what:str, kind:type=AebenchError):
+    def _explain_errors(self, what:str, kind:type=AebenchError):
         "Each store has errors of its own; all become one sentence."
         try: yield
         except AebenchError: raise
@@ -60,7 +60,7 @@ class Remote:
     def check(self):
         "Write a file there and remove it, before hours of training. Raises `UsageError` where that can't be done."
         probe = f'{self.root}/.aebench-{uuid.uuid4().hex[:8]}'
-        with self._on_signal('written to', UsageError):
+        with self._explain_errors('written to', UsageError):
             self.fs.makedirs(self.root, exist_ok=True)
             self.fs.pipe_file(probe, b'aebench')
             self.fs.rm(probe)
@@ -70,7 +70,7 @@ class Remote:
         files:list[Path] # To copy there, in this order
     ):
         "Copy `files` of `folder` to the URL."
-        with self._on_signal('written to'):
+        with self._explain_errors('written to'):
             for path in files:
                 to = f'{self.root}/{path.relative_to(folder).as_posix()}'
                 self.fs.makedirs(to.rpartition('/')[0], exist_ok=True)
@@ -79,7 +79,7 @@ class Remote:
     def push_run(self, folder:Path):
         "Copy a run there, its row last; what an earlier attempt left there is removed, but for a finished run with its model, in whose place `folder` has none."
         there, row = f'{self.root}/{folder.name}', self.row(folder.name)
-        with self._on_signal('written to'):
+        with self._explain_errors('written to'):
             self.fs.invalidate_cache()
             if row and row.get('status') == 'done' and (not is_finished(folder) or not (folder/MODEL).exists() and self.fs.exists(f'{there}/{MODEL}')): return
             if self.fs.exists(there): self.fs.rm(there, recursive=True)
@@ -87,7 +87,7 @@ class Remote:
 
     def row(self, name:str) -> dict|None: # None where there is none, or a torn one
         "The row of the run called `name`."
-        with self._on_signal('read'):
+        with self._explain_errors('read'):
             try: content = self.fs.cat_file(f'{self.root}/{name}/row.json')
             except (FileNotFoundError, NotADirectoryError): return None
         try: row = json.loads(content)
@@ -105,7 +105,7 @@ class Remote:
     def pull_run(self, name:str) -> bool: # Is it there?
         "Copy a run from there, but for its model; its row last."
         if not (row := self.row(name)): return False
-        with self._on_signal('read'):
+        with self._explain_errors('read'):
             self.fs.invalidate_cache()
             found = {path: self._place(path) for path in self.fs.find(f'{self.root}/{name}')}
             for path, to in found.items():
@@ -114,7 +114,7 @@ class Remote:
         remove(self._mark(name))
         return True
 
-    def meet(self):
+    def sync(self):
         "Bring URL and copy to the same: first what the URL is still to have, then what the copy lacks. Raises `UsageError` for names that lead out of it."
         for name in self.missing:
             if self.push_kept(name): break  # the rest would wait as long for the same; it is told at the end
@@ -124,7 +124,7 @@ class Remote:
         "Bring the copy up to date. Raises `UsageError` for names that lead out of it."
         finished = {o.parent.name: is_finished(o.parent) for o in self.copy.glob('*/row.json')}  # looked at before the URL is, to which others may be writing
         own = {*self.missing, *(o for o in finished if o.startswith('original-'))}
-        with self._on_signal('read'):
+        with self._explain_errors('read'):
             self.fs.invalidate_cache()
             try: found = self.fs.ls(self.root, detail=True)
             except FileNotFoundError: found = []
@@ -162,6 +162,6 @@ class Remote:
         for name in self.missing:
             if why := self.push_kept(name): raise AebenchError(f'{self.copy} keeps runs that the URL is still to have (how many: {len(self.missing)}), and the same command copies them: {why}')
         for folder in self.copy.glob('original-*'): self.push_run(folder)
-        with self._on_signal('written to'):
+        with self._explain_errors('written to'):
             if self.fs.exists(f'{self.root}/report'): self.fs.rm(f'{self.root}/report', recursive=True)  # pictures of runs that are gone
         self.push(self.copy, [o for o in (*self.copy.glob('report/**/*'), *self.copy.glob('report.html'), *self.copy.glob('results.csv')) if o.is_file()])

@@ -24,7 +24,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from ..data.batches import ImageDL
-from .loop import attempt, steady_computing
+from .loop import Job, attempt, configure_torch
 from .memory import is_short_of_memory
 from ..callback.checkpoint import Checkpoint
 from ..data.sets import ImageSet, load_images
@@ -195,22 +195,22 @@ class Team:
         return state
 
     @contextmanager
-    def leading(self) -> Iterator[Callable]: # For `do_runs` as `how`
+    def leading(self) -> Iterator[Callable]: # For `do_runs`, its `executor`
         "Make the runs together with the other processes."
-        def how(todo, data, judges, out, progress, watch, track=None):
-            with _in_touch('The runs cannot begin'): self._tell(todo, data)
-            for run, folder in [(run, out/run_name(run, data)) for run in todo]:
+        def executor(job):
+            with _in_touch('The runs cannot begin'): self._tell(job.todo, job.data)
+            for run, folder in job.todo.items():
                 if is_reference(run.method):
-                    yield attempt(run, data, judges, folder, progress, watch, track)
+                    yield attempt(run, job)
                     continue
                 with _in_touch(f'{run.title} cannot begin'): self._state(run, folder)
                 joined, errors = Joined(), []
-                row = attempt(run, data, judges, folder, progress, watch, track, [joined], errors.append)
+                row = attempt(run, job, [joined], errors.append)
                 if errors and not joined.ready:
                     with _in_touch(f'{run.title} cannot begin'): joined.can_begin(False, self.device)
                 if errors and joined.out_of_step(errors[0]): raise AebenchError(f'{run.title} failed, and the processes are no longer in step: the same command goes on from there.')
                 yield row
-        try: yield how
+        try: yield executor
         finally:
             if not self.told: self._tell([], None)
 
@@ -222,7 +222,7 @@ class Team:
         if not todo: return
         data = load_images(todo[0].data, todo[0].size, todo[0].skip_unreadable)
         with _in_touch('The runs cannot begin'): self._same_images(data)
-        steady_computing()
+        configure_torch()
         for run in (o for o in todo if not is_reference(o.method)):
             with tempfile.TemporaryDirectory() as folder:
                 with _in_touch(f'{run.title} cannot begin'): state, joined = self._state(run, Path(folder)/run_name(run, data)), Joined()
