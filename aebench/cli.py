@@ -151,7 +151,7 @@ def report(args) -> int:
 def _run_of(args):
     "The model of --run, on --device."
     with _imports():
-        from aebench.apply.load import load
+        from aebench.apply.trained import load
     return load(args.run, args.device)
 
 def compress(args) -> int:

@@ -25,7 +25,7 @@ from aebench.data import images
 from aebench.bench import run as runs
 from aebench.apply import share
 from aebench.apply.folders import compress_folder, encode_folder
-from aebench.apply.load import load
+from aebench.apply.trained import load
 from aebench.cli import main
 from aebench.codec.archive import MAGIC
 from aebench.data import load_images

@@ -22,12 +22,16 @@ from PIL import Image
 
 from aebench import load
 from aebench.cli import main
+from aebench.codec import Codec, bytes_per_image
 from aebench.codec.archive import write_images
+from aebench.codec.latents import RawPixels
+from aebench.codec.references import BUILDERS, make_reference
 from aebench.data import load_images
 from aebench.core.errors import UsageError
 from aebench.apply.tables import _named
+from aebench.registry import METHODS, REFERENCES
 from aebench.settings import plan_runs
-from aebench.bench.run import do_run
+from aebench.bench.run import do_run, make_model
 from aebench.apply.share import FILES, FORMATS, PARTS, run_onnx, run_torch
 
 from test_cli import commands, make_folder
@@ -57,10 +61,32 @@ def said(capsys):
 
 def bytes_of(folder): return {o.relative_to(folder): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
 
-def test_import_needs_no_torch():
-    code = 'import sys, aebench; assert "torch" not in sys.modules; from aebench import load; assert "torch" in sys.modules; aebench.nothing'
+@pytest.mark.parametrize('package, name', [('aebench', 'load'), ('aebench.apply', 'load'), ('aebench.codec', 'Codec'), ('aebench.data', 'load_images')])
+def test_import_needs_no_torch(package, name):
+    "A package fetches what it has when it is asked for."
+    code = f'import sys, {package} as p; assert "torch" not in sys.modules; from {package} import {name}; assert "torch" in sys.modules and callable({name}); p.nothing'
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
-    assert "no attribute 'nothing'" in done.stderr and 'AssertionError' not in done.stderr
+    assert "no attribute 'nothing'" in done.stderr and 'AssertionError' not in done.stderr, done.stderr
+
+def codecs(name:str, data):
+    "What copies images by the method or the family of references `name`."
+    if name in METHODS: return make_model(plan_runs(name, 'digits', weights='random')[0], data).eval()
+    family = REFERENCES[name]
+    return make_reference(family.at(8 if family.level else None), data)
+
+@pytest.mark.parametrize('name', [*METHODS, *REFERENCES, 'raw pixels', 'a run'])
+def test_everything_that_copies_images_is_a_codec(name, ae, data):
+    codec = RawPixels(16) if name == 'raw pixels' else ae if name == 'a run' else codecs(name, data)
+    x = data.test_x[:4].float()/255
+    with torch.no_grad():
+        codes = codec.encode(x)
+        copies = codec.decode(codes)
+    assert isinstance(codec, Codec) and (codec.channels, codec.size, codec.size) == x.shape[1:]
+    assert len(codes) == 4 and all(isinstance(o, bytes) for o in codes) if codec.latent is None else codes.shape == (4, codec.latent)
+    assert copies.shape == x.shape and 0 <= copies.min() and copies.max() <= 1
+    assert bytes_per_image(codec) >= 0
+
+def test_each_family_of_references_has_its_builder(): assert set(BUILDERS) == set(REFERENCES)
 
 def test_same_error_as_measured(ae, data):
     row = json.loads((ae.folder/'row.json').read_text())
@@ -230,15 +256,17 @@ def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
     for path, content in bytes_of(tmp_path/'model').items(): assert b'secret' not in content, path
     assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
 
-FUNCTIONS = dict(run='bench.do_runs', report='report.make_report', check='images.inspect_folder', methods='registry.get_methods', data='data.load_images', diff='findings.compare_runs', sizes='sizes.measure_sizes',
-                 compress='apply.compress_folder', decompress='apply.decompress_file', encode='apply.encode_folder', decode='apply.decode_table', reconstruct='apply.reconstruct_folder', anomaly='anomaly.write_anomalies',
-                 export='share.export_model', push='share.push', pull='share.pull') # What each command does, for programs and notebooks
+FUNCTIONS = dict(
+    run='bench.loop.do_runs', report='report.page.make_report', check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
+    diff='report.diff.compare_runs', sizes='bench.sizes.measure_sizes', compress='apply.folders.compress_folder', decompress='apply.folders.decompress_file',
+    encode='apply.folders.encode_folder', decode='apply.folders.decode_table', reconstruct='apply.folders.reconstruct_folder',
+    anomaly='apply.anomaly.write_anomalies', export='apply.share.export_model', push='apply.share.push', pull='apply.share.pull') # What each command does, for programs and notebooks
 
 def test_each_command_is_a_function():
     "Whose docstring tells what it raises, and each of whose arguments and results is described."
     assert set(FUNCTIONS) == set(commands())
     for place in FUNCTIONS.values():
-        module, name = place.split('.')
+        module, _, name = place.rpartition('.')
         f = getattr(importlib.import_module(f'aebench.{module}'), name)
         told = docments(f, returns=False)
         assert name in importlib.import_module(f'aebench.{module}').__all__ and re.search('[Rr]aises (as )?`', f.__doc__), place

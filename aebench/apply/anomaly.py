@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .load import Trained
+from .trained import Trained
 from ..codec.archive import read_folder
 from ..core.errors import AebenchError, UsageError
 from ..core.files import check_outside, write_new

@@ -18,7 +18,7 @@ from ..codec.references import raw_bytes
 from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_points, pixel_errors, read_coder
 from ..codec.archive import compress, paid_after, read_folder, unpack, write_images
 from .tables import check_kind, read_latents, write_latents
-from .load import Trained
+from .trained import Trained
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
 def reconstruct_folder(

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import __version__
-from .load import Trained, load
+from .trained import Trained, load
 from ..core.errors import AebenchError, UsageError, error_line
 from ..core.files import expanded, json_bytes, write_new
 from ..core.text import listed, printable

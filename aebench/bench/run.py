@@ -44,6 +44,7 @@ from ..data.images import subsample
 from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
+from ..codec.protocol import bytes_per_image
 from ..codec.references import LinearCodec, make_reference, principal_components
 from ..codec.coding import MOST_BITS, MAX_STUDIED, decode_latents, encode_images, fit_coder, pixel_errors, rate_distortion
 from ..codec.latents import between_picture, map_picture, measure_latents, neighbour_picture
@@ -225,7 +226,7 @@ def do_reference(
     write_json(folder/'run.json', _about(run, data))
     codec = make_reference(get_method(run.method), data, run.device)
     found = evaluate(codec, data, judges, run.device)
-    row |= found.measures | dict(status='done', latent=codec.latent, bytes_per_image=codec.bytes_per_image, classifier=_classifier(judges))
+    row |= found.measures | dict(status='done', latent=codec.latent, bytes_per_image=bytes_per_image(codec), classifier=_classifier(judges))
     _save_evaluation(found, folder)
     if isinstance(codec, LinearCodec) and codec.latent:
         row |= study_latents(codec, data, folder, log)
@@ -258,7 +259,7 @@ def do_run(
     _save_evaluation(found, folder)
     row |= found.measures | times | dict(
         status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*min(run.batch_size, len(data.train_x))/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
-        latent=learn.model.latent, bytes_per_image=4.*learn.model.latent, lr=_rate(phases[-1].lr), classifier=_classifier(judges),
+        latent=learn.model.latent, bytes_per_image=bytes_per_image(learn.model), lr=_rate(phases[-1].lr), classifier=_classifier(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']), **study_latents(learn.model.eval(), data, folder, log))
     write_json(folder/'row.json', row)
     checkpoint.remove()
