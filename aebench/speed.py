@@ -14,7 +14,6 @@ import os
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from fastai.optimizer import Optimizer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable

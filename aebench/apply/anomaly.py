@@ -25,6 +25,7 @@ from ..core.files import check_outside, write_new
 from ..core.tensors import read_tensors
 from .tables import shown_name
 from ..core.pictures import figure_png
+from ..run_folder import PER_IMAGE
 from ..report.rows import to_csv
 
 # %% ../../nbs/apply/04_anomaly.ipynb #d97b1a41
@@ -78,7 +79,7 @@ def normal_scores(
 ) -> np.ndarray: # (n,) float64
     "The scores of held-out normal images. Raises `UsageError` where there are none, or damaged ones."
     if folder is not None: return scores_of(run, read_folder(folder, run.size, skip_unreadable)[1])
-    try: scores = read_tensors(run.folder/'per_image.safetensors', 'np')[0]['mse'].astype(float)
+    try: scores = read_tensors(run.folder/PER_IMAGE, 'np')[0]['mse'].astype(float)
     except (OSError, ValueError, KeyError) as e: raise UsageError(f'{run.folder} holds no errors of its test images: give a folder of normal images, --normal FOLDER.') from e
     if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all(): raise UsageError(f'The errors of test images in {run.folder} are damaged, and p-values told by them would be wrong: give a folder of normal images, --normal FOLDER.')
     return scores

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import check_outside, write_new
+from ..run_folder import CODER
 from ..codec.references import raw_bytes
 from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_points, pixel_errors, read_coder
 from ..codec.archive import compress, paid_after, read_folder, unpack, write_images
@@ -51,7 +52,7 @@ class Savings:
 
 def _coder_of(run:Trained) -> Coder:
     "The coding tables of a run. Raises `UsageError` where they are missing, damaged or another model's."
-    path = run.folder/'coder.safetensors'
+    path = run.folder/CODER
     coder = read_coder(path)
     if len(coder.low) != run.codec.latent: raise UsageError(f'{printable(path)} codes {len(coder.low)} numbers and the model beside it has {run.codec.latent}: train the run again, or give another one.')
     return coder

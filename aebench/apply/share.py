@@ -35,7 +35,7 @@ from ..report.panels import is_picture
 from ..registry import DATA, WEIGHTS, find_method
 from ..core.errors import choose
 from ..report.rows import frame_rows, missing
-from ..run_folder import MODEL
+from ..run_folder import CODER, MODEL, PER_IMAGE, SAMPLES_PNG
 from ..bench.run import load_model
 from ..report.tables import MEASURES, bytes_of
 
@@ -150,8 +150,8 @@ def export_model(
     return write_new({Path(out): data})[0]
 
 # %% ../../nbs/apply/05_share.ipynb #af1d3bc2
-COPIED = (MODEL, 'coder.safetensors', 'per_image.safetensors') # From the run's folder, where they are
-FILES = ('README.md', 'config.json', 'samples.png', *COPIED) # Of a shared folder; nothing else is fetched
+COPIED = (MODEL, CODER, PER_IMAGE) # From the run's folder, where they are
+FILES = ('README.md', 'config.json', SAMPLES_PNG, *COPIED) # Of a shared folder; nothing else is fetched
 
 def public_row(
     row:dict # Of a run's table
@@ -244,7 +244,7 @@ def model_folder(
 ) -> list[Path]: # What was written
     "What is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away. Raises `UsageError` where a file would be overwritten, and where the extra isn't installed."
     out, config = expanded(out), public_row(run.row) | dict(library_name='aebench', model=run.model)
-    files = {o: (run.folder/o).read_bytes() for o in COPIED if (run.folder/o).exists()} | {'samples.png': _enlarged(run.folder/'samples.png')}
+    files = {o: (run.folder/o).read_bytes() for o in COPIED if (run.folder/o).exists()} | {SAMPLES_PNG: _enlarged(run.folder/SAMPLES_PNG)}
     files |= {'config.json': json_bytes(config), 'README.md': model_card(run, repo or out.resolve().name).encode('utf-8', 'replace')}  # names of folders may hold bytes that are no text
     return write_new({out/k: v for k, v in files.items() if v is not None})
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import expanded, fingerprint, read_json
-from ..run_folder import MODEL
+from ..run_folder import MODEL, ROW_JSON
 from ..models import device_of
 from ..data.images import fit_image, fit_tensor
 from ..data.folders import decode_files, listing
@@ -162,7 +162,7 @@ def load(
     "The trained model in `folder`, ready to use. Raises `UsageError` where there is none or it is damaged, and for a device that isn't there."
     folder = expanded(folder)
     codec, model = load_model(folder), fingerprint([(folder/MODEL).read_bytes()])
-    row = read_json(folder/'row.json') or read_json(folder/'config.json')
+    row = read_json(folder/ROW_JSON) or read_json(folder/'config.json')
     kinds = dict(method=str, label=str, data_label=str, mse=(int, float))
     if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in kinds.items()): raise UsageError(f'{folder/"row.json"} is missing or damaged: give the folder of a finished run.')
     if row.get('model', model) != model: raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: get them again.')

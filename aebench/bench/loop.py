@@ -30,7 +30,7 @@ from ..core.files import check_outside, clear_folder, fingerprint, read_json, re
 from ..core.locks import one_writer
 from ..registry import DATA, is_reference
 from ..settings import PROBED_SIZE, Run
-from ..run_folder import STATE, is_finished
+from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
 from ..weights import Classifier, judge_for, trained_network
@@ -49,20 +49,20 @@ from .estimate import batch_that_fits, expected_seconds
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
 def is_done(folder:Path, data:ImageSet) -> bool:
     "Does the folder of a run hold it finished, made from the same images?"
-    row = read_json(folder/'row.json')
+    row = read_json(folder/ROW_JSON)
     if not isinstance(row, dict) or row.get('status') != 'done': return False
     return row.get('data_fingerprint') in (None, data.fingerprint)  # the folder's name holds only a few digits of it
 
 def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, log:Callable) -> dict: # The row
     "Write the row of a run that failed. A row that cannot be written is only logged, so that the other runs go on."
     row = base_row(run, data, folder.name) | dict(reason=reason)
-    try: write_json(folder/'row.json', row)
+    try: write_json(folder/ROW_JSON, row)
     except AebenchError as e: log(f'{run.title} has no row: {e}')
     return row
 
 def row_of(run:Run, data:ImageSet, folder:Path) -> dict:
     "The row in the folder of `run`; where none could be written, the row of a failed run."
-    return read_json(folder/'row.json') or base_row(run, data, folder.name) | dict(reason=f'{folder} cannot be written to.')
+    return read_json(folder/ROW_JSON) or base_row(run, data, folder.name) | dict(reason=f'{folder} cannot be written to.')
 
 # %% ../../nbs/bench/05_loop.ipynb #7154c270
 def _pixels(images:Tensor, size:int) -> np.ndarray: # (N, 3·size·size), 0 to 1
@@ -73,7 +73,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     "Write the row of the untouched images, with the errors of components and of image files."
     about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
     folder = out/f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
-    if is_finished(folder) and all((folder/o).is_file() for o in ('components.csv', 'files.csv')): return folder
+    if is_finished(folder) and all((folder/o).is_file() for o in (COMPONENTS_CSV, FILES_CSV)): return folder
     row = base_row(replace(run, method='original'), data, folder.name) | dict(
         status='done', command='', classifier=about, bytes_per_image=float(raw_bytes(data.test_x)), pca_enough=components.enough,
         accuracy=judges[0].accuracy if judges else None)
@@ -81,15 +81,15 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     if data.classes: row['chance'] = data.test_y.long().bincount().max().item()/len(data.test_y)
     size = min(data.size, PROBED_SIZE)
     row |= vars(measure_latents(_pixels(data.train_x, size), _pixels(data.test_x, size), data))
-    write_text(folder/'components.csv', pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
-    write_text(folder/'files.csv', kept_points(data).to_csv(index=False))
-    write_json(folder/'row.json', row)  # last: where it is, all is
+    write_text(folder/COMPONENTS_CSV, pd.DataFrame(dict(k=components.ks, mse=components.mse)).to_csv(index=False))
+    write_text(folder/FILES_CSV, kept_points(data).to_csv(index=False))
+    write_json(folder/ROW_JSON, row)  # last: where it is, all is
     return folder
 
 # %% ../../nbs/bench/05_loop.ipynb #a90ae481
 def _webp_beside(row:dict, original:Path) -> str: # '' where there is nothing to compare with
     "What WebP makes of as many bytes, as the end of a sentence."
-    points = [o for o in read_numbers(original/'files.csv', 'payload', 'mse') if o.get('format') == 'WebP']
+    points = [o for o in read_numbers(original/FILES_CSV, 'payload', 'mse') if o.get('format') == 'WebP']
     if not points: return ''
     smallest, mse = min(points, key=lambda o: o['payload']), mse_at(pd.DataFrame(points), row['coded_bytes'], 'payload')
     if not math.isnan(mse): return f', where WebP has {mse:.6f} without its headers'
@@ -100,7 +100,7 @@ def _webp_beside(row:dict, original:Path) -> str: # '' where there is nothing to
 def equals_line(row:dict, original:Path) -> str: # '' for a reference
     "What a finished network is worth, in a sentence."
     if is_reference(row['method']): return ''
-    k, most = row['equals_pca'], max((int(o['k']) for o in read_numbers(original/'components.csv', 'k')), default=0)
+    k, most = row['equals_pca'], max((int(o['k']) for o in read_numbers(original/COMPONENTS_CSV, 'k')), default=0)
     if k: worth = f'≈ PCA-{k}'
     elif k == 0: worth = 'are no better than the mean image'
     else: worth = f'are better than all {most} principal components that are kept'
@@ -155,7 +155,7 @@ def attempt(
         reason = why_failed(e, run, job.data)
         log(f'{run.title}, failed: {reason}')
         with suppress(AebenchError):
-            if not isinstance(e, AebenchError): write_text(folder/'error.txt', traceback.format_exc())
+            if not isinstance(e, AebenchError): write_text(folder/ERROR_TXT, traceback.format_exc())
         mark_failed(run, job.data, folder, reason, log)
 
 def sequential(job:Job) -> Iterator[dict|None]: # The rows, as they come

@@ -25,7 +25,7 @@ from ..metrics import evaluate
 from ..models import AutoEncoder, MapAutoEncoder, check_size
 from ..callback.progress import LineProgress, Progress
 from ..codec.references import LinearCodec
-from ..run_folder import MODEL
+from ..run_folder import MODEL, ROW_JSON, RUN_JSON, SIZES_CSV
 from .run import load_model
 
 # %% ../../nbs/bench/06_sizes.ipynb #201e3ad3
@@ -84,11 +84,11 @@ def measure_sizes(
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read models from: give one that aebench run wrote.')
     with one_writer(out):
         for path in sorted(out.glob(f'*/{MODEL}')):
-            row, about = (read_json(path.with_name(o)) for o in ('row.json', 'run.json'))
+            row, about = (read_json(path.with_name(o)) for o in (ROW_JSON, RUN_JSON))
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
             settings, model = about.get('settings'), load_model(path.parent)
             if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)): raise UsageError(f'{printable(path.with_name("run.json"))} does not say which images the run was trained on: remove that run and make it again.')
-            kept = _kept(path.with_name('sizes.csv'), ways_for(model))
+            kept = _kept(path.with_name(SIZES_CSV), ways_for(model))
             rest = [size for size in sizes if size not in set(kept['size'])]
             images = load_images(settings['data'], model.size, bool(settings.get('skip_unreadable'))) if rest else None
             if images and row.get('data_fingerprint') not in (None, images.fingerprint): raise UsageError(f'{printable(settings["data"])} holds other images than {printable(path.parent)} was trained on, some of which may now be among its test images: give it the images it had, or train again.')
@@ -96,7 +96,7 @@ def measure_sizes(
             if rest:
                 found = pd.DataFrame(at_sizes(model, model.size, settings['data'], rest, device, bool(settings.get('skip_unreadable'))))
                 kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found
-                write_text(path.with_name('sizes.csv'), kept.to_csv(index=False))
+                write_text(path.with_name(SIZES_CSV), kept.to_csv(index=False))
             frames.append(kept[kept['size'].isin(sizes)].assign(run=path.parent.name, **{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)

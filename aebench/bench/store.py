@@ -19,14 +19,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..core.errors import AebenchError, UsageError, error_line
 from ..core.files import cache_home, fingerprint, inside, remove, write_bytes, write_json, write_text
-from ..run_folder import is_finished
+from ..run_folder import MODEL, ROW_JSON, STATE, is_finished
 from ..core.text import printable
-from ..run_folder import MODEL, STATE
 
 # %% ../../nbs/bench/07_store.ipynb #c2500007
 def run_files(folder:Path) -> list[Path]:
     "What a run's folder holds, its row last; but for the state of a training, which is no result."
-    return sorted((o for o in folder.rglob('*') if o.is_file() and o.name != STATE), key=lambda o: (o == folder/'row.json', o))
+    return sorted((o for o in folder.rglob('*') if o.is_file() and o.name != STATE), key=lambda o: (o == folder/ROW_JSON, o))
 
 class Remote:
     "A folder of runs at an fsspec URL, and this machine's copy of it. Raises `UsageError` for a URL that this installation can't use; its methods raise `AebenchError` for whatever a store, its client or the network refuse."
@@ -109,7 +108,7 @@ class Remote:
             self.fs.invalidate_cache()
             found = {path: self._place(path) for path in self.fs.find(f'{self.root}/{name}')}
             for path, to in found.items():
-                if to.name not in ('row.json', MODEL): write_bytes(to, self.fs.cat_file(path))
+                if to.name not in (ROW_JSON, MODEL): write_bytes(to, self.fs.cat_file(path))
         write_json(inside(self.copy, f'{name}/row.json'), row)
         remove(self._mark(name))
         return True
@@ -136,7 +135,7 @@ class Remote:
     @property
     def missing(self) -> list[str]:
         "Names of the runs of the copy that the URL is still to have."
-        return sorted(o.name for o in (self.copy/'.missing').glob('*') if (self.copy/o.name/'row.json').exists())
+        return sorted(o.name for o in (self.copy/'.missing').glob('*') if (self.copy/o.name/ROW_JSON).exists())
 
     def keep(self,
         name:str, # Of a run

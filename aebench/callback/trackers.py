@@ -26,6 +26,7 @@ from ..core.files import read_json
 from ..registry import TRACKERS, is_reference
 from ..settings import Run
 from ..core.errors import choose
+from ..run_folder import ROW_JSON
 from ..training import epoch_figures
 
 # %% ../../nbs/callback/02_trackers.ipynb #c1d0a002
@@ -48,7 +49,7 @@ class EpochFigures(Callback):
 
 def _measured(folder:Path) -> dict:
     "The figures of a finished run."
-    return {k: v for k, v in read_json(folder/'row.json', {}).items() if isinstance(v, (int, float))}
+    return {k: v for k, v in read_json(folder/ROW_JSON, {}).items() if isinstance(v, (int, float))}
 
 # %% ../../nbs/callback/02_trackers.ipynb #c1d0a003
 @contextmanager

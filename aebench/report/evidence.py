@@ -20,6 +20,7 @@ from ..core.errors import UsageError
 from ..core.text import listed, printable
 from ..core.files import read_numbers
 from ..core.tensors import read_tensors
+from ..run_folder import FILES_CSV, PER_IMAGE, SIZES_CSV
 from ..settings import WAYS
 from .statistics import bootstrap, differences
 from .rows import distinct, network, trained
@@ -28,7 +29,7 @@ from .tables import ACCURACIES, MEASURES, method_label
 # %% ../../nbs/report/06_evidence.ipynb #50fe6829
 def _per_image(folder:Path) -> dict: # Empty where it is missing, as in folders that are shared
     "The values of each test image. Raises `UsageError` where their file is damaged."
-    path = folder/'per_image.safetensors'
+    path = folder/PER_IMAGE
     try: return read_tensors(path, 'np')[0]
     except OSError: return {}
     except ValueError as e: raise UsageError(f'{printable(path)} is damaged ({e}): remove that run and make it again.') from e
@@ -56,7 +57,7 @@ def image_noise(
 def _files_fact(out:str|Path, rows:pd.DataFrame) -> list[str]:
     "Where image files copy better at a lower quality: the images were such files before."
     for run in rows[rows.method == 'original'].run:
-        jpeg = sorted((o['quality'], o['mse']) for o in read_numbers(Path(out)/run/'files.csv', 'quality', 'mse') if o.get('format') == 'JPEG')
+        jpeg = sorted((o['quality'], o['mse']) for o in read_numbers(Path(out)/run/FILES_CSV, 'quality', 'mse') if o.get('format') == 'JPEG')
         worse = [quality for (quality, mse), (_, at_more) in zip(jpeg, jpeg[1:]) if mse < at_more]
         if worse: return [f'These images were JPEG files of about quality {worse[-1]:.0f} before: written so again they lose less than at higher qualities, which flatters JPEG among the bytes.']
     return []
@@ -66,7 +67,7 @@ def webp_facts(
     rows:pd.DataFrame # Of one group
 ) -> list[str]: # Nothing where no bytes were measured
     "Whether image files of fewer bytes copy as well as the networks' coded latents."
-    points = [(o['payload'], o['mse']) for run in rows[rows.method == 'original'].run for o in read_numbers(Path(out)/run/'files.csv', 'payload', 'mse') if o.get('format') == 'WebP']
+    points = [(o['payload'], o['mse']) for run in rows[rows.method == 'original'].run for o in read_numbers(Path(out)/run/FILES_CSV, 'payload', 'mse') if o.get('format') == 'WebP']
     coded = trained(rows).dropna(subset=['coded_bytes', 'coded_mse']).groupby('method', sort=False)[['coded_bytes', 'coded_mse']].mean()
     if not points or coded.empty: return []
     told = {True: [], False: []}
@@ -80,7 +81,7 @@ def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, s
     "What `aebench sizes` found, at sizes other than that of training; `begun` is the size with which progressive resizing begins."
     part = network('progressive_resizing').first_size if any('progressive_resizing' in o.split('+') for o in distinct(rows, 'method')) else 0  # with images of such a size it begins
     return pd.DataFrame([(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part)) for row in trained(rows).to_dict('records')
-                         for o in read_numbers(out/row['run']/'sizes.csv', 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse', 'begun'])
+                         for o in read_numbers(out/row['run']/SIZES_CSV, 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse', 'begun'])
 
 def _progressive_fact(part:pd.DataFrame, label:Callable) -> str: # '' where one of the two is missing
     "The report's question: is progressive resizing better at sizes that it was not trained at?"

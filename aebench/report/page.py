@@ -25,6 +25,7 @@ from .findings import sentences
 from .verdicts import sweep_facts
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from ..core.pictures import png_bytes
+from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, RUN_JSON, UMAP_PNG
 from .panels import SIZE_LINES, colour, curve_panels, effect_panel, is_picture, latent_panels, lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, side_by_side, size_panel
 from ..settings import PROBED_SIZE
 from ..registry import find_method
@@ -221,7 +222,7 @@ def _environment(out:Path, rows:pd.DataFrame) -> list[tuple[str, str]]:
     "Settings and versions; where runs differ, which has which."
     found = {k: {} for k in _ENVIRONMENT}
     for row in rows.to_dict('records'):
-        try: run = read_json(out/row['run']/'run.json', {})
+        try: run = read_json(out/row['run']/RUN_JSON, {})
         except OSError: run = {}  # as one that isn't there
         more = run.get('environment') if isinstance(run, dict) else None
         values = {**(more if isinstance(more, dict) else {}), **{k: row.get(k) for k in _ENVIRONMENT}}
@@ -256,10 +257,10 @@ def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measu
     return dict(columns=['Runs']*several + [title for title, _ in _LATENT.values()], lines=lines)
 
 _LATENT_PICTURES = { # File: what it shows, and its scale
-    'neighbours.png': ('a test image on the left of each row, then its nearest neighbours in the latent', 2),
-    'between.png': ('from one image to another in the latent, and below it by mixing pixels', 2),
-    'map.png': ('the latents in their two directions of most variance, a colour a class', .5),
-    'map-umap.png': ('the latents as UMAP lays them out, a colour a class', .5)}
+    NEIGHBOURS_PNG: ('a test image on the left of each row, then its nearest neighbours in the latent', 2),
+    BETWEEN_PNG: ('from one image to another in the latent, and below it by mixing pixels', 2),
+    MAP_PNG: ('the latents in their two directions of most variance, a colour a class', .5),
+    UMAP_PNG: ('the latents as UMAP lays them out, a colour a class', .5)}
 
 def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
     "Neighbours, interpolations and maps of each method, of its first run that left them."

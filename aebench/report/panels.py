@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..core.files import read_numbers
 from ..core.pictures import figure_png, png_bytes, psnr
+from ..run_folder import COMPONENTS_CSV, FILES_CSV, HISTORY_CSV, LR_FIND_CSV, RATES_CSV, SAMPLES_PNG, SIZES_CSV
 from ..registry import METHODS, is_reference
 from ..settings import WAYS
 from .rows import distinct, is_failed, missing, network, trained
@@ -156,7 +157,7 @@ def _loss_axis(method:str) -> str:
 # %% ../../nbs/report/10_panels.ipynb #937a3ae8
 def curve_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
     "A panel for each method that left its history."
-    found = _curves(out, rows, 'history.csv', 'train_loss', 'valid_loss')
+    found = _curves(out, rows, HISTORY_CSV, 'train_loss', 'valid_loss')
     limits = {loss: _limits([c for m in found if _loss(m) == loss for c in found[m]]) for loss in {_loss(m) for m in found}}
     return {m: curve_panel(m, method_label(rows, m), curves, limits[_loss(m)]) for m, curves in found.items()}
 
@@ -185,7 +186,7 @@ def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[str])
 
 def lr_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
     "A panel for each method that left a curve of its learning-rate finder."
-    found = _curves(out, rows, 'lr_find.csv', 'lr', 'loss')
+    found = _curves(out, rows, LR_FIND_CSV, 'lr', 'loss')
     return {m: lr_panel(m, method_label(rows, m), curves, distinct(trained(rows[rows.method == m]), 'lr')) for m, curves in found.items()}
 
 # %% ../../nbs/report/10_panels.ipynb #fe1861d2
@@ -210,7 +211,7 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
 
 def latent_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE, PSNR and classifier accuracy against latent size, where they were measured."
-    components = first_curve(out, rows[rows.method == 'original'], 'components.csv', 'k', 'mse')  # PCA's error by number of components
+    components = first_curve(out, rows[rows.method == 'original'], COMPONENTS_CSV, 'k', 'mse')  # PCA's error by number of components
     return {name: latent_panel(rows, name, components) for name in ('mse', 'psnr', *ACCURACIES) if name in rows and trained(rows)[name].notna().any()}
 
 # %% ../../nbs/report/10_panels.ipynb #4837bb92
@@ -219,7 +220,7 @@ SIZE_LINES = 'images are, ' + '; '.join(f'{_LINES[k]}: {v}' for k, v in WAYS.ite
 
 def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was measured
     "MSE against image size, a line a method and way; the mean where there are several seeds."
-    found = _curves(out, rows, 'sizes.csv', 'size', 'mse')
+    found = _curves(out, rows, SIZES_CSV, 'size', 'mse')
     if not found: return None
     fig, ax = _panel('MSE at other sizes', bottom=.31)
     for method, curves in found.items():
@@ -295,7 +296,7 @@ def samples_of(out:Path, rows:pd.DataFrame) -> dict[str, list]:
     found = {}
     done = rows[~is_failed(rows)]
     for method, run in zip(done.method, done.run):
-        if method not in found and (pairs := read_samples(out/run/'samples.png')): found[method] = pairs
+        if method not in found and (pairs := read_samples(out/run/SAMPLES_PNG)): found[method] = pairs
     return found
 
 def side_by_side(images:list) -> Image.Image:
@@ -323,14 +324,14 @@ def samples_sheet(samples:dict[str, list], rows:pd.DataFrame) -> bytes: # PNG
 def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was coded
     "PSNR against bytes an image, beside image files with and without their headers."
     done = rows[~is_failed(rows)]
-    coded = {m: o for m in distinct(done, 'method') if (o := first_curve(out, done[done.method == m], 'rates.csv', 'bytes_per_image', 'psnr')) is not None}
+    coded = {m: o for m in distinct(done, 'method') if (o := first_curve(out, done[done.method == m], RATES_CSV, 'bytes_per_image', 'psnr')) is not None}
     if not coded: return None
     fig, ax = _panel('Bytes and quality', bottom=.36, height=4.2)
     for method, first in coded.items():
         label, known = _literal(method_label(rows, method)), network(method)
         ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if known else '--', marker=marker(method) if known else None, markersize=4, linewidth=1.2, label=label if known else None)
         if not known: ax.annotate(label, first[['bytes_per_image', 'psnr']].iloc[-1], xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
-    files = first_curve(out, rows[rows.method == 'original'], 'files.csv', 'bytes_per_image', 'payload', 'mse')
+    files = first_curve(out, rows[rows.method == 'original'], FILES_CSV, 'bytes_per_image', 'payload', 'mse')
     if files is not None:
         kinds = files.get('format', pd.Series('', files.index))
         for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
