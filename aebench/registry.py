@@ -117,7 +117,7 @@ class Method:
     upsample:str='nearest' # One of `UPSAMPLERS`
     loss:str='mse' # One of `LOSSES`
     pretrained:bool=False # Does the encoder start from trained weights, frozen in the first phase?
-    first_size:float=1. # Size of the first phase's images, as a fraction of the full size
+    sizes:tuple=(1.,) # Of the images in each phase, as fractions of the full size; the last one holds for all further phases
     paper_rates:tuple=() # The paper's maximum rates of the second phase, (data set, rate) pairs; a pair of numbers is a slice
     taught:str='' # The module, and after # the section of its notebook, on the technique: its card is made from that
     lesson:str='' # The tutorial that takes it step by step
@@ -177,6 +177,15 @@ class Method:
         "How many numbers the latent has then: a map can't have any number of them."
         return map_depth(latent, size)*(size//4)**2 if self.is_map else latent
 
+    def phase_sizes(self,
+        size:int, # Pixels a side, the full size
+        phases:int # How many
+    ) -> tuple: # Pixels a side in each; 4 at least, and multiples of 4 where the latent is a map
+        "How large the images are in each phase."
+        fractions = [*self.sizes, *[self.sizes[-1]]*phases][:phases]
+        pixels = [max(4, round(size*o)) for o in fractions]
+        return tuple((o + 3)//4*4 if self.is_map else o for o in pixels)
+
     def paper_rate(self, data:str): # A number, or a pair for `slice`
         "The rate that the paper used on `data`; on data it didn't see, its CIFAR-10 rate."
         rates = dict(self.paper_rates)
@@ -190,7 +199,7 @@ METHODS = Registry('method',
            upsample='pixel_shuffle', paper_rates=(('mnist', 1e-3), ('cifar10', 1e-3)),
            taught='layers#pixelshuffle-with-icnr', lesson='sharper_upsampling'),
     Method('progressive_resizing', 'Progressive Resizing', 'The first phase trains on images of half the size.',
-           first_size=.5, paper_rates=(('mnist', 1.74e-4), ('cifar10', 1e-3)), taught='resizing', lesson='small_first'),
+           sizes=(.5, 1.), paper_rates=(('mnist', 1.74e-4), ('cifar10', 1e-3)), taught='resizing', lesson='small_first'),
     Method('pretraining', 'Pretraining', 'A pretrained resnet34 as the encoder: frozen first, then unfrozen at discriminative rates.',
            encoder='resnet34', pretrained=True, paper_rates=(('mnist', (1e-6, 1e-2)), ('cifar10', (1e-6, 1e-2))),
            taught='training#borrowed-encoders', lesson='borrowed_encoders'),
@@ -204,7 +213,7 @@ METHODS = Registry('method',
 )
 
 # %% ../nbs/00_registry.ipynb #38dd79a5
-_CHOICES = tuple('encoder upsample loss pretrained first_size'.split()) # The fields by which techniques differ
+_CHOICES = tuple('encoder upsample loss pretrained sizes'.split()) # The fields by which techniques differ
 
 def techniques(name:str) -> list[str]:
     "The techniques in a method's name, in the registry's order; none for the baseline."

@@ -113,9 +113,7 @@ class Run:
     @property
     def first_size(self) -> int:
         "Size of the first phase's images in pixels; a multiple of 4 where the network needs one."
-        method = get_method(self.method)
-        size = max(4, round(self.size*method.first_size))
-        return (size + 3)//4*4 if method.is_map else size
+        return get_method(self.method).phase_sizes(self.size, 1)[0]
 
 # %% ../nbs/01_settings.ipynb #ba393f6f
 def numbers_in_image(

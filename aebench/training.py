@@ -164,7 +164,7 @@ class Phase:
     found:FoundRate|None # The search that gave it, where there was one
 
     @classmethod
-    def again(cls, fields:dict) -> 'Phase': # As `asdict` gave them
+    def from_dict(cls, fields:dict) -> 'Phase': # As `asdict` gave them
         return cls(**fields | dict(found=FoundRate(**fields['found']) if fields['found'] else None))
 
 SLICE_SPAN = 1e4 # The report's slice(1e-6, 1e-2)

@@ -98,9 +98,9 @@ def train_run(
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
     with learn.no_bar(), learn.no_logging():
-        phases = learn.fit_phases(run.epochs, (run.first_size, run.size), freeze_first=method.pretrained,
+        phases = learn.fit_phases(run.epochs, method.phase_sizes(run.size, len(run.epochs)), freeze_first=method.pretrained,
                                   next_lr=method.paper_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
-        learn.set_image_size(run.size)  # also where the second phase has no epochs
+        learn.set_image_size(run.size)  # also where the last phase has no epochs
     return learn, phases, history, history.watch.state_dict()
 
 # %% ../../nbs/bench/03_run.ipynb #7f7f01df

@@ -92,7 +92,6 @@ def unpack(
     if kind == 'deque': return deque([unpack(v, tensors) for v in o[1]], o[0])
     return _LISTS[kind](unpack(v, tensors) for v in o)
 
-
 # %% ../../nbs/callback/01_checkpoint.ipynb #6caa9294
 def _has_state(o) -> bool: return hasattr(type(o), 'state_dict') and hasattr(type(o), 'load_state_dict')  # of its own: a callback hands on what its learner has
 

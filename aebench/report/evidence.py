@@ -79,7 +79,7 @@ def webp_facts(
 
 def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse, begun
     "What `aebench sizes` found, at sizes other than that of training; `begun` is the size with which progressive resizing begins."
-    part = network('progressive_resizing').first_size if any('progressive_resizing' in o.split('+') for o in distinct(rows, 'method')) else 0  # with images of such a size it begins
+    part = network('progressive_resizing').sizes[0] if any('progressive_resizing' in o.split('+') for o in distinct(rows, 'method')) else 0  # with images of such a size it begins
     return pd.DataFrame([(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part)) for row in trained(rows).to_dict('records')
                          for o in read_numbers(out/row['run']/SIZES_CSV, 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse', 'begun'])
 
