@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/digits
 
-.PHONY: run test test-all bench notebooks readme docs docs-serve clean
+.PHONY: run test test-all bench notebooks readme rooms docs docs-serve clean
 
 run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
 	$(BIN)/aebench run --out $(OUT)
@@ -23,6 +23,9 @@ notebooks: $(VENV)/installed-dev  ## Run the notebooks and keep their outputs
 
 readme: $(VENV)/installed-dev  ## README.md from index.ipynb
 	$(BIN)/python tools/readme.py
+
+rooms: $(VENV)/installed-dev  ## The picture and the table of the package's rooms in CONTRIBUTING.md
+	$(BIN)/python tools/rooms.py
 
 docs: $(VENV)/installed-dev  ## The docs site in _docs, from notebooks, registry and results
 	$(BIN)/python docs/build.py

@@ -43,6 +43,16 @@ def test_readme_is_what_index_makes():
     done = subprocess.run([sys.executable, ROOT/'tools'/'readme.py', '--check'], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
+def test_rooms_are_drawn_as_they_are():
+    done = subprocess.run([sys.executable, ROOT/'tools'/'rooms.py', '--check'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+def test_guide_leads_to_files():
+    "Each path that CONTRIBUTING names is there."
+    paths = re.findall(r'`((?:aebench|nbs|docs|tools|tests|benchmarks)/[^`\s]*)`', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'))
+    assert len(paths) > 15
+    assert not [o for o in paths if not list(ROOT.glob(o))]
+
 def test_no_star_imports_and_no_stored_errors():
     for path in (ROOT/'aebench').rglob('*.py'): assert 'import *' not in path.read_text(), path
     for path in [*(ROOT/'nbs').rglob('*.ipynb'), ROOT/'index.ipynb']:
