@@ -28,7 +28,7 @@ from aebench.codec.latents import RawPixels
 from aebench.codec.references import BUILDERS, make_reference
 from aebench.data import load_images
 from aebench.core.errors import UsageError
-from aebench.apply.tables import _named
+from aebench.apply.tables import original_name
 from aebench.registry import METHODS, REFERENCES
 from aebench.settings import plan_runs
 from aebench.bench.run import do_run, make_model
@@ -146,7 +146,7 @@ def test_odd_names_stay_within(run, said, data, tmp_path):
     assert code == 0 and out.startswith(f'{len(names)} images in'), err
     assert {str(o) for o in bytes_of(tmp_path/'out')} == set(names) and bytes_of(tmp_path/'in') == before
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--out', tmp_path/'found.csv', '--device', 'cpu')
-    assert code == 0 and sorted(map(_named, pd.read_csv(tmp_path/'found.csv').path)) == sorted(names), err
+    assert code == 0 and sorted(map(original_name, pd.read_csv(tmp_path/'found.csv').path)) == sorted(names), err
     assert sorted(o.name for o in tmp_path.iterdir()) == ['found.csv', 'found.png', 'in', 'out']
 
 def test_links_lead_nowhere(run, said, tmp_path):

@@ -11,15 +11,18 @@ __all__ = ['reconstruct_folder', 'Savings', 'compress_folder', 'decompress_file'
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import UsageError
-from ..core.text import printable
-from ..core.files import check_outside, write_new
-from ..run_folder import CODER
-from ..codec.references import raw_bytes
-from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_points, pixel_errors, read_coder
-from ..codec.archive import compress, paid_after, read_folder, unpack, write_images
+import numpy as np
+from torch import Tensor
+
 from .tables import check_kind, read_latents, write_latents
 from .trained import Trained
+from ..codec.archive import compress, paid_after, read_folder, unpack, write_images
+from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_points, pixel_errors, read_coder
+from ..codec.references import raw_bytes
+from ..core.errors import UsageError
+from ..core.files import check_outside, write_new
+from ..core.text import printable
+from ..run_folder import CODER
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
 def reconstruct_folder(
@@ -27,8 +30,9 @@ def reconstruct_folder(
     run:Trained,
     out:str|Path, # Folder for the copies
     skip_unreadable:bool=False
-) -> tuple[list[Path], float]: # What was written, and its mean squared error, rounded to 8 bits as it is
-    "What the model makes of all images of `folder`, as PNG files under their names. Raises `UsageError` for unreadable images, and where another file would be overwritten."
+) -> tuple[list[Path], float]: # What was written, and its mean squared error, as 8-bit pixels
+    """Write the model's copies of all images of `folder` as PNG files.
+    Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     check_outside(out, folder)
     names, images = read_folder(folder, run.size, skip_unreadable)
     copied = decode_latents(run.codec, encode_images(run.codec, images))
@@ -42,19 +46,31 @@ class Savings:
     size:int # Pixels a side, to which they were cut and resized
     bytes_per_image:float
     mse:float # Of what will come back
-    others:dict # Bytes an image: WebP of the same error, as PNG, and raw
+    others:dict # Bytes an image by other means: WebP of the same error, PNG, raw pixels
     paid_after:dict # Against each of them: images after which the decoder's own size is paid for; None: never
 
     def __str__(self):
-        def paid(n): return 'never' if n is None else f'after {n:,} images'
-        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {", ".join(f"{k} {v:.0f}" for k, v in self.others.items())}. '
-                f'The decoder itself is paid for {", ".join(f"{paid(n)} against {k}" for k, n in self.paid_after.items())}.')
+        others = ', '.join(f'{k} {v:.0f}' for k, v in self.others.items())
+        paid = ', '.join(f'{"never" if n is None else f"after {n:,} images"} against {k}' for k, n in self.paid_after.items())
+        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, in {self.bytes_per_image:.0f} bytes each, '
+                f'with an MSE of {self.mse:.6f}; {others}. The decoder itself is paid for {paid}.')
 
+def _others(images:Tensor, mse:float) -> dict[str, float]:
+    "Bytes an image by other means; WebP is left out where it doesn't copy as well at any quality."
+    points = file_points(images, ('WebP', 'PNG'))
+    webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
+    name = 'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest (it copies better)"
+    sizes = {name: bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
+    return {k: float(v) for k, v in sizes.items() if not np.isnan(v)}
+
+# %% ../../nbs/apply/03_folders.ipynb #5734ec2b
 def _coder_of(run:Trained) -> Coder:
     "The coding tables of a run. Raises `UsageError` where they are missing, damaged or another model's."
     path = run.folder/CODER
     coder = read_coder(path)
-    if len(coder.low) != run.codec.latent: raise UsageError(f'{printable(path)} codes {len(coder.low)} numbers and the model beside it has {run.codec.latent}: train the run again, or give another one.')
+    if len(coder.low) != run.latent:
+        raise UsageError(f'{printable(path)} codes {len(coder.low)} numbers and the model beside it has {run.latent}: '
+                         'train the run again, or give another one.')
     return coder
 
 def compress_folder(
@@ -63,24 +79,25 @@ def compress_folder(
     out:str|Path, # The file to write
     skip_unreadable:bool=False
 ) -> Savings:
-    "All images of `folder`, at the size of the run, as one file of coded latents. Raises `UsageError` where another file would be overwritten."
+    """Write all images of `folder`, at the size of the run, as one file of coded latents.
+    Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     coder = _coder_of(run)
     names, images = read_folder(folder, run.size, skip_unreadable)
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
     write_new({Path(out): file})
-    ours, mse, points = len(file)/len(names), float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean()), file_points(images, ('WebP', 'PNG'))
-    webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
-    others = {'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest (it copies better)": bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
-    others = {k: float(v) for k, v in others.items() if v == v}  # WebP doesn't copy everything as well
-    return Savings(len(names), run.size, ours, mse, others, {k: paid_after(run.codec, coder, ours, o) for k, o in others.items()})
+    size = len(file)/len(names)
+    mse = float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean())
+    others = _others(images, mse)
+    return Savings(len(names), run.size, size, mse, others, {k: paid_after(run.codec, coder, size, o) for k, o in others.items()})
 
 def decompress_file(
     path:str|Path, # As `compress_folder` wrote it
     run:Trained,
     out:str|Path # Folder for the images
-) -> list[Path]:
-    "The images of a compressed file as PNG files. Raises `UsageError` for a file that is damaged or another run's."
+) -> list[Path]: # What was written
+    """Write the images of a compressed file as PNG files.
+    Raises `UsageError` for a file that is damaged or another run's, and where another file would be overwritten."""
     path, coder = Path(path), _coder_of(run)
     if not path.is_file(): raise UsageError(f'There is no file {path}.')
     packed = unpack(path.read_bytes(), coder, run.model, str(path))
@@ -93,7 +110,8 @@ def encode_folder(
     out:str|Path, # *.parquet, *.csv or *.npy
     skip_unreadable:bool=False
 ) -> int: # Images
-    "The latents of all images of `folder`, with their names and errors, as a table. Raises `UsageError` for images that can't be read and for an `out` of another kind, `AebenchError` where it can't be written to."
+    """Write the latents of all images of `folder`, with their names and errors, as a table.
+    Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` where it can't be written to."""
     check_kind(out)
     names, images = read_folder(folder, run.size, skip_unreadable)
     z = encode_images(run.codec, images)
@@ -104,7 +122,7 @@ def decode_table(
     path:str|Path, # As `encode_folder` wrote it, its numbers changed or not
     run:Trained,
     out:str|Path # Folder for the images
-) -> list[Path]:
-    "The images of a table of latents as PNG files. Raises `UsageError` for a table that is damaged or another run's."
-    names, z = read_latents(path, run.model, run.codec.latent)
+) -> list[Path]: # What was written
+    "Write the images of a table of latents as PNG files. Raises `UsageError` for a table that is damaged or another run's."
+    names, z = read_latents(path, run.model, run.latent)
     return write_images(decode_latents(run.codec, z), names, out)

@@ -1,4 +1,4 @@
-"""`load` gives a finished run's model, for images in any usual form: encoded, decoded, reconstructed; whole folders as images, one compressed file, or a table.
+"""`load` gives a finished run's model, for images in any usual form: encoded, decoded, reconstructed.
 
 Docs: https://aebench.github.io/aebench/apply/trained.html.md"""
 
@@ -16,107 +16,133 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..core.errors import UsageError
-from ..core.text import printable
-from ..core.files import expanded, fingerprint, read_json
-from ..run_folder import MODEL, ROW_JSON
-from ..models import device_of
-from ..data.images import fit_image, fit_tensor
-from ..data.folders import decode_files, listing
-from ..codec.coding import decode_floats, encode_images
-from ..codec.archive import read_folder
 from ..bench.devices import resolve_device
 from ..bench.run import load_model
+from ..codec.archive import read_folder
+from ..codec.coding import decode_floats, encode_images
+from ..codec.protocol import Codec
+from ..core.errors import UsageError
+from ..core.files import expanded, fingerprint, read_json
+from ..core.text import printable
+from ..data.folders import decode_files, listing
+from ..data.images import fit_image, fit_tensor
+from ..models import device_of
+from ..run_folder import MODEL, ROW_JSON
 
 # %% ../../nbs/apply/02_trained.ipynb #8c264f04
-_SHAPES = dict(array='(H, W, 3) or (N, H, W, 3), or 1 in place of 3 for grey', tensor='(3, H, W) or (N, 3, H, W), or 1 in place of 3 for grey')
+_SHAPES = dict(
+    array='(H, W, 3) or (N, H, W, 3), or 1 in place of 3 for grey',
+    tensor='(3, H, W) or (N, 3, H, W), or 1 in place of 3 for grey')
 _SLACK = 1e-4 # Beyond [0, 1], as resizing and rounding leave it
 
-def _checked(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
+def _check_range(x:Tensor): # Floats
+    "Raise `UsageError` for images beyond [0, 1], and for NaN."
+    low, high = x.min().item(), x.max().item()
+    if not (low >= -_SLACK and high <= 1 + _SLACK):
+        raise UsageError(f'Images as floats are in [0, 1], and these go from {low:g} to {high:g}: '
+                         'divide by 255, or undo what normalised them.')
+
+def _as_batch(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
     "Numbers as images. Raises `UsageError` for a shape, a type or a range that images don't have."
     kind, shape = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape)
-    if len(shape) == 2: x, shape = (x[None], (1, *shape)) if kind == 'tensor' else (x[..., None], (*shape, 1))
-    if len(shape) not in (3, 4) or shape[-3 if kind == 'tensor' else -1] not in (1, 3) or 0 in shape:
-        raise UsageError(f'The {kind} of shape {tuple(x.shape)} is no image: give {_SHAPES[kind]}.')
-    if isinstance(x, np.ndarray):
-        if x.dtype == np.uint8 or x.dtype.kind == 'f': x = torch.from_numpy(np.require(x, np.uint8 if x.dtype == np.uint8 else np.float32, 'CW'))
-        else: raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
-        x = x.movedim(-1, -3)
-    elif not (x.dtype == torch.uint8 or x.is_floating_point()): raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
+    if len(shape) == 2: x = x[None] if kind == 'tensor' else x[..., None]  # grey
+    channels = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
+    if channels not in (1, 3) or 0 in shape: raise UsageError(f'The {kind} of shape {shape} is no image: give {_SHAPES[kind]}.')
+    is_float = x.is_floating_point() if kind == 'tensor' else x.dtype.kind == 'f'
+    if not is_float and x.dtype != (torch.uint8 if kind == 'tensor' else np.uint8):
+        raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
+    if kind == 'array': x = torch.from_numpy(np.require(x, np.float32 if is_float else np.uint8, 'CW')).movedim(-1, -3)
     x = x.detach().as_subclass(Tensor)
-    if x.dtype != torch.uint8:
+    if is_float:
         x = x.float()
-        low, high = x.min().item(), x.max().item()
-        if not (low >= -_SLACK and high <= 1 + _SLACK):  # NaN as well
-            raise UsageError(f'Images as floats are in [0, 1], and these go from {low:g} to {high:g}: divide by 255, or undo what normalised them.')
+        _check_range(x)
         x = x.clamp(0, 1)
-    return (x[None] if x.ndim == 3 else x), len(shape) == 3
+    return (x[None] if x.ndim == 3 else x), x.ndim == 3
 
+# %% ../../nbs/apply/02_trained.ipynb #c8db5d83
 def _fitted(x:Tensor, size:int, is_array:bool) -> Tensor: # (N, C, H, W) → (N, 3, size, size)
-    "Cut to squares and scaled: 8-bit arrays as files are, by Pillow, so that a file and its pixels are one image; floats and tensors by torch."
+    "Images cut to squares and scaled."
     if not is_array or x.dtype != torch.uint8 or x.shape[-2:] == (size, size): return fit_tensor(x, size)
-    return torch.from_numpy(np.stack([fit_image(Image.fromarray(o.movedim(0, -1).squeeze(-1).numpy()), size) for o in x]))
+    pictures = (Image.fromarray(o.movedim(0, -1).squeeze(-1).numpy()) for o in x)
+    return torch.from_numpy(np.stack([fit_image(o, size) for o in pictures]))
 
-def _one(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
-    "One image that isn't a file."
+def _from_item(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
+    "One image that isn't a file. Raises `UsageError` for what is none."
     if isinstance(item, Image.Image):
         try: return torch.from_numpy(fit_image(item, size).copy())[None]
         except (OSError, ValueError) as e: raise UsageError(f'An image cannot be read: {e}.') from e
-    if not isinstance(item, (np.ndarray, Tensor)): raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
-    x, alone = _checked(item)
-    if not alone: raise UsageError(f'Of several {"tensors" if isinstance(item, Tensor) else "arrays"} each is one image, and one is of shape {tuple(item.shape)}: join them into one, or give them one after the other.')
+    if not isinstance(item, (np.ndarray, Tensor)):
+        raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
+    x, alone = _as_batch(item)
+    if not alone:
+        kinds = 'tensors' if isinstance(item, Tensor) else 'arrays'
+        raise UsageError(f'Of several {kinds} each is one image, and one is of shape {tuple(item.shape)}: '
+                         'join them into one, or give them one after the other.')
     return _fitted(x.cpu(), size, isinstance(item, np.ndarray))
 
-def _files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
+def _from_files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
     paths = [expanded(o) for o in paths]
     images, bad = decode_files(paths, size)
     if bad: raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
     return images
 
+# %% ../../nbs/apply/02_trained.ipynb #bbfcee50
 def _is_path(o) -> bool: return isinstance(o, (str, os.PathLike))
+
+def _from_several(items:list, size:int) -> Tensor: # uint8 or float32, (N, 3, size, size)
+    "Paths and other images, in any mixture."
+    if all(map(_is_path, items)): return _from_files(items, size)
+    parts = [_from_files([o], size) if _is_path(o) else _from_item(o, size) for o in items]
+    if len({o.dtype for o in parts}) > 1: parts = [o.div(255) if o.dtype == torch.uint8 else o for o in parts]
+    return torch.cat(parts)
 
 def read_images(
     images, # A path of an image or of a folder; a Pillow image; an array or a tensor, uint8 or floats in [0, 1]; or several of them
     size:int # Pixels a side
-) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? Where tensors are to go that come out, None for arrays
-    "Images from wherever they come, cut to squares and scaled. Raises `UsageError` for what can't be read, and for a shape, a type or a range that images don't have."
+) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? The device of tensors, else None
+    "Images from wherever they come, cut to squares and scaled. Raises `UsageError` for what can't be read, and for what is no image."
     if _is_path(images):
-        folder = expanded(images).is_dir()
-        return read_folder(images, size)[1] if folder else _files([images], size), not folder, None
-    if isinstance(images, Image.Image): return _one(images, size), True, None
+        if expanded(images).is_dir(): return read_folder(images, size)[1], False, None
+        return _from_files([images], size), True, None
+    if isinstance(images, Image.Image): return _from_item(images, size), True, None
     if isinstance(images, (np.ndarray, Tensor)):
-        x, alone = _checked(images)
+        x, alone = _as_batch(images)
         return _fitted(x, size, isinstance(images, np.ndarray)), alone, images.device if isinstance(images, Tensor) else None
     items = list(images) if isinstance(images, Iterable) else [images]
     if not items: raise UsageError('There are no images: give one or more.')
-    if all(map(_is_path, items)): return _files(items, size), False, None
-    parts = [_files([o], size) if _is_path(o) else _one(o, size) for o in items]
-    if len({o.dtype for o in parts}) > 1: parts = [o.div(255) if o.dtype == torch.uint8 else o for o in parts]
-    return torch.cat(parts), False, items[0].device if all(isinstance(o, Tensor) for o in items) else None
+    return _from_several(items, size), False, items[0].device if all(isinstance(o, Tensor) for o in items) else None
 
 # %% ../../nbs/apply/02_trained.ipynb #875520f8
-def _numbers(latents, width:int) -> tuple[np.ndarray, bool, torch.device|None]: # float32, (N, width); further as `read_images`
-    "Latents from an array, a tensor or lists of numbers. Raises `UsageError` for another width, and for what is not finite."
-    try: z = np.asarray(latents.detach().float().cpu() if isinstance(latents, Tensor) else latents).astype(np.float32)
-    except (TypeError, ValueError) as e: raise UsageError(f'Latents are numbers, (N, {width}) or ({width},), and this is {type(latents).__name__}: give what encode gave.') from e
-    if z.ndim not in (1, 2) or z.shape[-1] != width or not len(z): raise UsageError(f'The latents are of shape {z.shape} and this model takes {width} numbers an image: give (N, {width}) or ({width},).')
+def _read_latents(latents, width:int) -> tuple[np.ndarray, bool, torch.device|None]: # float32, (N, width); the rest as `read_images`
+    "Latents from an array, a tensor or lists of numbers. Raises `UsageError` for another width, and for numbers that are not finite."
+    is_tensor = isinstance(latents, Tensor)
+    try: z = np.asarray(latents.detach().float().cpu() if is_tensor else latents).astype(np.float32)
+    except (TypeError, ValueError) as e:
+        kind = type(latents).__name__
+        raise UsageError(f'Latents are numbers, (N, {width}) or ({width},), and this is {kind}: give what encode gave.') from e
+    if z.ndim not in (1, 2) or z.shape[-1] != width or not len(z):
+        raise UsageError(f'The latents are of shape {z.shape} and this model takes {width} numbers an image: '
+                         f'give (N, {width}) or ({width},).')
     if not np.isfinite(z).all(): raise UsageError('The latents hold numbers that are not finite: give what encode gave.')
-    return z.reshape(-1, width), z.ndim == 1, latents.device if isinstance(latents, Tensor) else None
+    return z.reshape(-1, width), z.ndim == 1, latents.device if is_tensor else None
 
-def _given_back(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
-    "Tensors where tensors were given, else arrays with their channels last; a single one where one was given."
-    x = x.to(device) if device else np.ascontiguousarray((x.movedim(1, -1) if x.ndim == 4 else x).numpy())
+def _same_kind(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
+    "`x` as what was given: a tensor on `device`, or else an array; a single one where one was given."
+    if device: x = x.to(device)
+    else: x = np.ascontiguousarray((x.movedim(1, -1) if x.ndim == 4 else x).numpy())
     return x[0] if alone else x
 
+# %% ../../nbs/apply/02_trained.ipynb #f104c9ba
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own. Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several;
-    uint8, or floats in [0, 1]; of any size: each is cut to a square and scaled. Tensors come back for tensors, on their device, and arrays for all else;
-    one for one. What can't be an image raises `UsageError`."""
-    codec:nn.Module # In eval mode, on its device
+    """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own.
+    Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several; uint8, or floats in [0, 1];
+    of any size: each is cut to a square and scaled. Tensors come back for tensors, on their device, and arrays for all else; one for one.
+    What can't be an image raises `UsageError`."""
+    codec:Codec # A module in eval mode, on its device
     size:int # Pixels a side
     model:str='' # Fingerprint of the weights
     folder:Path=Path() # It was loaded from
@@ -129,41 +155,49 @@ class Trained:
     def channels(self) -> int: return self.codec.channels # Of an image
 
     def __repr__(self):
+        name = printable(self.row.get('label', type(self.codec).__name__))
         measured = f'{printable(self.row["data_label"])}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
-        return f'{printable(self.row.get("label", type(self.codec).__name__))}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
+        return f'{name}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
 
     def encode(self, images):
         "Images → latents, float32, (N, latent); (latent,) for one image."
-        x, *back = read_images(images, self.size)
-        return _given_back(torch.from_numpy(encode_images(self.codec, x)), *back)
+        x, *kind = read_images(images, self.size)
+        return _same_kind(torch.from_numpy(encode_images(self.codec, x)), *kind)
 
     def decode(self,
         latents # As `encode` gives them: (N, latent) or (latent,)
     ): # float32 in [0, 1]; an array (N, size, size, 3), or a tensor (N, 3, size, size)
         "Latents → images. Raises `UsageError` for another width, and for numbers that are not finite."
-        z, *back = _numbers(latents, self.latent)
-        return _given_back(decode_floats(self.codec, z), *back)
+        z, *kind = _read_latents(latents, self.latent)
+        return _same_kind(decode_floats(self.codec, z), *kind)
 
     def reconstruct(self, images): # float32 in [0, 1]; an array (N, size, size, 3), or a tensor (N, 3, size, size)
-        "Images → what the model makes of them."
-        x, *back = read_images(images, self.size)
-        return _given_back(decode_floats(self.codec, encode_images(self.codec, x)), *back)
+        "Images → the model's copies of them."
+        x, *kind = read_images(images, self.size)
+        return _same_kind(decode_floats(self.codec, encode_images(self.codec, x)), *kind)
 
     def errors(self, images): # float32, (N,)
         "The mean squared error of each image's reconstruction, on pixels in [0, 1]: 0 for a perfect copy."
-        x, *back = read_images(images, self.size)
-        def error(part): return (decode_floats(self.codec, encode_images(self.codec, part)) - (part.cpu().float().div_(255) if part.dtype == torch.uint8 else part.cpu())).square().mean((1, 2, 3))
-        return _given_back(torch.cat([error(o) for o in x.split(1000)]), *back)
+        x, *kind = read_images(images, self.size)
+        def error(part):
+            copied = decode_floats(self.codec, encode_images(self.codec, part))
+            part = part.cpu().float().div_(255) if part.dtype == torch.uint8 else part.cpu()
+            return (copied - part).square().mean((1, 2, 3))
+        return _same_kind(torch.cat([error(o) for o in x.split(1000)]), *kind)
+
+# %% ../../nbs/apply/02_trained.ipynb #fe0abab8
+_NEEDED = dict(method=str, label=str, data_label=str, mse=(int, float)) # What a run's row has to hold for its model to be used
 
 def load(
-    folder:str|Path, # Of a finished run, or one that `aebench.apply.share.model_folder` wrote
+    folder:str|Path, # Of a finished run, or one that `aebench.apply.model_folder` wrote
     device:str='auto' # 'auto', 'cpu', 'cuda' or 'mps'
 ) -> Trained:
-    "The trained model in `folder`, ready to use. Raises `UsageError` where there is none or it is damaged, and for a device that isn't there."
+    "The trained model in `folder`, ready to use. Raises `UsageError` where it is missing or damaged, and for a device that isn't there."
     folder = expanded(folder)
     codec, model = load_model(folder), fingerprint([(folder/MODEL).read_bytes()])
     row = read_json(folder/ROW_JSON) or read_json(folder/'config.json')
-    kinds = dict(method=str, label=str, data_label=str, mse=(int, float))
-    if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in kinds.items()): raise UsageError(f'{folder/"row.json"} is missing or damaged: give the folder of a finished run.')
-    if row.get('model', model) != model: raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: get them again.')
+    if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in _NEEDED.items()):
+        raise UsageError(f'{folder/ROW_JSON} is missing or damaged: give the folder of a finished run.')
+    if row.get('model', model) != model:
+        raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from fastai.learner import Learner
 
 from ..registry import get_method, is_reference
 from ..settings import Run
@@ -23,39 +24,8 @@ from .memory import PeakMemory, is_short_of_memory, release_memory
 from .run import make_loss, make_model, seed_everything
 
 # %% ../../nbs/bench/04_estimate.ipynb #5e0c0c0c
-def expected_seconds(
-    run:Run,
-    data:ImageSet,
-    steps:int=20, # Timed
-    most_seconds:float=10. # But not before three steps
-) -> float:
-    "How long the training of `run` would take, told from a few steps."
-    if run.seconds: return run.seconds
-    seed_everything(run.seed)
-    plain = replace(run, weights='random')
-    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(plain, data), make_loss(plain, data))
-    learn.create_opt()
-    return _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
-
-def estimate_runs(
-    runs:Iterable[Run], # One of each method
-    steps:int=20, # Timed steps of each
-    most_seconds:float=10. # Of each, but not before three steps
-) -> str: # A line each
-    "What `runs` would take in time and memory, told from a few steps of each on the very images."
-    lines, total = [], 0.
-    runs = [run for run in runs if not is_reference(run.method)]
-    data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
-    for run in runs:
-        memory = PeakMemory(run.device)
-        total += (expected := expected_seconds(run, data, steps, most_seconds))
-        lines.append(f'  {get_method(run.method).label:22}{expected/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
-    epochs = '+'.join(map(str, runs[0].epochs))
-    return '\n'.join([f'Estimate for {epochs} epochs at {runs[0].size}×{runs[0].size} on {runs[0].device}, training only, from {steps} timed steps or {most_seconds:g} s a method:', *lines,
-                      f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
-
-def _step_seconds(learn, steps:int, most_seconds:float) -> float:
-    "Median seconds of a training step, the first left out."
+def _step_seconds(learn:Learner, steps:int, most_seconds:float) -> float:
+    "Median seconds of a training step, without the first one. At least three are timed, `most_seconds` or not."
     taken, x = [], learn.dls.one_batch()[0]
     start = time.perf_counter()
     while len(taken) <= steps and (len(taken) < 4 or time.perf_counter() - start < most_seconds):
@@ -68,10 +38,43 @@ def _step_seconds(learn, steps:int, most_seconds:float) -> float:
         taken.append(time.perf_counter() - began)
     return float(np.median(taken[1:]))
 
+def expected_seconds(
+    run:Run,
+    data:ImageSet,
+    steps:int=20, # Timed
+    most_seconds:float=10. # Of timing, but not before three steps
+) -> float:
+    "How long the training of `run` would take, from the time of a few steps."
+    if run.seconds: return run.seconds
+    seed_everything(run.seed)
+    untrained = replace(run, weights='random')
+    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(untrained, data), make_loss(untrained, data))
+    learn.create_opt()
+    return _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
+
+# %% ../../nbs/bench/04_estimate.ipynb #893987d0
+def estimate_runs(
+    runs:Iterable[Run], # One of each method
+    steps:int=20, # Timed steps of each
+    most_seconds:float=10. # Of each, but not before three steps
+) -> str: # A line each
+    "What training `runs` would take in time and memory, from a few steps of each on the very images."
+    runs = [run for run in runs if not is_reference(run.method)]
+    first, lines, total = runs[0], [], 0.
+    data = load_images(first.data, first.size, first.skip_unreadable)
+    for run in runs:
+        memory, seconds = PeakMemory(run.device), expected_seconds(run, data, steps, most_seconds)
+        lines.append(f'  {get_method(run.method).label:22}{seconds/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')
+        total += seconds
+    title = (f'Estimate for {"+".join(map(str, first.epochs))} epochs at {first.size}×{first.size} on {first.device}, training only, '
+             f'from {steps} timed steps or {most_seconds:g} s a method:')
+    return '\n'.join([title, *lines, f'  together {total/60:.0f} min, and once the classifier that judges the reconstructions'])
+
+# %% ../../nbs/bench/04_estimate.ipynb #ed620e8c
 def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even two fit
-    "The largest of half, a quarter, … of the run's batch for which two steps of training have room, found by trying them."
+    "The largest of half, a quarter, … of the run's batch with which two steps of training succeed."
     n = run.batch_size
-    release_memory()  # what failed is in circles, which nothing else collects in time
+    release_memory()  # what failed lies in reference cycles, which nothing else collects in time
     while (n := n//2) > 1:
         try: expected_seconds(replace(run, batch_size=n, seconds=None), data, steps=1, most_seconds=0.)
         except Exception as e:

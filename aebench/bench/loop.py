@@ -38,7 +38,7 @@ from ..data.images import resize_images, subsample
 from ..data.folders import listing
 from ..data.sets import ImageSet, load_images
 from ..callback.trackers import check_tracker, tracked
-from ..callback.progress import Progress, TellProgress, cost_of, default_progress, tell, units_of
+from ..callback.progress import Progress, TellProgress, cost_of, default_progress, progress_callbacks, units_of
 from ..codec.references import principal_components, raw_bytes
 from ..codec.coding import MAX_STUDIED, kept_points, mse_at
 from ..codec.latents import measure_latents
@@ -135,7 +135,7 @@ def _do_tracked(run:Run, job:Job, cbs:Iterable[Callback]) -> dict:
     "`do_run` followed by the tracker of `job`. A function of its own: in the frame of `attempt` the trackers would hold what fills the memory."
     folder, log = job.todo[run], job.progress.log
     with tracked(job.track, run, folder, log) as trackers:
-        return do_run(run, job.data, job.judges, folder, [*tell(job.progress, run), *trackers, *cbs], job.callbacks_for, log)
+        return do_run(run, job.data, job.judges, folder, [*progress_callbacks(job.progress, run), *trackers, *cbs], job.callbacks_for, log)
 
 def attempt(
     run:Run, # One of `job.todo`

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -19,16 +20,16 @@ import torch
 
 # %% ../../nbs/bench/02_memory.ipynb #82559efe
 def release_memory():
-    "Give what is no longer used back to the system, where the C library is glibc."
+    "Collect garbage, and give freed memory back to the system where the C library is glibc."
     gc.collect()
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if os.name == 'posix' else None
     if trim: trim(0)
 
 class PeakMemory:
-    "The peak of memory since it was made, in MB of 2²⁰ bytes; on macOS since the process began."
+    "The peak of memory since this was made; on macOS since the process began."
     def __init__(self, device='cpu'):
         self.cuda = torch.device(device).type == 'cuda'
-        release_memory()  # what an earlier run has left is not this one's
+        release_memory()
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -37,12 +38,13 @@ class PeakMemory:
             except OSError: pass
 
     @property
-    def megabytes(self) -> float:
+    def megabytes(self) -> float: # Of 2²⁰ bytes; NaN on Windows without a GPU
+        "The peak so far."
         if self.cuda: return torch.cuda.max_memory_allocated()/2**20
-        try: return next(int(line.split()[1]) for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))/1024
-        except (OSError, StopIteration): pass
+        try: return int(re.search(r'VmHWM:\s*(\d+)', Path('/proc/self/status').read_text())[1])/1024
+        except (OSError, TypeError): pass  # no Linux
         try: import resource
-        except ImportError: return math.nan  # Windows
+        except ImportError: return math.nan
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform == 'darwin' else 1024)
 
 # %% ../../nbs/bench/02_memory.ipynb #5e0d0d0d

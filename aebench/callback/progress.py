@@ -1,4 +1,4 @@
-"""What a job tells while it works: a bar, or lines.
+"""What a job shows while it works: a bar, or lines.
 
 Docs: https://aebench.github.io/aebench/callback/progress.html.md"""
 
@@ -6,10 +6,9 @@ Docs: https://aebench.github.io/aebench/callback/progress.html.md"""
 
 # %% auto #0
 __all__ = ['Progress', 'LineProgress', 'BarProgress', 'NotebookProgress', 'default_progress', 'TellProgress', 'cost_of',
-           'units_of', 'tell']
+           'units_of', 'progress_callbacks']
 
 # %% ../../nbs/callback/03_progress.ipynb #a75cf9a2
-import html
 import os
 import sys
 import time
@@ -17,15 +16,15 @@ from contextlib import suppress
 
 from fastai.callback.core import Callback
 
-from ..core.text import duration, log
+from ..core.text import log
 from ..settings import Run
 from ..registry import get_method, is_reference
 from ..training import epoch_figures
 
-# %% ../../nbs/callback/03_progress.ipynb #44353f50
+# %% ../../nbs/callback/03_progress.ipynb #7e55f9a4
 class Progress:
-    "Shows nothing; the others show it their way."
-    def begin(self, epochs:int): "Work of `epochs` (weighted by their cost) lies ahead."
+    "Shows nothing; the others show it in their own way."
+    def begin(self, epochs:float): "Work of `epochs`, each weighted by its cost, lies ahead."
     def epoch(self, what:str, i:int, n:int, losses:dict, seconds:float): "Epoch `i` of `n` of `what` has ended."
     def within(self, what:str, i:int, n:int, share:float, cost:float): "`share` of epoch `i` of `n` is done; each epoch weighs `cost`."
     def log(self, text:str): "Something to know."
@@ -33,21 +32,25 @@ class Progress:
 
 class LineProgress(Progress):
     "One line an epoch, for logs: no control characters."
-    def epoch(self, what, i, n, losses, seconds): self.log(f'{what}: epoch {i}/{n}, ' + ', '.join(f'{k} {v:.5g}' for k, v in losses.items()) + f', {seconds:.1f} s')
+    def epoch(self, what, i, n, losses, seconds):
+        figures = ''.join(f'{k} {v:.5g}, ' for k, v in losses.items())
+        self.log(f'{what}: epoch {i}/{n}, {figures}{seconds:.1f} s')
     def log(self, text): log(text)
 
+# %% ../../nbs/callback/03_progress.ipynb #e0de3a5e
 class BarProgress(Progress):
-    "A bar over all epochs of all runs with the time left, in a terminal."
-    bars = None  # before `begin` and after `end` there is none
+    "A bar in a terminal, over all epochs of all runs, with the time left."
+    bars = None  # before `begin` and after `end`
     def begin(self, epochs):
         from rich.console import Console
         from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        self.bars = Bars(TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:3.0f} %'), TimeElapsedColumn(), TextColumn('elapsed,'),
-                         TimeRemainingColumn(), TextColumn('left'), console=Console(stderr=True), refresh_per_second=2)
+        columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:3.0f} %'),
+                   TimeElapsedColumn(), TextColumn('elapsed,'), TimeRemainingColumn(), TextColumn('left'))
+        self.bars = Bars(*columns, console=Console(stderr=True), refresh_per_second=2)
         self.bar, self.done = self.bars.add_task('starting', total=epochs), 0.
         self.bars.start()
     def within(self, what, i, n, share, cost):
-        with suppress(OSError): self.bars.update(self.bar, description=f'{what}, epoch {i} of {n}', completed=self.done + cost*share)  # a terminal may be closed
+        with suppress(OSError): self.bars.update(self.bar, description=f'{what}, epoch {i} of {n}', completed=self.done + cost*share)
         if share >= 1: self.done += cost
     def log(self, text):
         if not self.bars: return log(text)
@@ -56,27 +59,29 @@ class BarProgress(Progress):
         with suppress(OSError): self.bars.stop()
         self.bars = None
 
+# %% ../../nbs/callback/03_progress.ipynb #7070d9c0
 class NotebookProgress(Progress):
-    "A bar below the cell, over all epochs of all runs with the time left."
-    shown = None  # before `begin` and after `end` there is none
+    "A bar below the cell, over all epochs of all runs, with the time left."
+    bar = None  # before `begin` and after `end`
     def begin(self, epochs):
-        from IPython.display import display
-        self.total, self.done, self.began = epochs, 0., time.monotonic()
-        self.shown = display(self._bar('starting', 0.), display_id=True)
+        from fastprogress.fastprogress import NBProgressBar
+        self.total, self.done, self.bar = epochs, 0., NBProgressBar(range(100))
+        self.bar.comment = 'starting'
+        self.bar.update(0)
     def within(self, what, i, n, share, cost):
-        self.shown.update(self._bar(f'{what}, epoch {i} of {n}', self.done + cost*share))
+        self._show(f'{what}, epoch {i} of {n}', self.done + cost*share)
         if share >= 1: self.done += cost
     def log(self, text): log(text)
     def end(self):
-        self.shown.update(self._bar('over', self.done))
-        self.shown = None
+        self._show('over', self.done)
+        self.bar = None
 
-    def _bar(self, what, done):
-        from IPython.display import HTML
-        passed, share = time.monotonic() - self.began, done/self.total if self.total else 1.
-        left = f', {duration(passed*(1 - share)/share)} left' if 0 < share < 1 else ''
-        return HTML(f'{html.escape(what)} <progress value="{share:.4f}" style="vertical-align: middle"></progress> {share:.0%}, {duration(passed)} elapsed{left}')
+    def _show(self, what:str, done:float):
+        share, self.bar.comment, self.bar.last_t = done/self.total if self.total else 1., what, time.time()
+        self.bar.pred_t = (self.bar.last_t - self.bar.start_t)/share if share else None
+        self.bar.update_bar(round(100*share))
 
+# %% ../../nbs/callback/03_progress.ipynb #2115d420
 def default_progress() -> Progress:
     "A bar where somebody watches, else lines."
     try: notebook = type(get_ipython()).__module__.startswith('ipykernel')
@@ -84,29 +89,32 @@ def default_progress() -> Progress:
     if notebook: return NotebookProgress()
     return BarProgress() if sys.stderr.isatty() and os.environ.get('TERM') != 'dumb' else LineProgress()
 
+# %% ../../nbs/callback/03_progress.ipynb #44353f50
 class TellProgress(Callback):
-    "Tell a `Progress` about the training of `what`, epoch by epoch; where the clock decides how many there are, phase by phase."
+    "Tell a `Progress` about the training of `what`: epoch by epoch, or phase by phase where each lasts a given time (`by_clock`)."
     order = 70
     def __init__(self, progress:Progress, what:str, epochs:int, cost:float=1., by_clock:bool=False):
-        self.progress, self.what, self.epochs, self.cost, self.by_clock, self.count = progress, what, epochs, cost, by_clock, 0
+        self.progress, self.what, self.epochs, self.cost, self.by_clock = progress, what, epochs, cost, by_clock
+        self.count = 0  # of epochs or phases that have ended
 
     def state_dict(self) -> dict: return dict(count=self.count)
-    def load_state_dict(self, state:dict):  # an earlier process made these
-        while self.count < state['count']: self._one_more()
+    def load_state_dict(self, state:dict):
+        while self.count < state['count']: self._count_one()  # an earlier process trained these
 
     def before_fit(self): self.shown = time.monotonic()
     def before_epoch(self): self.start = time.perf_counter()
     def after_batch(self):
         if not self.training or time.monotonic() - self.shown < .5: return
         self.shown = time.monotonic()
-        self.progress.within(self.what, self.count+1, self.epochs, min(self.pct_train if self.by_clock else (self.iter+1)/self.n_iter, .99), self.cost)
+        share = self.pct_train if self.by_clock else (self.iter+1)/self.n_iter
+        self.progress.within(self.what, self.count+1, self.epochs, min(share, .99), self.cost)
     def after_epoch(self):
-        if not self.by_clock: self._one_more()
+        if not self.by_clock: self._count_one()
         losses = {k: v for k, v in epoch_figures(self.recorder).items() if k in ('train_loss', 'valid_loss') and v is not None}
         self.progress.epoch(self.what, self.count + self.by_clock, self.epochs, losses, time.perf_counter() - self.start)
     def after_fit(self):
-        if self.by_clock: self._one_more()
-    def _one_more(self):
+        if self.by_clock: self._count_one()
+    def _count_one(self):
         self.count += 1
         self.progress.within(self.what, self.count, self.epochs, 1., self.cost)
 
@@ -120,6 +128,6 @@ def units_of(run:Run) -> int:
     "How many epochs the bar counts, or phases by the clock."
     return len([o for o in run.epochs if o]) if run.seconds else sum(run.epochs)
 
-def tell(progress:Progress, run:Run) -> list[Callback]:
+def progress_callbacks(progress:Progress, run:Run) -> list[Callback]: # None for a reference
     "The callback that tells `progress` about `run`."
     return [] if is_reference(run.method) else [TellProgress(progress, run.title, units_of(run), cost_of(run), bool(run.seconds))]

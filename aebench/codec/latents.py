@@ -1,4 +1,4 @@
-"""What a latent is good for beside giving the image back: classes that can be read from it, neighbours, how many directions it uses, and tables of it for other programs.
+"""What a latent is good for besides giving the image back: classes read from it, neighbours, its directions, a map.
 
 Docs: https://aebench.github.io/aebench/codec/latents.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/codec/latents.html.md"""
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'WIDEST', 'effective_rank', 'LatentMeasures', 'latent_measures', 'measure_latents', 'nearest_rows',
-           'neighbour_picture', 'between', 'between_picture', 'flat_map', 'map_picture']
+           'between', 'neighbour_picture', 'between_picture', 'flat_map', 'map_picture']
 
 # %% ../../nbs/codec/05_latents.ipynb #85184816
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
+from .coding import MAX_STUDIED, decode_latents, encode_images
+from .protocol import Codec, RawPixels
 from ..core.errors import UsageError, error_line
 from ..core.pictures import figure_png, png_bytes
 from ..data.images import subsample
 from ..data.sets import ImageSet
-from .protocol import RawPixels
-from .coding import MAX_STUDIED, decode_latents, encode_images
 
 # %% ../../nbs/codec/05_latents.ipynb #c4556c76
 def effective_rank(
@@ -30,7 +30,7 @@ def effective_rank(
 ) -> float: # 1…k
     "The exponential of the entropy of the normalised singular values of the centred latents."
     z = z.astype(float) - z.mean(0)
-    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # its eigenvalues are the squares of the singular values, and much cheaper
+    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # the eigenvalues are the singular values squared, and cheaper
     values = np.sqrt(np.linalg.eigvalsh(products).clip(min=0))
     if not values.sum() > 0: return 1.
     p = values[values > 0]/values.sum()
@@ -38,16 +38,16 @@ def effective_rank(
 
 # %% ../../nbs/codec/05_latents.ipynb #4ab871b2
 NEIGHBOURS = 5
-WIDEST = 8192 # Numbers in a latent up to which it is probed: the probe holds a matrix of that many squared
+WIDEST = 8192 # Numbers in a latent that is probed, at most: the probe holds a matrix of that many squared
 
 @dataclass(frozen=True)
 class LatentMeasures:
-    "What a latent is good for; shares and indices in 0…1."
-    effective_rank:float|None # None for latents that are not finite
-    probe:float|None # Accuracy of a linear probe on the test images; None without classes, as below
-    neighbours:float|None # Accuracy of the majority of the `NEIGHBOURS` nearest training images
-    nmi:float|None # Normalised mutual information of clusters and classes
-    ari:float|None # Adjusted Rand index of the same
+    "What a latent is good for; shares and indices in 0…1, None where they can't be measured."
+    effective_rank:float|None=None
+    probe:float|None=None # Accuracy of a linear probe on the test images
+    neighbours:float|None=None # Accuracy of the majority of the `NEIGHBOURS` nearest training images
+    nmi:float|None=None # Normalised mutual information of clusters and classes
+    ari:float|None=None # Adjusted Rand index of the same
 
 def latent_measures(
     z_train:np.ndarray, # (N, k)
@@ -55,96 +55,131 @@ def latent_measures(
     z_test:np.ndarray, # (M, k)
     y_test:np.ndarray # (M,)
 ) -> LatentMeasures:
-    "Fit on the training latents, measure on the test latents."
+    """Fit to the training latents, measure on the test latents.
+    Latents that are not finite have no measures, and those without classes only a rank."""
+    if not (np.isfinite(z_train).all() and np.isfinite(z_test).all()): return LatentMeasures()  # the training diverged
+    rank, classes = effective_rank(z_test), len(np.unique(y_train))
+    too_few = classes < 2 or len(z_train) <= max(classes, NEIGHBOURS)
+    if y_train.min() < 0 or z_train.shape[1] > WIDEST or too_few: return LatentMeasures(rank)
+    return LatentMeasures(rank, *_class_measures(z_train, y_train, z_test, y_test))
+
+# %% ../../nbs/codec/05_latents.ipynb #23bb56c9
+def _class_measures(
+    z_train:np.ndarray, # (N, k)
+    y_train:np.ndarray, # (N,) class indices
+    z_test:np.ndarray, # (M, k)
+    y_test:np.ndarray # (M,)
+) -> tuple[float, float, float, float]: # probe, neighbours, nmi, ari
+    "What classes can be read from a latent, as in `LatentMeasures`."
     from sklearn.cluster import KMeans
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    if not (np.isfinite(z_train).all() and np.isfinite(z_test).all()): return LatentMeasures(None, None, None, None, None)  # the training diverged
-    rank = effective_rank(z_test)
-    classes = len(np.unique(y_train))
-    if y_train.min() < 0 or z_train.shape[1] > WIDEST or classes < 2 or len(z_train) <= max(classes, NEIGHBOURS): return LatentMeasures(rank, None, None, None, None)  # no classes, or too few images to learn them from
     probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage=.01)).fit(z_train, y_train)
     near = KNeighborsClassifier(NEIGHBOURS, algorithm='brute').fit(z_train, y_train)
     clusters = KMeans(len(np.unique(y_test)), n_init=3, max_iter=100, random_state=0).fit_predict(z_test)
-    return LatentMeasures(rank, float(probe.score(z_test, y_test)), float(near.score(z_test, y_test)),
-                          float(normalized_mutual_info_score(y_test, clusters)), float(adjusted_rand_score(y_test, clusters)))
+    scores = probe.score(z_test, y_test), near.score(z_test, y_test)
+    indices = normalized_mutual_info_score(y_test, clusters), adjusted_rand_score(y_test, clusters)
+    return tuple(float(o) for o in (*scores, *indices))
 
 # %% ../../nbs/codec/05_latents.ipynb #c9c72d5f
 def measure_latents(
-    z_train:np.ndarray, # (N, k), of `spread(data.train_x, STUDIED)`
-    z_test:np.ndarray, # (M, k), of `spread(data.test_x, STUDIED)`
+    z_train:np.ndarray, # (N, k), of `subsample(data.train_x, MAX_STUDIED)`
+    z_test:np.ndarray, # (M, k), of `subsample(data.test_x, MAX_STUDIED)`
     data:ImageSet
 ) -> LatentMeasures:
     "`latent_measures` by the classes of `data`."
-    return latent_measures(z_train, subsample(data.train_y, MAX_STUDIED).numpy(), z_test, subsample(data.test_y, MAX_STUDIED).numpy())
+    y_train, y_test = (subsample(o, MAX_STUDIED).numpy() for o in (data.train_y, data.test_y))
+    return latent_measures(z_train, y_train, z_test, y_test)
 
 # %% ../../nbs/codec/05_latents.ipynb #7df26af5
 def nearest_rows(
     z:np.ndarray, # (N, k)
     queries:Sequence[int], # Rows of `z`
     n:int=6
-) -> np.ndarray: # (queries, n) rows of `z`, the nearest first, the query itself left out
-    "The nearest rows by Euclidean distance."
+) -> np.ndarray: # (queries, n) rows of `z`, the nearest first
+    "The nearest other rows by Euclidean distance."
     from sklearn.neighbors import NearestNeighbors
-    found = NearestNeighbors(n_neighbors=min(n + 1, len(z)), algorithm='brute').fit(z).kneighbors(z[list(queries)], return_distance=False)
+    search = NearestNeighbors(n_neighbors=min(n + 1, len(z)), algorithm='brute').fit(z)
+    found = search.kneighbors(z[list(queries)], return_distance=False)
     return np.array([[j for j in row if j != i][:len(row)-1] for i, row in zip(queries, found)], int)
 
-def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
-    "Images in rows, the first of each row set apart."
-    size = rows[0].shape[-1]
-    gap = max(1, size//16)
-    whole = torch.full((3, len(rows)*(size + gap) - gap, rows[0].shape[0]*(size + gap) - gap*(rows[0].shape[0] == 1)), 255, dtype=torch.uint8)
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            x = j*(size + gap) + gap*(j > 0)
-            whole[:, i*(size + gap):i*(size + gap) + size, x:x + size] = image
-    return png_bytes(whole.permute(1, 2, 0).numpy())
-
-def neighbour_picture(images:Tensor, z:np.ndarray, n_queries:int=6) -> bytes: # PNG
-    "Some test images, each with its nearest neighbours."
-    queries = np.linspace(0, len(z)-1, min(n_queries, len(z))).astype(int)
-    return _grid([torch.cat([images[[q]], images[near]]) for q, near in zip(queries, nearest_rows(z, queries))])
-
-def between(codec:nn.Module, a:Tensor, b:Tensor, steps:int=8) -> Tensor: # uint8 images; (steps, 3, S, S)
+def between(
+    codec:Codec, # A module in eval mode
+    a:Tensor, # uint8, (3, S, S)
+    b:Tensor, # Likewise
+    steps:int=8
+) -> Tensor: # uint8, (steps, 3, S, S)
     "What is decoded on the straight line between the latents of two images."
     z = encode_images(codec, torch.stack([a, b]))
     t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return decode_latents(codec, z[:1]*(1 - t) + z[1:]*t)
 
-def between_picture(codec:nn.Module, images:Tensor, pairs:int=3) -> bytes: # PNG
-    "Pairs of test images: mixed in the latent, and below it mixed as pixels."
+# %% ../../nbs/codec/05_latents.ipynb #4a88d3e2
+def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
+    "Images in rows, the first of each row set apart by a gap."
+    size, columns = rows[0].shape[-1], rows[0].shape[0]
+    gap = max(1, size//16)
+    height, width = len(rows)*(size + gap) - gap, columns*(size + gap)
+    if columns == 1: width -= gap
+    whole = torch.full((3, height, width), 255, dtype=torch.uint8)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            y, x = i*(size + gap), j*(size + gap)
+            if j: x += gap
+            whole[:, y:y + size, x:x + size] = image
+    return png_bytes(whole.permute(1, 2, 0).numpy())
+
+def neighbour_picture(
+    images:Tensor, # uint8, (N, 3, S, S)
+    z:np.ndarray, # (N, k), of `images`
+    n_queries:int=6
+) -> bytes: # PNG
+    "Some of the images, evenly spread, each with its nearest neighbours."
+    queries = np.linspace(0, len(z)-1, min(n_queries, len(z))).astype(int)
+    return _grid([torch.cat([images[[q]], images[near]]) for q, near in zip(queries, nearest_rows(z, queries))])
+
+def between_picture(
+    codec:Codec, # A module in eval mode
+    images:Tensor, # uint8, (N, 3, S, S)
+    pairs:int=3
+) -> bytes: # PNG
+    "Pairs of the images: mixed in the latent, and below it mixed as pixels."
     ends = images[np.linspace(0, len(images)-1, 2*pairs).astype(int)]
-    return _grid([between(o, a, b) for a, b in zip(ends[::2], ends[1::2]) for o in (codec, RawPixels(images.shape[-1]))])
+    pixels = RawPixels(images.shape[-1])
+    return _grid([between(o, a, b) for a, b in zip(ends[::2], ends[1::2]) for o in (codec, pixels)])
 
 # %% ../../nbs/codec/05_latents.ipynb #14ebc560
 def flat_map(
     z:np.ndarray, # (N, k)
-    way:str='pca' # 'pca', or 'umap' where umap-learn is installed
+    by:str='pca' # 'pca', or 'umap' where umap-learn is installed
 ) -> np.ndarray: # (N, 2)
-    "Two coordinates for each latent. Raises `UsageError` where UMAP is asked for and not there."
-    if way == 'umap':
+    "Two coordinates for each latent. Raises `UsageError` where UMAP is asked for and can't be imported."
+    if by == 'umap':
         try: import umap
-        except ImportError as e: raise UsageError(f'UMAP cannot be used ({error_line(e)}): pip install umap-learn, or ask for the map by pca.') from e
+        except ImportError as e:
+            raise UsageError(f'UMAP cannot be used ({error_line(e)}): pip install umap-learn, or ask for the map by pca.') from e
         return umap.UMAP(random_state=0).fit_transform(z)
     from sklearn.decomposition import PCA
     found = PCA(min(2, *z.shape), random_state=0).fit_transform(z)
     return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
 
+# %% ../../nbs/codec/05_latents.ipynb #1310f1a4
 def map_picture(
     z:np.ndarray, # (N, k)
     y:np.ndarray, # (N,) class indices; -1 without classes
     classes:Sequence[str]=(), # Their names
-    way:str='pca' # As `flat_map` takes it
+    by:str='pca' # As `flat_map` takes it
 ) -> bytes: # PNG
     "The latents as points in the plane, a colour a class; of many classes the first ten are named."
     fig = Figure(figsize=(4.2, 3.1), dpi=160, facecolor='white')
-    ax, xy = fig.add_axes((.03, .03, .7, .94)), flat_map(z, way)
+    ax, xy = fig.add_axes((.03, .03, .7, .94)), flat_map(z, by)
     for label in np.unique(y):
         name = str(classes[label]).replace('$', r'\$') if 0 <= label < min(len(classes), 10) else None
-        ax.scatter(*xy[y == label].T, s=3, linewidths=0, color=f'C{label % 10}' if label >= 0 else '#555555', label=name)
+        colour = f'C{label % 10}' if label >= 0 else '#555555'
+        ax.scatter(*xy[y == label].T, s=3, linewidths=0, color=colour, label=name)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if len(classes): fig.legend(fontsize=7, frameon=False, loc='center right', markerscale=3, handletextpad=.2)

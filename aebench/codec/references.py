@@ -1,4 +1,4 @@
-"""What copies an image without training a network: principal components, cosines, thumbnails, image files. A network has to be held against these.
+"""What copies images without training a network: principal components, cosines, thumbnails, image files.
 
 Docs: https://aebench.github.io/aebench/codec/references.html.md"""
 
@@ -216,8 +216,8 @@ def cosine_directions(
         z = transform(part.numpy().astype(np.float32)/255).reshape(len(part), -1).astype(np.float64)
         total, squares = total + z.sum(0), squares + (z**2).sum(0)
     kept = np.argsort(-(squares/len(x) - (total/len(x))**2), kind='stable')[:k]
-    size = x.shape[-1]
-    if k > len(kept): raise UsageError(f'Images of {size}×{size} pixels have {len(kept)} cosine coefficients and no DCT-{k}: ask for fewer.')
+    size, most = x.shape[-1], len(kept)
+    if k > most: raise UsageError(f'Images of {size}×{size} pixels have {most} cosine coefficients and no DCT-{k}: ask for fewer.')
     unit = np.zeros((k, *x.shape[1:]), np.float32)
     unit.reshape(k, -1)[np.arange(k), kept] = 1
     return torch.from_numpy(idctn(unit, axes=(1, 2, 3), norm='ortho').reshape(k, -1))
