@@ -25,7 +25,7 @@ from aebench.cli import main
 from aebench.codec import Codec, bytes_per_image
 from aebench.codec.archive import write_images
 from aebench.codec.latents import RawPixels
-from aebench.codec.references import BUILDERS, make_reference
+from aebench.codec.references import make_reference
 from aebench.data import load_images
 from aebench.core.errors import UsageError
 from aebench.apply.tables import original_name
@@ -86,7 +86,7 @@ def test_everything_that_copies_images_is_a_codec(name, ae, data):
     assert copies.shape == x.shape and 0 <= copies.min() and copies.max() <= 1
     assert bytes_per_image(codec) >= 0
 
-def test_each_family_of_references_has_its_builder(): assert set(BUILDERS) == set(REFERENCES)
+def test_each_family_of_references_has_its_builder(): assert set(REFERENCES.builders) == set(REFERENCES)
 
 def test_same_error_as_measured(ae, data):
     row = json.loads((ae.folder/'row.json').read_text())
