@@ -183,7 +183,7 @@ def terminal_table(
     measures, beside = _in_terminal(table), [MEASURES[o] for o in ('mse', 'accuracy')] if published else []
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     grid.add_column('Method')
-    for heading in [m.short for m in measures] + [f'report\n{m.short}' for m in beside]:
+    for heading in [m.short for m in measures] + [f'paper\n{m.short}' for m in beside]:
         grid.add_column(heading, justify='right', no_wrap=True, vertical='top')
     previous = None
     for method, line in table.iterrows():
