@@ -79,7 +79,7 @@ def at_change(n, act):
     count = iter(range(1, n))
     def watch(what, path, *more):
         if next(count, None) is None:
-            files.watch_disk = lambda *_: None
+            files.on_disk_change = lambda *_: None
             act(what, path, *more)
     return watch
 
@@ -127,7 +127,7 @@ def caching(data, out) -> int:
 def undisturbed(run, whole:Path, count:Path) -> tuple[int, dict]: # How many changes on the disk it makes, and what it leaves
     def counted():
         changes = []
-        files.watch_disk = lambda *o: changes.append(o)
+        files.on_disk_change = lambda *o: changes.append(o)
         code = run(whole)
         count.write_text(str(len(changes)))
         return code
@@ -151,7 +151,7 @@ def sweep(run, folder:Path, step:int) -> dict:
     def fault(n):
         out = folder/f'{n}'
         def killed():
-            files.watch_disk = at_change(n, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            files.on_disk_change = at_change(n, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             return run(out)
         status = forked(killed)
         wrong = gone_on(run, out, wanted)
@@ -225,7 +225,7 @@ def states_after(changes:list, start:Path, out:Path, step:int) -> list[tuple]: #
 def power(run, folder:Path, step:int) -> dict:
     "Log the changes of `run` on the disk, look at what a power cut after each would leave, and begin again from every `step`th."
     changes, out = [], folder/'out'
-    files.watch_disk = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
+    files.on_disk_change = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
     def logged():
         assert run(out) == 0
         (folder/'changes').write_bytes(pickle.dumps(changes))
@@ -251,9 +251,9 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
             def watch(what, path, *more):
                 if what == 'open': opened.append(Path(path).name)  # what is written is called otherwise until it is whole
                 if what == 'write' and 'checkpoint' in opened[-1]:
-                    files.watch_disk = lambda *_: None
+                    files.on_disk_change = lambda *_: None
                     tell()
-            files.watch_disk = watch
+            files.on_disk_change = watch
         elif moment == 'measure':
             plain = aebench.bench.run.evaluate
             def measured(*args, **kwargs):
@@ -279,7 +279,7 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
     changes, wanted = undisturbed(run, folder/'whole', folder/'count')
     every, cut = set(finished(folder/'whole')), folder/'cut'
     def interrupted():
-        files.watch_disk = at_change(changes*2//3, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        files.on_disk_change = at_change(changes*2//3, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         return run(cut)
     assert forked(interrupted) == -signal.SIGKILL
     def fault(n):
@@ -288,10 +288,10 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
         def failing():
             def fail(what, path, *more):
                 if not reached.exists(): reached.write_text(str(path))
-                if lasting: files.watch_disk = fail
+                if lasting: files.on_disk_change = fail
                 raise OSError(number, os.strerror(number), str(path))
             sys.stderr = open(err, 'w')
-            files.watch_disk = at_change(n, fail)
+            files.on_disk_change = at_change(n, fail)
             return run(out, said=sys.stderr)
         code = forked(failing)
         if not reached.exists(): return shutil.rmtree(out)  # it had fewer changes to make

@@ -18,57 +18,67 @@ from .errors import AebenchError
 from .text import log
 from .files import write_parts
 
-# %% ../../nbs/core/07_downloads.ipynb #d75732de
-TRIES, PAUSE, TIMEOUT = 3, 1., 30. # Attempts at each address; seconds before the second, twice as many before the next; seconds in which a server has to answer
-
-class _Cut(Exception):
-    "A download that stopped before its end, or is another file."
-    def __init__(self, why:str, again:bool=True): # Is another try worth its time?
-        super().__init__(why)
-        self.from_dict = again
-
+# %% ../../nbs/core/07_downloads.ipynb #0c073e70
 def checksum_of(path:str|Path, algorithm:str) -> str: # In hexadecimal digits; '' where there is no file
-    "Of what the file holds."
+    "The checksum of a file's content."
     try:
-        with open(path, 'rb') as f: return hashlib.file_digest(f, algorithm).hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.new(algorithm, f.read()).hexdigest()
+        with open(path, 'rb') as f:
+            if hasattr(hashlib, 'file_digest'): return hashlib.file_digest(f, algorithm).hexdigest()
+            return hashlib.new(algorithm, f.read()).hexdigest()  # before Python 3.11
     except OSError: return ''
 
+# %% ../../nbs/core/07_downloads.ipynb #d75732de
+class _BadDownload(Exception):
+    "A download that broke off, or that is another file."
+    def __init__(self, why:str, retry:bool): # Is another attempt worth its time?
+        super().__init__(why)
+        self.retry = retry
+
 def _download(url:str, path:Path, digest:str, algorithm:str):
-    "One attempt. Raises `_Cut` with a reason, what `requests` raises, or `AebenchError` for the disk."
+    "One attempt. Raises `_BadDownload`, what `requests` raises, or `AebenchError` for the disk."
     def checked(answer):
         total = hashlib.new(algorithm)
         try:
             for part in answer.iter_content(2**20):
                 total.update(part)
                 yield part
-        except requests.RequestException as e: raise _Cut('the connection broke') from e
-        if not total.hexdigest().startswith(digest): raise _Cut('what came is another file, by its checksum', again=False)
+        except requests.RequestException as e: raise _BadDownload('the connection broke', retry=True) from e
+        if not total.hexdigest().startswith(digest): raise _BadDownload('what came is another file, by its checksum', retry=False)
     with requests.get(url, stream=True, timeout=TIMEOUT) as answer:
         answer.raise_for_status()
         write_parts(path, checked(answer))
 
-def _worth_retrying(e:BaseException) -> bool:
-    if isinstance(e, requests.HTTPError): return e.response.status_code in (408, 429, 500, 502, 503, 504)
-    return isinstance(e, (requests.ConnectionError, requests.Timeout)) or isinstance(e, _Cut) and e.from_dict
+# %% ../../nbs/core/07_downloads.ipynb #c0efdbe8
+TRIES = 3 # Attempts at each address
+PAUSE = 1. # Seconds before the second, twice as many before the next
+TIMEOUT = 30. # Seconds in which a server has to answer
 
-def _in_words(e:Exception) -> str:
+def _worth_retrying(e:BaseException) -> bool:
+    if isinstance(e, _BadDownload): return e.retry
+    if isinstance(e, requests.HTTPError): return e.response.status_code in (408, 429, 500, 502, 503, 504)
+    return isinstance(e, (requests.ConnectionError, requests.Timeout))
+
+def _reason(e:Exception) -> str:
     if isinstance(e, requests.HTTPError): return f'the server answers {e.response.status_code}'
-    return 'no answer' if isinstance(e, requests.Timeout) else 'no connection' if isinstance(e, requests.ConnectionError) else str(e)
+    if isinstance(e, requests.Timeout): return 'no answer'
+    return 'no connection' if isinstance(e, requests.ConnectionError) else str(e)
 
 def fetch(
     urls:Iterable[str], # The same file at several addresses, tried in turn
-    path:str|Path, # Where it is to stand
+    path:str|Path, # Where to put it
     digest:str, # Its checksum in hexadecimal digits, or how that begins
     algorithm:str='sha256'
 ) -> Path: # `path`
-    "A file that is downloaded unless it is there whole. Raises `AebenchError` that says what came in the way."
+    "Download a file unless it is there whole. Raises `AebenchError` with the reason for each address."
     path, reasons = Path(path), []
     if checksum_of(path, algorithm).startswith(digest): return path
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # 9 ms, which no start waits for where all is there
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # 9 ms that no other start waits for
     for url in urls:
         log(f'Downloading {url}')
+        attempts = Retrying(stop=stop_after_attempt(TRIES), wait=wait_exponential(PAUSE),
+                            retry=retry_if_exception(_worth_retrying), reraise=True)
         try:
-            Retrying(stop=stop_after_attempt(TRIES), wait=wait_exponential(PAUSE), retry=retry_if_exception(_worth_retrying), reraise=True)(_download, url, path, digest, algorithm)
+            attempts(_download, url, path, digest, algorithm)
             return path
-        except (_Cut, requests.RequestException) as e: reasons.append(f'{url}: {_in_words(e)}')
+        except (_BadDownload, requests.RequestException) as e: reasons.append(f'{url}: {_reason(e)}')
     raise AebenchError(f'{path.name} could not be downloaded ({"; ".join(reasons)}): check the network and try again.')

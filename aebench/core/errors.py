@@ -14,36 +14,39 @@ from collections.abc import Iterable
 
 # %% ../../nbs/core/01_errors.ipynb #5e000000
 class AebenchError(Exception):
-    "A job failed: the message is one sentence that says what failed and what to do. The command line exits with `exit_code`."
+    "A job failed. The message is one sentence: what failed and what to do. The command line exits with `exit_code`."
     exit_code = 1
 
 class UsageError(AebenchError):
-    "Something was asked for that can't be: an unknown method, an empty folder, a size that doesn't fit."
+    "The user asked for something impossible: an unknown method, an empty folder, a size that doesn't fit."
     exit_code = 2
 
 class Interrupted(KeyboardInterrupt):
-    "A signal asked to stop, and what was under way has been put in safety."
-    def __init__(self, number:int, said:str=''): # Of the signal; what people are to know, where it isn't the command line that tells them
-        super().__init__(said or f'signal {number}')
+    "A signal asked to stop, and what was under way has been saved."
+    def __init__(self,
+        number:int, # The signal's
+        message:str='' # Shown where no command line explains what was saved
+    ):
+        super().__init__(message or f'signal {number}')
         self.exit_code = 128 + number
 
 # %% ../../nbs/core/01_errors.ipynb #5e060606
 def error_message(e:BaseException) -> str:
-    "What an error says, without what fastai puts before the words of a callback's."
-    text = e.args[0] if len(e.args) == 1 and isinstance(e.args[0], str) else str(e)  # a KeyError would show it quoted
+    "The message of `e`, without the prefix that fastai adds to errors raised in callbacks."
+    text = e.args[0] if len(e.args) == 1 and isinstance(e.args[0], str) else str(e)  # str would quote a KeyError's
     return re.sub(r'^(Exception occured in `.*?` when calling event `.*?`:\s*)+', '', text).strip()
 
 def error_line(e:BaseException) -> str:
-    "The kind of an error that is not ours, and the first line of what it says."
+    "The type of `e` and the first line of its message."
     return f'{type(e).__name__}: {next(iter(error_message(e).splitlines()), "no message")}'
 
 # %% ../../nbs/core/01_errors.ipynb #ad8540df
 def choose(
-    name:str, # What the user asked for
-    names:Iterable[str], # What there is
-    what:str # What it is, for the message: 'method', 'data set'
+    name:str, # As the user typed it
+    names:Iterable[str], # The right ones
+    what:str # What they name, for the message: 'method', 'data set'
 ) -> str: # `name`
-    "`name` if it is one of `names`, else `UsageError` with the nearest one and all of them."
+    "Return `name` if it is one of `names`. Raises `UsageError` that suggests the nearest one and lists all."
     names = list(names)
     if name in names: return name
     near = difflib.get_close_matches(name, names, n=1)

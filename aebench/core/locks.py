@@ -17,73 +17,87 @@ from filelock import FileLock, Timeout
 
 from .errors import AebenchError, UsageError
 from .text import log
-from .files import _make_folder, disk_error, remove, write_text
+from .files import disk_error, make_folder, remove, write_text
 
 # %% ../../nbs/core/05_locks.ipynb #5e030303
 def _holder_of(lock:Path) -> Path: return lock.with_name(f'{lock.name}-holder')
 
-@contextmanager
-def _held(
-    place:Path, # Of the lock
-    doing:str, # What its holder does, for messages
-    waiting:Callable|None, # Told in a sentence for whom is waited; None: nobody is waited for
-    instead:str='' # What else can be done
+def _acquire(
+    lock:FileLock,
+    action:str, # What whoever holds it is doing, for messages
+    on_wait:Callable|None,
+    alternative:str
 ):
-    "Hold a lock, and say who does. Raises `UsageError` naming the process that holds it already."
-    lock, who = FileLock(place, preserve_lock_file=True), _holder_of(place)
+    "Take `lock`, waiting for its holder if `on_wait` is given."
+    try: return lock.acquire(timeout=0)
+    except Timeout: pass
+    try: holder = f'Process {_holder_of(Path(lock.lock_file)).read_text()}'
+    except OSError: holder = 'Another process'  # it has just begun or just ended
+    if not on_wait: raise UsageError(f'{holder} is already {action}: {alternative}.')
+    on_wait(f'{holder} is {action}; waiting for it')
+    lock.acquire()
+
+@contextmanager
+def _locked(
+    path:Path, # Of the lock
+    action:str, # What whoever holds it is doing, for messages
+    on_wait:Callable|None, # Called with a sentence where another process holds it; None: not waited for
+    alternative:str='' # What the user can do instead of waiting
+):
+    "Hold the lock at `path`. Raises `UsageError` naming the process that holds it."
+    lock, holder = FileLock(path, preserve_lock_file=True), _holder_of(path)
     try:
-        _make_folder(place.parent)
-        try: lock.acquire(timeout=0)
-        except Timeout:
-            try: holder = f'Process {who.read_text()}'
-            except OSError: holder = 'Another process'  # it has just begun or just ended
-            if not waiting: raise UsageError(f'{holder} is already {doing}: {instead}.') from None
-            waiting(f'{holder} is {doing}; waiting for it')
-            lock.acquire()
-    except OSError as e: raise disk_error(e, place) from e
+        make_folder(path.parent)
+        _acquire(lock, action, on_wait, alternative)
+    except OSError as e: raise disk_error(e, path) from e
     try:
-        write_text(who, str(os.getpid()))
+        write_text(holder, str(os.getpid()))
         yield
     finally:
-        try: remove(who)
+        try: remove(holder)
         finally: lock.release()  # a disk that fails must not lock this process out
 
 @contextmanager
 def one_writer(
-    folder:str|Path, # Made where it isn't there
-    waiting:Callable|None=None # Told in a sentence for whom is waited; None: nobody is waited for
+    folder:str|Path, # Made if missing
+    on_wait:Callable|None=None # Called with a sentence where another process holds it; None: not waited for
 ):
-    "Hold `folder` for writing. Raises `UsageError` naming the process that holds it already."
-    with _held(Path(folder)/'.lock', f'writing to {folder}', waiting, 'wait for it (--wait), or choose another --out'): yield Path(folder)
+    "Hold `folder` for writing. Raises `UsageError` naming the process that holds it."
+    alternative = 'wait for it (--wait), or choose another --out'
+    with _locked(Path(folder)/'.lock', f'writing to {folder}', on_wait, alternative): yield Path(folder)
 
+# %% ../../nbs/core/05_locks.ipynb #c0c299a7
 def _lock_of(path:str|Path) -> Path: return Path(path).with_name(f'.{Path(path).name}.lock')
 
 @contextmanager
 def one_maker(
     path:str|Path, # That several processes may want to make
-    waiting:Callable|None=log # As `one_writer` takes it
+    on_wait:Callable|None=log # As in `one_writer`
 ):
-    "One at a time makes it: whoever comes second waits here, and finds it made. Raises `AebenchError` where its folder can't be written to."
-    place, ours = _lock_of(path), False
+    "Let one process at a time make `path`; others wait here. Raises `AebenchError` where its folder can't be written to."
+    lock, acquired = _lock_of(path), False
     try:
-        with _held(place, f'making {path}', waiting):
-            ours = True
+        with _locked(lock, f'making {path}', on_wait):
+            acquired = True
             yield
     finally:
-        try: ours and place.unlink(missing_ok=True)  # whoever waits with it meanwhile makes the thing twice at worst
-        except OSError: pass  # on Windows, where it is in use
+        if acquired:
+            with suppress(OSError): lock.unlink(missing_ok=True)  # in use, on Windows. Who waits with it makes the thing twice at worst
 
+# %% ../../nbs/core/05_locks.ipynb #2fea98b3
 def made_once(
     path:str|Path,
-    read:Callable, # Gives what is there; None where it isn't, or not as it should be
-    make:Callable # Makes it
-): # As `read` gives it
-    "What is at `path`, made where it isn't there: of several processes that want it one makes it. What a maker that was killed has left beside it is removed. Raises what `make` raises, and `AebenchError` where the folder can't be written to."
+    read:Callable, # Returns the content; None where it is missing or damaged
+    make:Callable
+): # As `read` returns it
+    "Return `path`'s content, building it at most once across processes. Raises what `make` raises, and `AebenchError` for the disk."
     if (found := read()) is None:
         with one_maker(path):
             if (found := read()) is None:
                 make()
-                if (found := read()) is None: raise AebenchError(f'{path} was made and cannot be read back: look at its disk, and at how much memory and how many open files this process may have.')
+                if (found := read()) is None:
+                    raise AebenchError(f'{path} was made and cannot be read back: look at its disk, and at how much memory '
+                                       'and how many open files this process may have.')
     elif (lock := _lock_of(path)).exists() or _holder_of(lock).exists():
         with suppress(AebenchError), one_maker(path, None): pass
     return found

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 @contextmanager
 def answer_signals(
     handler, # As `signal.signal` takes it
-    *names:str # 'SIGTERM' and the like; what this system lacks is left out
+    *names:str # 'SIGTERM' and the like; those that this system lacks are left out
 ):
-    "Within it `handler` answers; whoever answered before does so again afterwards. What is ignored stays ignored: nohup ignores HUP, and means it."
-    numbers = [getattr(signal, o) for o in names if hasattr(signal, o)] if threading.current_thread() is threading.main_thread() else []
-    earlier = {o: signal.signal(o, handler) for o in numbers if signal.getsignal(o) not in (None, signal.SIG_IGN)}
+    "Install `handler`; restore the previous handlers on exit. Ignored signals stay ignored (nohup)."
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, o) for o in names if in_main and hasattr(signal, o)]
+    previous = {o: signal.signal(o, handler) for o in numbers if signal.getsignal(o) not in (None, signal.SIG_IGN)}
     try: yield
     finally:
-        for number, before in earlier.items(): signal.signal(number, before)
+        for number, before in previous.items(): signal.signal(number, before)

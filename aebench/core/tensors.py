@@ -12,13 +12,16 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
 from .files import write_parts
 
 # %% ../../nbs/core/06_tensors.ipynb #81fe57d9
-_KINDS = dict(float64='F64', float32='F32', float16='F16', int64='I64', int32='I32', int16='I16', int8='I8', uint64='U64', uint32='U32', uint16='U16', uint8='U8', bool='BOOL') # NumPy's names: safetensors'
+_SAFETENSORS_TYPES = dict( # NumPy's names: safetensors'
+    float64='F64', float32='F32', float16='F16', int64='I64', int32='I32', int16='I16', int8='I8',
+    uint64='U64', uint32='U32', uint16='U16', uint8='U8', bool='BOOL')
 
 def _checksum(header:dict, about:dict): # A hash that has yet to see the tensors' bytes
     return hashlib.sha256(json.dumps([header, about], sort_keys=True).encode())
@@ -26,13 +29,15 @@ def _checksum(header:dict, about:dict): # A hash that has yet to see the tensors
 def tensor_parts(
     tensors:dict, # Arrays, or torch tensors on the CPU, by name
     about:dict|None=None # Notes for the header, strings by name
-) -> list: # Bytes-like parts
-    "A safetensors file with a checksum, piece by piece, nothing copied that lies in order. Raises `KeyError` or `TypeError` for kinds that NumPy or the format does not have, such as bfloat16."
+) -> list: # Bytes-like parts; contiguous arrays are not copied
+    "A safetensors file with a checksum, in parts. Raises `KeyError` or `TypeError` for types that NumPy or the format lacks."
     import numpy as np
     arrays = {k: np.asarray(v, order='C') for k, v in tensors.items()}
     names = sorted(arrays, key=lambda k: (-arrays[k].itemsize, k))  # in this order nothing needs padding
     header, about, end = {}, dict(about or {}), 0
-    for k in names: header[k] = dict(dtype=_KINDS[arrays[k].dtype.name], shape=list(arrays[k].shape), data_offsets=[end, end := end + arrays[k].nbytes])
+    for k in names:
+        start, end = end, end + arrays[k].nbytes
+        header[k] = dict(dtype=_SAFETENSORS_TYPES[arrays[k].dtype.name], shape=list(arrays[k].shape), data_offsets=[start, end])
     parts = [arrays[k].reshape(-1).view(np.uint8) for k in names]
     total = _checksum(header, about)
     for part in parts: total.update(part)
@@ -44,21 +49,27 @@ def write_tensors(path:str|Path, tensors:dict, about:dict|None=None) -> Path: # 
     "`write_parts` for tensors."
     return write_parts(path, tensor_parts(tensors, about))
 
+# %% ../../nbs/core/06_tensors.ipynb #d6086d89
+def _verified_notes(f:BinaryIO) -> dict:
+    "The notes of the file. Raises `ValueError` where it is cut or its checksum is wrong."
+    length, size = int.from_bytes(f.read(8), 'little'), os.fstat(f.fileno()).st_size
+    if length > size - 8: raise ValueError('it is cut, or no safetensors file')
+    header = json.loads(f.read(length))
+    about = header.pop('__metadata__', {})
+    if expected := about.pop('sha256', None):
+        total = _checksum(header, about)
+        while part := f.read(2**20): total.update(part)
+        if total.hexdigest() != expected: raise ValueError('its checksum is wrong')
+    return about
+
+_MALFORMED = SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError
+
 def read_tensors(
     path:str|Path,
     kind:str='pt' # 'pt' for torch tensors, which are mapped from the file, 'np' for arrays
 ) -> tuple[dict, dict]: # Tensors by name, and the notes
-    "What is in a safetensors file. Raises `OSError` where it can't be opened, `ValueError` in words where it is damaged."
+    "Read a safetensors file. Raises `OSError` where it can't be opened, `ValueError` that says how it is damaged."
     try:
-        with open(path, 'rb') as f:
-            length, size = int.from_bytes(f.read(8), 'little'), os.fstat(f.fileno()).st_size
-            if length > size - 8: raise ValueError('it is cut, or no safetensors file')
-            header = json.loads(f.read(length))
-            about = header.pop('__metadata__', {})
-            if expected := about.pop('sha256', None):
-                total = _checksum(header, about)
-                while part := f.read(2**20): total.update(part)
-                if total.hexdigest() != expected: raise ValueError('its checksum is wrong')
+        with open(path, 'rb') as f: about = _verified_notes(f)
         with safe_open(path, kind) as f: return {k: f.get_tensor(k) for k in f.keys()}, about
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError) as e:
-        raise ValueError('it is cut, altered, or no safetensors file') from e
+    except _MALFORMED as e: raise ValueError('it is cut, altered, or no safetensors file') from e
