@@ -24,9 +24,12 @@ from ..run_folder import FILES_CSV, PER_IMAGE, SIZES_CSV
 from ..settings import WAYS
 from .statistics import bootstrap, differences
 from .rows import distinct, network, trained
-from .tables import ACCURACIES, MEASURES, method_label
+from .columns import ACCURACIES, MEASURES
+from .tables import method_label
 
 # %% ../../nbs/report/06_evidence.ipynb #50fe6829
+_PER_IMAGE = dict(mse='mse', **{o: o.replace('accuracy', 'right') for o in ACCURACIES}) # Measure: what a run keeps of each test image
+
 def _per_image(folder:Path) -> dict: # Empty where it is missing, as in folders that are shared
     "The values of each test image. Raises `UsageError` where their file is damaged."
     path = folder/PER_IMAGE
@@ -34,9 +37,7 @@ def _per_image(folder:Path) -> dict: # Empty where it is missing, as in folders 
     except OSError: return {}
     except ValueError as e: raise UsageError(f'{printable(path)} is damaged ({e}): remove that run and make it again.') from e
 
-_PER_IMAGE = dict(mse='mse', **{o: o.replace('accuracy', 'right') for o in ACCURACIES}) # Measure: what a run keeps of each test image
-
-def _moved(values:dict) -> str: # '' where nothing is known
+def _image_spread(values:dict) -> str: # '' where nothing is known
     "How far other test images would move a run's figures."
     noise = {name: bootstrap(values[column]) for name, column in _PER_IMAGE.items() if column in values}
     return listed(f'{MEASURES[name].title} ±{MEASURES[name].show((o.high - o.low)/2)}' for name, o in noise.items())
@@ -45,76 +46,111 @@ def image_noise(
     out:str|Path, # A folder that `aebench run` wrote
     rows:pd.DataFrame, # Of one group
     methods:Iterable[str]|None=None # None: all networks
-) -> list[str]: # Nothing where no run kept its images' values
-    "How far other test images would move the figures, in a sentence: what seeds do is another matter."
+) -> list[str]: # Empty where no run kept its images' values
+    "How far other test images would move the figures, in a sentence. Seeds are another matter."
     found, n_images, networks = {}, 0, trained(rows)
     for method in distinct(networks, 'method') if methods is None else methods:
-        try: values = next((o for run in networks[networks.method == method].run if (o := _per_image(Path(out)/run))), None)
+        runs = networks[networks.method == method].run
+        try: values = next((o for run in runs if (o := _per_image(Path(out)/run))), None)
         except UsageError as e: return [str(e)]
-        if values and (moved := _moved(values)): found[method_label(rows, method)], n_images = moved, len(values['mse'])
-    return [f'Other test images of the same kind would move the figures as well (bootstrap over {n_images:,} test images, 95 %), apart from what seeds do: ' + '; '.join(f'{k} {v}' for k, v in found.items()) + '.'] if found else []
+        spread = _image_spread(values) if values else ''
+        if spread: found[method_label(rows, method)], n_images = spread, len(values['mse'])
+    if not found: return []
+    spreads = '; '.join(f'{label} {spread}' for label, spread in found.items())
+    return ['Other test images would move the figures as well, whatever the seed '
+            f'(bootstrap over {n_images:,} test images, 95 %): {spreads}.']
 
-def _files_fact(out:str|Path, rows:pd.DataFrame) -> list[str]:
-    "Where image files copy better at a lower quality: the images were such files before."
-    for run in rows[rows.method == 'original'].run:
-        jpeg = sorted((o['quality'], o['mse']) for o in read_numbers(Path(out)/run/FILES_CSV, 'quality', 'mse') if o.get('format') == 'JPEG')
-        worse = [quality for (quality, mse), (_, at_more) in zip(jpeg, jpeg[1:]) if mse < at_more]
-        if worse: return [f'These images were JPEG files of about quality {worse[-1]:.0f} before: written so again they lose less than at higher qualities, which flatters JPEG among the bytes.']
-    return []
+# %% ../../nbs/report/06_evidence.ipynb #7a110221
+def _files(out:str|Path, rows:pd.DataFrame, format:str, *columns) -> list[list[dict]]: # One list a run
+    "What the runs of the original images measured of image files."
+    runs = rows[rows.method == 'original'].run
+    return [[o for o in read_numbers(Path(out)/run/FILES_CSV, *columns) if o.get('format') == format] for run in runs]
 
 def webp_facts(
     out:str|Path, # A folder that `aebench run` wrote
     rows:pd.DataFrame # Of one group
-) -> list[str]: # Nothing where no bytes were measured
+) -> list[str]: # Empty where no bytes were measured
     "Whether image files of fewer bytes copy as well as the networks' coded latents."
-    points = [(o['payload'], o['mse']) for run in rows[rows.method == 'original'].run for o in read_numbers(Path(out)/run/FILES_CSV, 'payload', 'mse') if o.get('format') == 'WebP']
-    coded = trained(rows).dropna(subset=['coded_bytes', 'coded_mse']).groupby('method', sort=False)[['coded_bytes', 'coded_mse']].mean()
-    if not points or coded.empty: return []
-    told = {True: [], False: []}
+    files = [o for of in _files(out, rows, 'WebP', 'payload', 'mse') for o in of]
+    measured = trained(rows).dropna(subset=['coded_bytes', 'coded_mse'])
+    coded = measured.groupby('method', sort=False)[['coded_bytes', 'coded_mse']].mean()
+    if not files or coded.empty: return []
+    fewer, more = [], []
     for o in coded.itertuples():
-        enough = min((size for size, mse in points if mse <= o.coded_mse), default=math.inf)
-        told[enough < o.coded_bytes].append(f'{method_label(rows, o.Index)} ({enough:,.0f} bytes against {o.coded_bytes:,.0f})' if enough < math.inf else f'{method_label(rows, o.Index)} ({o.coded_bytes:,.0f} bytes)')
-    found = [f'WebP, its headers left out, copies at least as well as the coded latents with fewer bytes than {listed(told[True])}.']*bool(told[True])
-    return found + [f'No WebP file that was written is as small and as good as the coded latents of {listed(told[False])}.']*bool(told[False])
+        label, enough = method_label(rows, o.Index), min((f['payload'] for f in files if f['mse'] <= o.coded_mse), default=math.inf)
+        against = f'{enough:,.0f} bytes against {o.coded_bytes:,.0f}' if enough < math.inf else f'{o.coded_bytes:,.0f} bytes'
+        (fewer if enough < o.coded_bytes else more).append(f'{label} ({against})')
+    found = []
+    if fewer: found.append(f'WebP without its headers copies at least as well in fewer bytes as the coded latents of {listed(fewer)}.')
+    if more: found.append(f'No WebP file is both as small and as good as the coded latents of {listed(more)}.')
+    return found
 
+def _jpeg_facts(out:str|Path, rows:pd.DataFrame) -> list[str]:
+    "Whether JPEG files copy better at a lower quality: the images were such files before."
+    for files in _files(out, rows, 'JPEG', 'quality', 'mse'):
+        points = sorted((o['quality'], o['mse']) for o in files)
+        worse = [quality for (quality, mse), (_, mse_above) in zip(points, points[1:]) if mse < mse_above]
+        if worse:
+            return [f'These images were JPEG files of about quality {worse[-1]:.0f} before. Written so again they lose less '
+                    'than at higher qualities, which flatters JPEG among the bytes.']
+    return []
+
+# %% ../../nbs/report/06_evidence.ipynb #94913733
 def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse, begun
-    "What `aebench sizes` found, at sizes other than that of training; `begun` is the size with which progressive resizing begins."
-    part = network('progressive_resizing').sizes[0] if any('progressive_resizing' in o.split('+') for o in distinct(rows, 'method')) else 0  # with images of such a size it begins
-    return pd.DataFrame([(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part)) for row in trained(rows).to_dict('records')
-                         for o in read_numbers(out/row['run']/SIZES_CSV, 'size', 'mse') if o['size'] != row['size']], columns=['method', 'seed', 'size', 'way', 'mse', 'begun'])
+    "What `aebench sizes` found at sizes other than that of training. `begun`: the size with which progressive resizing begins."
+    part = network('progressive_resizing').sizes[0] if any(_resizes(o) for o in distinct(rows, 'method')) else 0
+    columns = ['method', 'seed', 'size', 'way', 'mse', 'begun']
+    lines = [(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part))
+             for row in trained(rows).to_dict('records')
+             for o in read_numbers(out/row['run']/SIZES_CSV, 'size', 'mse') if o['size'] != row['size']]
+    return pd.DataFrame(lines, columns=columns)
+
+def _resizes(method:str) -> bool: return 'progressive_resizing' in method.split('+')
 
 def _progressive_fact(part:pd.DataFrame, label:Callable) -> str: # '' where one of the two is missing
-    "The report's question: is progressive resizing better at sizes that it was not trained at?"
+    "Progressive resizing against the baseline, at sizes that neither was trained at."
     a, b = 'progressive_resizing', 'baseline'
     both = part[part.method.isin([a, b]) & (part['size'] != part.begun)]
     if both.method.nunique() < 2: return ''
     by_seed = both.assign(mse=np.log(both.mse)).groupby(['method', 'seed'], as_index=False).mse.mean()
     d, = differences(by_seed, 'mse')
     if not d.n: return ''  # no seed has both
-    shown = 'shown over' if d.holds else 'not shown to differ over' if d.n > 1 else 'which may be chance with'
-    return f"There {label(a)}'s MSE is ×{math.exp(d.mean if d.a == a else -d.mean):.2f} of {label(b)}'s, the geometric mean over sizes, {shown} {d.n} seed{'s'*(d.n != 1)}."
+    certainty = 'shown over' if d.holds else 'not shown to differ over' if d.n > 1 else 'which may be chance with'
+    return (f"There {label(a)}'s MSE is ×{math.exp(d.seen_from(a).mean):.2f} of {label(b)}'s, the geometric mean over sizes, "
+            f'{certainty} {_seeds_text(d.n, d.n)}.')
+
+def _seeds_text(least:int, most:int) -> str:
+    if least < most: return f'{least} to {most} seeds'
+    return '1 seed' if most == 1 else f'{most} seeds'
+
+# %% ../../nbs/report/06_evidence.ipynb #f449c735
+def _size_fact(way:str, part:pd.DataFrame, label:Callable) -> str: # '' for a single network
+    "Which network has the lowest MSE at which size, by one way to take them."
+    means = part.pivot_table(index='size', columns='method', values='mse', sort=False).sort_index()
+    if means.shape[1] < 2: return ''
+    best, begun = {}, f'{part.begun.iloc[0]}'
+    for size, line in means.iterrows(): best.setdefault(line.astype(float).idxmin(), []).append(f'{size}')
+    def leader(m, sizes):
+        note = f' (it began its training at {begun})' if _resizes(m) and begun in sizes else ''
+        return f'{label(m)} at {listed(sizes)} pixels{note}'
+    counts = part.groupby('method').seed.nunique()
+    seeds = _seeds_text(counts.min(), counts.max())
+    leaders = listed(leader(m, sizes) for m, sizes in best.items())
+    text = f'Images of other sizes, {WAYS.get(way, way)}: lowest MSE, the mean of {seeds}, by {leaders}.'
+    return f'{text} {_progressive_fact(part, label)}'.strip()
 
 def size_facts(
     out:str|Path, # A folder that `aebench run` wrote
     rows:pd.DataFrame # Of one group
-) -> list[str]: # Nothing before `aebench sizes` has measured several networks
+) -> list[str]: # Empty before `aebench sizes` has measured several networks
     "Which network copies images of other sizes best, by each way to take them."
-    found, label = [], partial(method_label, rows)
-    for way, part in _other_sizes(Path(out), rows).groupby('way', sort=False):
-        means = part.pivot_table(index='size', columns='method', values='mse', sort=False).sort_index()
-        if means.shape[1] < 2: continue
-        best = {}
-        for size, line in means.iterrows(): best.setdefault(line.astype(float).idxmin(), []).append(f'{size}')
-        begun = f'{part.begun.iloc[0]}'
-        leaders = listed(f'{label(m)} at {listed(sizes)} pixels' + f' (it began its training at {begun})'*('progressive_resizing' in m.split('+') and begun in sizes) for m, sizes in best.items())
-        counts = part.groupby('method').seed.nunique()
-        seeds = f'{counts.max()}' if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-        found.append(f'Images of other sizes, {WAYS.get(way, way)}: lowest MSE, the mean of {seeds} seed{"s"*(seeds != "1")}, by {leaders}. {_progressive_fact(part, label)}'.strip())
-    return found
+    parts = _other_sizes(Path(out), rows).groupby('way', sort=False)
+    found = [_size_fact(way, part, partial(method_label, rows)) for way, part in parts]
+    return [o for o in found if o]
 
 def saved_facts(
     out:str|Path, # A folder that `aebench run` wrote
     rows:pd.DataFrame # Of one group
 ) -> list[str]:
-    "What the runs' own files tell besides, a sentence each: of image files, and of other image sizes."
-    return [*webp_facts(out, rows), *_files_fact(out, rows), *size_facts(out, rows)]
+    "What the runs' own files add, a sentence each: about image files, and about other image sizes."
+    return [*webp_facts(out, rows), *_jpeg_facts(out, rows), *size_facts(out, rows)]

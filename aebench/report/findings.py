@@ -1,4 +1,4 @@
-"""All sentences about a table in their order, for terminal, report and pages.
+"""All sentences about a table in their order, for the terminal, the report and the documentation.
 
 Docs: https://aebench.github.io/aebench/report/findings.html.md"""
 
@@ -26,7 +26,7 @@ from .verdicts import effect_words, headline, told_effects, verdicts
 # %% ../../nbs/report/09_findings.ipynb #5c2b97a4
 @dataclass(frozen=True)
 class Sentences:
-    "What there is to say about one group of runs. It iterates over all but the headline, in the order of reading."
+    "What there is to say about one group of runs. Iterating gives all but the headline, in the order of reading."
     headline:str
     failures:list[str]
     verdicts:list[str]
@@ -37,14 +37,17 @@ class Sentences:
     @property
     def effect_words(self) -> list[str]: return [text for k, table in self.effects.items() for text in effect_words(table, k)]
 
-    def __iter__(self) -> Iterator[str]: return iter([*self.failures, *self.verdicts, *[self.comparable]*bool(self.comparable), *self.facts, *self.effect_words])
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self.failures, *self.verdicts)
+        if self.comparable: yield self.comparable
+        yield from (*self.facts, *self.effect_words)
 
 def sentences(
     rows:pd.DataFrame, # Of one group
-    out:str|Path|None=None, # Where the runs are kept; None: not known, and their files say nothing
-    brief:bool=False # The noise of the leader's images alone?
+    out:str|Path|None=None, # Folder of the runs; None: unknown, and their files are not read
+    brief:bool=False # Give the noise of the test images for the leader alone?
 ) -> Sentences:
-    "What a terminal, a report and a page say."
+    "What terminal, report and documentation say about a group."
     crossed, untold = told_effects(rows)
     leader = best_value(rows).get('mse', distinct(trained(rows), 'method'))[:1] if brief else None
     noise = [] if out is None else [*image_noise(out, rows, leader), *saved_facts(out, rows)]
@@ -52,14 +55,14 @@ def sentences(
 
 # %% ../../nbs/report/09_findings.ipynb #fb09c596
 class _Piped(Console):
-    "A console that says when nobody reads any more; rich's own would end the process."
+    "A console that raises when its reader is gone; rich's own would end the process."
     def on_broken_pipe(self): raise BrokenPipeError
 
 def print_table(
     out_or_rows:str|Path|pd.DataFrame, # A folder that `aebench run` wrote, or its rows
     console:Console|None=None # Where to print; None: standard output
 ):
-    "Print the comparison and the sentences that belong to it. `NO_COLOR` is respected, and where output is no terminal it is plain text."
+    "Print the comparison and its sentences. `NO_COLOR` is respected, and output that is no terminal gets plain text."
     rows = out_or_rows if isinstance(out_or_rows, pd.DataFrame) else read_rows(out_or_rows)
     console = console or _Piped()
     if not console.is_terminal: console.width = max(console.width, 100)  # a file has no width to fit

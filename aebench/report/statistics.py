@@ -1,4 +1,4 @@
-"""What a difference between methods is worth: intervals, paired tests over seeds, the price of a verdict, and effects of techniques that were crossed.
+"""What a difference between methods is worth: intervals, paired tests, the price of a verdict, and effects of crossed techniques.
 
 Docs: https://aebench.github.io/aebench/report/statistics.html.md"""
 
@@ -13,7 +13,7 @@ import gc
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -60,14 +60,31 @@ class Difference:
     @property
     def holds(self) -> bool: return self.p < ALPHA
 
-def _constant(spread:float, size:float) -> bool: return spread <= 1e-12*abs(size)  # but for rounding
+    def seen_from(self, method:str) -> 'Difference': # `a` or `b`
+        "The same difference with `method` as `a`."
+        if method == self.a: return self
+        return replace(self, a=self.b, b=self.a, mean=-self.mean, low=-self.high, high=-self.low)
+
+# %% ../../nbs/report/01_statistics.ipynb #f44f199a
+def _is_constant(spread:float, size:float) -> bool: return spread <= 1e-12*abs(size)  # but for rounding
 
 def _p_value(differences:np.ndarray) -> float:
-    "Of a paired t test; of a sign test where all differences are the same, which accuracies on few images can be."
+    "Of a paired t test, or of a sign test where all differences are equal. NaN below two."
     from scipy.stats import ttest_1samp
     if len(differences) < 2: return math.nan
-    if _constant(np.ptp(differences), abs(differences).max()): return 2.**(1 - len(differences)) if differences.any() else 1.
+    if _is_constant(np.ptp(differences), abs(differences).max()): return 2.**(1 - len(differences)) if differences.any() else 1.
     return float(ttest_1samp(differences, 0).pvalue)
+
+def _corrected(p_values:list[float]) -> np.ndarray:
+    "By Holm's method; NaNs stay and are not counted."
+    from statsmodels.stats.multitest import multipletests
+    found = np.array(p_values)
+    tested = np.isfinite(found)
+    if not tested.any(): return found
+    gc.freeze()  # statsmodels calls the garbage collector, which takes 0.3 s where torch is loaded
+    try: found[tested] = multipletests(found[tested], method='holm')[1]
+    finally: gc.unfreeze()
+    return found
 
 def differences(
     rows:pd.DataFrame, # Of one group, networks alone: columns method, seed, and the measure
@@ -75,18 +92,12 @@ def differences(
     ratio:bool=False # Compare logarithms, that is by what factor the figures differ?
 ) -> list[Difference]: # Of every pair, in the methods' order
     "Paired tests over seeds, corrected for their number."
-    from statsmodels.stats.multitest import multipletests
     by_seed = rows.pivot_table(index='seed', columns='method', values=measure, sort=False)
     if ratio: by_seed = np.log(by_seed.where(by_seed > 0))
     pairs = list(itertools.combinations(by_seed.columns, 2))
     gaps = [(by_seed[a] - by_seed[b]).dropna().to_numpy(float) for a, b in pairs]
-    ps = np.array([_p_value(o) for o in gaps])
-    tested = np.isfinite(ps)
-    if tested.any():
-        gc.freeze()  # statsmodels calls the garbage collector, which takes 0.3 s where torch is loaded
-        try: ps[tested] = multipletests(ps[tested], method='holm')[1]
-        finally: gc.unfreeze()
-    return [Difference(a, b, o.n, o.mean, o.sd, o.low, o.high, float(p)) for (a, b), o, p in zip(pairs, map(interval, gaps), ps)]
+    found = zip(pairs, map(interval, gaps), _corrected([_p_value(o) for o in gaps]))
+    return [Difference(a, b, o.n, o.mean, o.sd, o.low, o.high, float(p)) for (a, b), o, p in found]
 
 # %% ../../nbs/report/01_statistics.ipynb #c0d2ba72
 def leaders(
@@ -95,7 +106,7 @@ def leaders(
     better:int, # 1: higher is better, -1: lower
     ratio:bool=False # As `differences` takes it
 ) -> list[str]:
-    "The methods that are shown to beat another, and by none to be beaten."
+    "The methods that are shown to beat another, and that none is shown to beat."
     shown = [(d.a, d.b) if d.mean*better > 0 else (d.b, d.a) for d in differences(rows, measure, ratio) if d.holds]
     winners, losers = ({o[i] for o in shown} for i in (0, 1))
     return [m for m in dict.fromkeys(rows.method) if m in winners - losers]
@@ -105,14 +116,14 @@ MOST_SEEDS = 100 # Nobody trains more
 
 def seeds_needed(
     difference:Difference,
-    pairs:int=1 # That are tested together
-) -> int|None: # None where more than `MOST_SEEDS` are
-    "How many seeds in all would tell two methods apart, if they differ as they seem to."
+    pairs:int=1 # How many are tested together
+) -> int|None: # None above `MOST_SEEDS`
+    "How many seeds in all would tell two methods apart, if their difference is what it seems."
     from statsmodels.stats.power import TTestPower
     if difference.mean == 0 or math.isnan(difference.sd): return None
-    if _constant(difference.sd, difference.mean): return 1 + math.ceil(math.log2(pairs/ALPHA))  # the sign test's
+    if _is_constant(difference.sd, difference.mean): return 1 + math.ceil(math.log2(pairs/ALPHA))  # the sign test's
     effect, alpha = min(abs(difference.mean)/difference.sd, 100), ALPHA/pairs  # scipy has no figures for larger ones
-    if TTestPower().power(effect, MOST_SEEDS, alpha) < .8: return None  # most often so: spares the search
+    if TTestPower().power(effect, MOST_SEEDS, alpha) < .8: return None  # the usual case, without a search
     return next(n for n in range(2, MOST_SEEDS + 1) if TTestPower().power(effect, n, alpha) >= .8)
 
 # %% ../../nbs/report/01_statistics.ipynb #8f5a3cdc
@@ -123,43 +134,69 @@ def verdict(
     what:str, # The measure's title
     better:int, # 1: higher is better, -1: lower
     show:Callable, # The size of a difference to text
-    seconds:dict, # Method: seconds of training that a run of it takes
+    seconds:dict, # Method: seconds of training of one run
     command:Callable, # (methods, seeds) to the command line that makes them
-    images_tell:Callable=lambda a, b: True # Is the gap between two methods beyond what other test images would make of it?
+    beyond_images:Callable=lambda a, b: True # Is the gap between two methods beyond what other test images would make of it?
 ) -> str: # '' where the leader has no rival with two seeds of its own
     "Whom the leader is shown to beat, whom not, and what it would cost to know."
-    rivals = [(d.b if d.a == leader else d.a, d) for d in pairs if leader in (d.a, d.b) and d.n > 1]
+    rivals = [d.seen_from(leader) for d in pairs if leader in (d.a, d.b) and d.n > 1]
     if not rivals: return ''
-    def is_ahead(d): return (d.mean if d.a == leader else -d.mean)*better > 0
-    def held(ahead): return listed(f'{labels[o]} ({show(abs(d.mean))})' for o, d in rivals if d.holds and is_ahead(d) == ahead)
-    text = f'{what}: {labels[leader]} leads' + (f', shown to be ahead of {held(True)}' if held(True) else '')
-    if held(False): text += f', but over the seeds that both have it is shown to be behind {held(False)}'
-    still_open = [(o, d, seeds_needed(d, len(pairs)) if images_tell(leader, o) else 0) for o, d in rivals if not d.holds]
-    if not still_open: return f'{text}.'
-    def cost(o, d, n): return max(n - d.n, 1)*(seconds[leader] + seconds[o])
-    def price(o, d, n):
-        if n: return f'{max(n - d.n, 1)} more, about {duration(cost(o, d, n))} of training'
-        if n == 0: return 'within what other test images would make of it, which no number of seeds tells'
-        return f'more than {MOST_SEEDS}: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}' if d.sd else 'the same in each seed'
-    seeds = max(d.n for _, d, _ in still_open)
-    text += f". {seeds} seeds can't tell it apart from {listed([f'{labels[o]} ({show(abs(d.mean))}; {price(o, d, n)})' for o, d, n in still_open])}"
-    ours = [(o, d, n) for o, d, n in still_open if n]
-    if not ours: return f'{text}.'
-    o, d, n = min(ours, key=lambda rival: cost(*rival))
-    return (f'{text}. If they differ as they seem to, which {seeds} seeds tell only roughly, that many more show it with a probability of 80 % each' +
-            (f'; the cheapest, {labels[o]}' if len(ours) > 1 else '') + f': {command([leader, o], max(n, d.n + 1))}')
+    def names(found): return listed(f'{labels[d.b]} ({show(abs(d.mean))})' for d in found)
+    beaten, beating = ([d for d in rivals if d.holds and (d.mean*better > 0) == ahead] for ahead in (True, False))
+    sentences = [f'{what}: {labels[leader]} leads' + (f' and is shown to be ahead of {names(beaten)}.' if beaten else '.')]
+    if beating: sentences.append(f'Over the seeds that both have, however, it is shown to be behind {names(beating)}.')
+    unsettled = [d for d in rivals if not d.holds]
+    blurred = [d for d in unsettled if not beyond_images(leader, d.b)]
+    if blurred:
+        sentences.append(f'Other test images would move its distance from {names(blurred)} as much as that; more seeds cannot settle it.')
+    priced = [_Price(d, seeds_needed(d, len(pairs)), seconds[leader] + seconds[d.b]) for d in unsettled if d not in blurred]
+    return ' '.join([*sentences, *_price_sentences(leader, priced, labels, show, command)])
 
+# %% ../../nbs/report/01_statistics.ipynb #ef53a1bd
+@dataclass(frozen=True)
+class _Price:
+    "What it would take to tell a rival from the leader."
+    difference:Difference
+    seeds:int|None # In all; None: too many
+    seconds:float # Of one more seed of both
+
+    @property
+    def more(self) -> int: return max(self.seeds - self.difference.n, 1)
+
+    @property
+    def cost(self) -> float: return self.more*self.seconds
+
+    def text(self, show:Callable) -> str:
+        d = self.difference
+        if self.seeds: return f'{self.more} more {"seed" if self.more == 1 else "seeds"}, about {duration(self.cost)} of training'
+        if not d.sd: return 'the same in each seed'
+        return f'more than {MOST_SEEDS} seeds: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}'
+
+def _price_sentences(leader:str, priced:list[_Price], labels:dict, show:Callable, command:Callable) -> list[str]:
+    "Who can't be told from the leader yet, and what would tell."
+    if not priced: return []
+    n = max(o.difference.n for o in priced)
+    rivals = [f'{labels[o.difference.b]} ({show(abs(o.difference.mean))}; {o.text(show)})' for o in priced]
+    sentences = [f'{n} seeds do not tell it from {listed(rivals)}.']
+    payable = [o for o in priced if o.seeds]
+    if not payable: return sentences
+    best = min(payable, key=lambda o: o.cost)
+    sentences.append('So many would show it with a probability of 80 %, if the difference is as large as it seems; '
+                     f'{n} seeds tell that only roughly.')
+    label = f'The cheapest is {labels[best.difference.b]}' if len(payable) > 1 else 'To find out'
+    return [*sentences, f'{label}: {command([leader, best.difference.b], max(best.seeds, best.difference.n + 1))}']
 
 # %% ../../nbs/report/01_statistics.ipynb #73bc8f8a
 def bootstrap(
     values:np.ndarray, # One for each test image
     resamples:int=1000
 ) -> Interval: # Its `sd` is the standard error
-    "The interval of the mean over test images; percentiles, always from the same draws."
+    "The percentile interval of the mean over test images, always from the same draws."
     from scipy.stats import bootstrap as resample
     values = np.asarray(values, float)
     if len(values) < 2: return interval(values)
-    found = resample((values,), np.mean, n_resamples=resamples, batch=max(1, 2*10**6//len(values)), confidence_level=CONFIDENCE, method='percentile', rng=np.random.default_rng(0))
+    found = resample((values,), np.mean, n_resamples=resamples, batch=max(1, 2*10**6//len(values)), confidence_level=CONFIDENCE,
+                     method='percentile', rng=np.random.default_rng(0))
     return Interval(len(values), float(values.mean()), float(found.standard_error), *map(float, found.confidence_interval))
 
 # %% ../../nbs/report/01_statistics.ipynb #b5d471d3
@@ -174,6 +211,7 @@ def diff_settings(a:dict, b:dict) -> list[tuple]: # (key, value in a, value in b
     a, b = flat(a), flat(b)
     return [(k, a.get(k), b.get(k)) for k in dict.fromkeys((*a, *b)) if a.get(k) != b.get(k)]
 
+# %% ../../nbs/report/01_statistics.ipynb #fb939807
 def gap(
     what:str, # The measure's title
     a:float, b:float, # Its figures
@@ -186,12 +224,16 @@ def gap(
     text = f'{what}: {show(a)} and {show(b)}, a difference of {show(abs(a - b))}'
     if per_image is not None and len(per_image[0]) > 1:
         noise = bootstrap(np.asarray(per_image[0], float) - np.asarray(per_image[1], float))
-        text += (', within' if noise.low <= 0 <= noise.high else ', beyond') + ' the noise of the test images'
-    if not varying: return f'{text}; neither depends on a seed.'
-    if spread is None or not spread.sd > 0: return text + '; how far seeds alone move it is not known (--seeds 3 tells).'
+        text += f', {"within" if noise.low <= 0 <= noise.high else "beyond"} the noise of the test images'
+    return text + _seed_clause(abs(a - b), show, spread, varying)
+
+def _seed_clause(difference:float, show, spread:Interval|None, varying:int) -> str:
+    if not varying: return '; neither depends on a seed.'
+    if spread is None or not spread.sd > 0: return '; how far seeds alone move it is not known (--seeds 3 tells).'
     from scipy.stats import t
-    limit = math.sqrt(varying)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd  # of two that vary it is ISO 5725's limit of repeatability
-    return text + ('; no more than seeds alone may make of it' if abs(a - b) <= limit else '; beyond what seeds alone make of it') + f' (up to {show(limit)}, told from {spread.n} seeds).'
+    limit = math.sqrt(varying)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd
+    relation = 'no more than seeds alone may make of it' if difference <= limit else 'beyond what seeds alone make of it'
+    return f'; {relation} (up to {show(limit)}, estimated from {spread.n} seeds).'
 
 # %% ../../nbs/report/01_statistics.ipynb #faa814dc
 def design(
@@ -204,6 +246,20 @@ def design(
     return [o for o in cells if math.prod(1 if o[k] == factors[k][1] else -1 for k in factors) == 1]
 
 # %% ../../nbs/report/01_statistics.ipynb #f884b4bb
+def _columns(
+    signs:dict[str, np.ndarray] # By factor: −1 or +1 in each run
+) -> tuple[dict[tuple, np.ndarray], dict[tuple, list[str]]]: # By term; by term: the terms that it can't be told from
+    "The columns of main effects and two-way interactions. Raises `UsageError` where one never varies."
+    columns, aliases = {}, {}
+    for term in [*((k,) for k in signs), *itertools.combinations(signs, 2)]:
+        column = math.prod(signs[k] for k in term)
+        name = ' × '.join(term)
+        if np.ptp(column) == 0: raise UsageError(f'{name} never varies in these {len(column)} runs: train all cells of the design.')
+        twin = next((o for o, other in columns.items() if abs(column @ other) == len(column)), None)
+        if twin: aliases.setdefault(twin, []).append(name)
+        else: columns[term] = column
+    return columns, aliases
+
 def effects(
     frame:pd.DataFrame, # A row a run: a column for each factor, `seed`, and the measure
     factors:dict[str, tuple], # Name: low and high level
@@ -213,21 +269,16 @@ def effects(
     import statsmodels.api as sm
     from statsmodels.stats.multitest import multipletests
     frame = frame.dropna(subset=[measure])
-    signs = {k: np.where(frame[k] == high, 1., -1.) for k, (low, high) in factors.items()}
-    columns, aliases = {}, {}
-    for term in [*((k,) for k in factors), *itertools.combinations(factors, 2)]:
-        column = math.prod(signs[k] for k in term)
-        if np.ptp(column) == 0: raise UsageError(f'{" × ".join(term)} never varies in these {len(frame)} runs: train all cells of the design.')
-        twin = next((o for o, other in columns.items() if abs(column @ other) == len(column)), None)
-        if twin: aliases.setdefault(twin, []).append(' × '.join(term))
-        else: columns[term] = column
+    columns, aliases = _columns({k: np.where(frame[k] == high, 1., -1.) for k, (low, high) in factors.items()})
     blocks = pd.get_dummies(frame.seed, drop_first=True, dtype=float).to_numpy()
     x = np.column_stack([np.ones(len(frame)), *columns.values(), blocks])
     if len(frame) <= x.shape[1] or np.linalg.matrix_rank(x) < x.shape[1]:
-        raise UsageError(f'{len(frame)} runs are too few to tell {len(columns)} effects from noise: add seeds (--seeds 3), or train the cells that are missing.')
+        raise UsageError(f'{len(frame)} runs are too few to tell {len(columns)} effects from noise: '
+                         'add seeds (--seeds 3), or train the cells that are missing.')
     fit = sm.OLS(frame[measure].to_numpy(float), x).fit()
     span, bounds = slice(1, 1 + len(columns)), fit.conf_int(1 - CONFIDENCE)
     changes = {(k,): f'{high} in place of {low}' for k, (low, high) in factors.items()}
-    return pd.DataFrame(dict(order=[len(o) for o in columns], change=[changes.get(o, '') for o in columns], effect=2*fit.params[span], low=2*bounds[span, 0], high=2*bounds[span, 1],
-                             p=multipletests(fit.pvalues[span], method='holm')[1], aliases=[', '.join(aliases.get(o, ())) for o in columns]),
-                        index=pd.Index([' × '.join(o) for o in columns], name='term'))
+    return pd.DataFrame(dict(
+        order=[len(o) for o in columns], change=[changes.get(o, '') for o in columns], effect=2*fit.params[span],
+        low=2*bounds[span, 0], high=2*bounds[span, 1], p=multipletests(fit.pvalues[span], method='holm')[1],
+        aliases=[', '.join(aliases.get(o, ())) for o in columns]), index=pd.Index([' × '.join(o) for o in columns], name='term'))
