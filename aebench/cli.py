@@ -204,7 +204,8 @@ def anomaly(args) -> int:
 def export(args) -> int:
     "The model as a file for other programs, or as a folder for other people."
     run, name = _run_of(args), Path(args.run).resolve().name
-    from aebench.apply.share import FORMATS, export_model, model_folder
+    from aebench.apply.export import FORMATS, export_model
+    from aebench.apply.share import model_folder
     if args.to == 'folder':
         if args.part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
         out = Path(args.out or f'{name}-model')

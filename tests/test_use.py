@@ -32,7 +32,8 @@ from aebench.apply.tables import original_name
 from aebench.registry import METHODS, REFERENCES
 from aebench.settings import plan_runs
 from aebench.bench.run import do_run, make_model
-from aebench.apply.share import FILES, FORMATS, PARTS, run_onnx, run_torch
+from aebench.apply.export import FORMATS, PARTS, run_onnx, run_torch
+from aebench.apply.share import FILES
 
 from test_cli import commands, make_folder
 
@@ -260,7 +261,7 @@ FUNCTIONS = dict(
     run='bench.loop.do_runs', report='report.page.make_report', check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
     diff='report.diff.compare_runs', sizes='bench.sizes.measure_sizes', compress='apply.folders.compress_folder', decompress='apply.folders.decompress_file',
     encode='apply.folders.encode_folder', decode='apply.folders.decode_table', reconstruct='apply.folders.reconstruct_folder',
-    anomaly='apply.anomaly.write_anomalies', export='apply.share.export_model', push='apply.share.push', pull='apply.share.pull') # What each command does, for programs and notebooks
+    anomaly='apply.anomaly.write_anomalies', export='apply.export.export_model', push='apply.share.push', pull='apply.share.pull') # What each command does, for programs and notebooks
 
 def test_each_command_is_a_function():
     "Whose docstring tells what it raises, and each of whose arguments and results is described."

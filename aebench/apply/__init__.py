@@ -6,7 +6,8 @@ _MODULES = dict(
     folders='reconstruct_folder compress_folder decompress_file encode_folder decode_table Savings',
     tables='read_latents write_latents',
     anomaly='find_anomalies write_anomalies conformal_p flag',
-    share='export_model model_folder model_card push pull')
+    export='export_model',
+    share='model_folder model_card push pull')
 _PLACES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 def __getattr__(name):

@@ -173,7 +173,8 @@ def find_anomalies(
     false_discovery:bool=False, # As in `flag`
     skip_unreadable:bool=False
 ) -> Anomalies:
-    "Score all images of `folder`, and compare them with normal ones. Raises `UsageError` for unreadable images, and for a level that is no share."
+    """Score all images of `folder`, and compare them with normal ones.
+    Raises `UsageError` for unreadable images, and for a level that is no share."""
     flag(np.ones(1), level)  # refuses a wrong level before anything is read
     compared = normal_scores(run, normal, skip_unreadable)
     names, images = read_folder(folder, run.size, skip_unreadable)
