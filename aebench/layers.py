@@ -21,7 +21,7 @@ def overlap(
     kernel_size:int, # Pixels a side
     stride:int=2, # The upsampling factor
     size:int=6 # Pixels a side of the input
-) -> Tensor: # (S, S), how often each output pixel is written to; S: size*stride, less what a kernel larger than the stride leaves at the edges
+) -> Tensor: # (S, S), how often each output pixel is written to, away from the edges
     "How unevenly a transposed convolution covers its output. Raises `ValueError` for a kernel smaller than its stride, which leaves gaps."
     if kernel_size < stride: raise ValueError(f'A kernel of {kernel_size} leaves gaps at a stride of {stride}.')
     ones = torch.ones(1, 1, size, size)
@@ -35,15 +35,15 @@ def icnr(
     scale:int=2, # The upsampling factor
     init:Callable=nn.init.kaiming_normal_ # Initialises the (nf, ni, k, k) weight that is repeated
 ) -> Tensor: # Like `weight`
-    "A weight that makes all `scale²` sub-pixels of a channel equal (Aitken et al. 2017). Raises `ValueError` where `scale²` does not divide its output channels."
-    if weight.shape[0] % scale**2: raise ValueError(f'{weight.shape[0]} output channels are no multiple of {scale}²')
+    "A weight that makes all sub-pixels of a channel equal (Aitken et al. 2017). Raises `ValueError` unless `scale²` divides `weight`."
+    if weight.shape[0] % scale**2: raise ValueError(f'{weight.shape[0]} output channels are no multiple of {scale}².')
     kernel = init(weight.new_empty(weight.shape[0]//scale**2, *weight.shape[1:]))
-    return kernel.repeat_interleave(scale**2, dim=0)  # PixelShuffle reads a channel's sub-pixels one after the other
+    return kernel.repeat_interleave(scale**2, dim=0)  # PixelShuffle takes the sub-pixels of one channel from successive channels
 
 # %% ../nbs/04_layers.ipynb #e643cd1e
 class WeightNormConv2d(nn.Conv2d):
     "A convolution that learns its weight as a direction and a length for each output channel (Salimans and Kingma 2016)."
-    def __init__(self, *args, **kwargs): # `nn.Conv2d`'s; torch's own weight norm cannot be pickled, as `learn.export` does
+    def __init__(self, *args, **kwargs): # `nn.Conv2d`'s
         super().__init__(*args, **kwargs)
         self.length = nn.Parameter(self._norm())
 
@@ -51,12 +51,13 @@ class WeightNormConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def start_from(self, weight:Tensor):
-        "Make the convolution's weight equal to `weight`."
+        "Set the convolution's weight to `weight`."
         self.weight.copy_(weight)
         self.length.copy_(self._norm())
 
     def forward(self, x): return self._conv_forward(x, torch._weight_norm(self.weight, self.length, 0), self.bias)
 
+# %% ../nbs/04_layers.ipynb #e82944fb
 @UPSAMPLERS.builder('pixel_shuffle')
 class PixelShuffle_ICNR(nn.Sequential):
     "Upsample by sub-pixel convolution (Shi et al. 2016), started as nearest-neighbour upsampling (Aitken et al. 2017)."
@@ -86,14 +87,14 @@ def bilinear(ni:int, scale:int=2) -> nn.Module:
 
 @UPSAMPLERS.builder('transposed')
 def transposed(ni:int, scale:int=2, kernel_size:int=3) -> nn.Module:
-    "Transposed convolution (Dumoulin and Visin 2016); even only where `scale` divides `kernel_size`. Raises `ValueError` for a kernel smaller than `scale`."
-    if kernel_size < scale: raise ValueError(f'A kernel of {kernel_size} leaves holes at scale {scale}')
+    "Transposed convolution (Dumoulin and Visin 2016), even if `scale` divides `kernel_size`. Raises `ValueError` for a smaller kernel."
+    if kernel_size < scale: raise ValueError(f'A kernel of {kernel_size} leaves holes at scale {scale}.')
     padding = (kernel_size - scale + 1)//2
     return nn.ConvTranspose2d(ni, ni, kernel_size, stride=scale, padding=padding, output_padding=2*padding + scale - kernel_size)
 
 # %% ../nbs/04_layers.ipynb #ffdb1c08
 class UpsampleTo(nn.Module):
-    "An upsampling layer whose output is brought to `size` where that is set."
+    "An upsampling layer that averages its output down to `size` if that is set."
     def __init__(self,
         upsample:str, # One of `UPSAMPLERS`
         ni:int, # Channels, in and out
@@ -103,7 +104,7 @@ class UpsampleTo(nn.Module):
         self.layer, self.size = UPSAMPLERS.build(upsample, ni, scale=scale), None
 
     def forward(self, x):
-        x = self.layer(x.contiguous(memory_format=torch.channels_last))  # what comes out of a linear layer is not
+        x = self.layer(x.contiguous(memory_format=torch.channels_last))  # the output of a linear layer isn't
         return x if self.size in (None, x.shape[-1]) else F.interpolate(x, size=(self.size, self.size), mode='area')
 
     def extra_repr(self): return f'size={self.size}'

@@ -30,60 +30,62 @@ def gram_matrix(
     rows = _rows(x)
     return rows.mT @ rows / x[0].numel()
 
-def _rows(x:Tensor) -> Tensor: # (N, H·W, C): a view where `x` is channels_last
-    "A row of channels for each place."
+def _rows(x:Tensor) -> Tensor: # (N, H·W, C), a view of channels_last `x`
+    "One row of channels for each place."
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 # %% ../nbs/06_losses.ipynb #f7f4bd56
 class _FeatureDistance(torch.autograd.Function):
     "MSE of features and MSE of their Gram matrices, with the gradient with respect to the first."
     @staticmethod
-    def forward(ctx, x, wanted):
-        dtype = torch.float32 if x.dtype == torch.float16 else x.dtype  # whose range is too small for the products
+    def forward(ctx, x, target):
+        dtype = torch.float32 if x.dtype == torch.float16 else x.dtype  # float16's range is too small for the products
         exact = torch.promote_types(dtype, torch.float32)
-        rows, wanted_rows = _rows(x).to(dtype), _rows(wanted).to(dtype)
-        apart = rows - wanted_rows
-        with torch.autocast(x.device.type, enabled=False): product = (apart.mT @ (rows + wanted_rows)).to(exact)
-        grams_apart = (product + product.mT)/(2*x[0].numel())
-        ctx.save_for_backward(rows, apart, grams_apart)
+        rows, target_rows = _rows(x).to(dtype), _rows(target).to(dtype)
+        diff = rows - target_rows
+        with torch.autocast(x.device.type, enabled=False): product = (diff.mT @ (rows + target_rows)).to(exact)
+        gram_diff = (product + product.mT)/(2*x[0].numel())
+        ctx.save_for_backward(rows, diff, gram_diff)
         ctx.shape, ctx.dtype = x.shape, x.dtype
-        return torch.linalg.vector_norm(apart, dtype=exact).square()/x.numel(), grams_apart.square().mean()
+        return torch.linalg.vector_norm(diff, dtype=exact).square()/x.numel(), gram_diff.square().mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_feature, grad_gram):
-        rows, apart, grams_apart = ctx.saved_tensors
+        rows, diff, gram_diff = ctx.saved_tensors
         n, c, h, w = ctx.shape
-        of_grams = grams_apart*(4*grad_gram/(grams_apart.numel()*c*h*w))
-        grad = (apart*(2*grad_feature/apart.numel())).baddbmm_(rows, of_grams.to(rows.dtype))
+        gram_part = gram_diff*(4*grad_gram/(gram_diff.numel()*c*h*w))
+        grad = (diff*(2*grad_feature/diff.numel())).baddbmm_(rows, gram_part.to(rows.dtype))
         return grad.to(ctx.dtype).unflatten(1, (h, w)).permute(0, 3, 1, 2), None
 
+# %% ../nbs/06_losses.ipynb #ab0e9796
 def feature_distance(
     x:Tensor, # Features of the prediction, (N, C, H, W)
-    wanted:Tensor # Those of the target; no gradient reaches them
+    target:Tensor # Features of the target; no gradient reaches them
 ) -> tuple[Tensor, Tensor]: # Mean squared error of the features, and of their Gram matrices
     "How far two sets of features lie apart, place by place and in what occurs together."
-    return _FeatureDistance.apply(x, wanted.detach())
+    return _FeatureDistance.apply(x, target.detach())
 
 # %% ../nbs/06_losses.ipynb #6b0b839f
 def before_pools(
     features:nn.Sequential, # A VGG's convolutional part
-    n:int=3 # How many
+    n:int=3 # Number of max-pools
 ) -> list[int]: # Indices in `features`
     "The layers just before the first `n` max-pools."
     return [i-1 for i, m in enumerate(features) if isinstance(m, nn.MaxPool2d)][:n]
 
 def feature_extractor(
     vgg:nn.Module, # A torchvision VGG, or its `features`
-    n_taps:int=3 # How many max-pools to look before
+    n_taps:int=3 # Number of max-pools to look before
 ) -> tuple[nn.Sequential, list[int]]: # The frozen extractor, and the indices of the layers to hook
-    "The part of `vgg` that a feature loss needs: cut behind its last tap, batch norms folded, frozen, in eval mode. Raises `ValueError` for more taps than it has max-pools."
+    "The part of `vgg` up to its last tap, frozen and in eval mode. Raises `ValueError` for more taps than max-pools."
     features = getattr(vgg, 'features', vgg)
     pools = before_pools(features, n_taps)
-    if not 0 < n_taps == len(pools): raise ValueError(f'{n_taps} feature maps need as many max-pools, and there are {len(pools)}: give a VGG, and a weight for each map')
+    if not 0 < n_taps == len(pools):
+        raise ValueError(f'{n_taps} feature maps need as many max-pools, not {len(pools)}: give a VGG, and a weight for each map.')
     features = fold_batchnorm(copy.deepcopy(features[:pools[-1]+1]))
     for i, m in enumerate(features):
-        if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # a pool or a convolution follows each, which leaves a hooked output alone
+        if isinstance(m, nn.ReLU): features[i] = nn.ReLU(inplace=True)  # the pool or convolution after it does not write to a hooked output
     last = len(features) - 1
     return features.requires_grad_(False).eval().to(memory_format=torch.channels_last), [*before_pools(features, n_taps), last][:n_taps]
 
@@ -93,48 +95,49 @@ def pixel_loss() -> Callable:
     "Mean squared error of pixels."
     return F.mse_loss
 
+# %% ../nbs/06_losses.ipynb #8f017a35
 @LOSSES.builder('feature')
 class FeatureLoss(nn.Module):
-    "Perceptual loss on a VGG's early features and their Gram matrices (Johnson, Alahi and Fei-Fei 2016), as the report weighs them."
+    "Perceptual loss on a VGG's early features and their Gram matrices (Johnson, Alahi and Fei-Fei 2016), weighted as in the paper."
     def __init__(self,
         vgg:nn.Module, # A torchvision VGG with the weights wanted, or its `features`; it is copied, not changed
         weights:Sequence[float]=(30, 20, 10), # One for each feature map, from the image inwards
         gram_weight:float=5000, # Of the Gram matrices, times the square of the map's weight
-        normalize:bool=False # Apply ImageNet's mean and standard deviation? The report did not
+        normalize:bool=False # Apply ImageNet's mean and standard deviation? The paper did not
     ):
         super().__init__()
         self.extractor, self.taps = feature_extractor(vgg, len(weights))
         self.weights, self.gram_weight = tuple(weights), gram_weight
         self.normalize = Normalize() if normalize else nn.Identity()
-        self.parts = {}  # of the last call: detached, each already weighted
+        self.parts = {}  # of the last call: detached and weighted
 
     def features(self, x:Tensor) -> list[Tensor]: # One for each of `weights`, (N, C, H, W), from the image inwards
         "The hooked activations for images (N, 3, H, W) in [0, 1]."
-        with hook_outputs([self.extractor[i] for i in self.taps], detach=False) as hooks:  # they stay no longer than they are needed
+        with hook_outputs([self.extractor[i] for i in self.taps], detach=False) as hooks:
             self.extractor(self.normalize(x))
             return list(hooks.stored)
 
     def forward(self, pred:Tensor, target:Tensor) -> Tensor:
-        with torch.no_grad(): wanted = self.features(target)
-        got = self.features(pred)
+        with torch.no_grad(): target_features = self.features(target)
+        pred_features = self.features(pred)
         pixel = F.mse_loss(pred, target)
-        apart = [feature_distance(g, t) for g, t in zip(got, wanted)]
-        feature = sum(w*o for w, (o, _) in zip(self.weights, apart))
-        gram = sum(w**2*self.gram_weight*o for w, (_, o) in zip(self.weights, apart))
-        self.parts = {name: part.detach() for name, part in (('pixel', pixel), ('feature', feature), ('gram', gram))}
+        distances = [feature_distance(p, t) for p, t in zip(pred_features, target_features)]
+        feature = sum(w*o for w, (o, _) in zip(self.weights, distances))
+        gram = sum(w**2*self.gram_weight*o for w, (_, o) in zip(self.weights, distances))
+        self.parts = dict(pixel=pixel.detach(), feature=feature.detach(), gram=gram.detach())
         return pixel + feature + gram
 
     def train(self, mode:bool=True):
-        "Stays in eval mode: its batch norms and its weights are fixed."
+        "Stay in eval mode: batch norms and weights are fixed."
         return super().train(False)
 
     def metrics(self) -> list[Metric]:
-        "Metrics that log the three parts in the recorder, averaged over the validation images."
+        "Metrics that log the three parts, averaged over the validation images."
         return [LossPart(name) for name in ('pixel', 'feature', 'gram')]
 
 # %% ../nbs/06_losses.ipynb #df8db774
 class LossPart(Metric):
-    "The part `name` of a loss that keeps its `parts`, averaged over images."
+    "One of the `parts` of a loss, averaged over images."
     def __init__(self, part:str): self.part = part
     def reset(self): self.total, self.count = 0., 0
     def accumulate(self, learn):

@@ -23,7 +23,7 @@ from .data.sets import ImageSet
 
 # %% ../nbs/10_metrics.ipynb #a83677fa
 def _window(size:int, taps:int=11, sd:float=1.5) -> Tensor: # (size - taps + 1, size)
-    "Gaussian means over `taps` neighbours, a row for each place where the window lies inside."
+    "Gaussian means over `taps` neighbours, one row for each place where the window fits."
     weights = torch.exp(-(torch.arange(taps) - taps//2)**2/(2*sd**2))
     weights = weights/weights.sum()
     return torch.stack([F.pad(weights, (i, size - taps - i)) for i in range(size - taps + 1)])
@@ -32,51 +32,71 @@ def ssim(
     pred:Tensor, # (N, C, S, S) in [0, 1], S at least 8
     target:Tensor # Likewise
 ) -> Tensor: # (N,), 1 for equal images
-    "Structural similarity, Gaussian window with a standard deviation of 1.5 pixels (Wang et al. 2004), wherever the window lies inside the image."
+    "Structural similarity, Gaussian window with a standard deviation of 1.5 pixels, where it fits (Wang et al. 2004)."
     size = pred.shape[-1]
     rows = _window(size, min(11, size - 1 + size%2)).to(pred)  # an odd window
-    def mean(x): return rows @ x @ rows.T  # two small products: 10 times as fast as a convolution
+    def mean(x): return rows @ x @ rows.T  # 10 times as fast as a convolution
     mu, nu = mean(pred), mean(target)
     variances, covariance = mean(pred*pred) + mean(target*target) - mu*mu - nu*nu, mean(pred*target) - mu*nu
     c1, c2 = .01**2, .03**2
     return ((2*mu*nu + c1)*(2*covariance + c2)/((mu*mu + nu*nu + c1)*(variances + c2))).mean((1, 2, 3))
 
+# %% ../nbs/10_metrics.ipynb #cc1490c4
 class PixelMeasures:
-    "Accumulates the measures of reconstructions, batch by batch, in float64."
+    "Accumulate the measures of reconstructions, batch by batch, in float64."
     def __init__(self, device='cpu'):
         from torchmetrics import ExplainedVariance, MeanAbsoluteError, MeanSquaredError, R2Score
-        own = dict(sync_on_compute=False)  # where several processes train together, one alone measures
-        make = dict(mae=MeanAbsoluteError(**own), mse=MeanSquaredError(**own), r2=R2Score(**own), explained_variance=ExplainedVariance(**own))
-        self.pixels = {k: m.set_dtype(torch.float64).to(device) for k, m in make.items()}
+        kinds = dict(mae=MeanAbsoluteError, mse=MeanSquaredError, r2=R2Score, explained_variance=ExplainedVariance)
+        made = {k: kind(sync_on_compute=False) for k, kind in kinds.items()}  # of several processes that train together, only one measures
+        self.pixels = {k: m.set_dtype(torch.float64).to(device) for k, m in made.items()}
         self.ssim, self.count = torch.zeros((), dtype=torch.float64, device=device), 0
 
     def update(self,
         pred:Tensor, # (N, C, S, S) in [0, 1]
         target:Tensor # Likewise
     ):
-        "Take in one batch."
+        "Add one batch."
         self.ssim, self.count = self.ssim + ssim(pred, target).double().sum(), self.count + len(pred)
         pred, target = pred.double().flatten(), target.double().flatten()
         for m in self.pixels.values(): m.update(pred, target)
 
     def compute(self) -> dict[str, float]:
-        "The measures over all that was taken in."
+        "The measures over all batches."
         found = {k: m.compute().item() for k, m in self.pixels.items()}
         return found | dict(psnr=psnr(found['mse']), ssim=self.ssim.item()/self.count)
 
 # %% ../nbs/10_metrics.ipynb #6dc6f0a5
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    "What an evaluation on the test images found."
+    "The results of an evaluation on the test images."
     measures:dict # Names to floats; `accuracy` and `agreement` are None without a judge
     inputs:Tensor # uint8, some test images, evenly spread over them
     outputs:Tensor # uint8, their reconstructions
     per_image:dict # Names to tensors, a value for each test image: `mse` and, by each judge, `right`
 
-    def __repr__(self): return f'{len(self.per_image["mse"]):,} test images: ' + ', '.join(f'{k} {v:.4g}' for k, v in self.measures.items() if v is not None)
+    def __repr__(self):
+        measures = ', '.join(f'{k} {v:.4g}' for k, v in self.measures.items() if v is not None)
+        return f'{len(self.per_image["mse"]):,} test images: {measures}'
 
-BATCH = 250 # Images that are measured at once: more take memory and no less time
+# %% ../nbs/10_metrics.ipynb #87df6441
+BATCH = 250 # Images that are measured at once; more take memory and save no time
 
+def _judged(
+    judges:Sequence[Classifier],
+    labels:Sequence[Tensor], # (N,), what each judge said about the reconstructions
+    data:ImageSet,
+    device
+) -> tuple[dict, dict]: # Measures, and values for each image
+    "Accuracy and agreement by each judge; the first one's columns have the plain names."
+    measures, per_image = dict(accuracy=None, agreement=None), {}
+    for i, (judge, judge_labels) in enumerate(zip(judges, labels)):
+        suffix = f'_{judge.arch}' if i else ''
+        right, same = judge_labels == data.test_y, judge_labels == judge.test_labels(data, device)
+        per_image[f'right{suffix}'] = right
+        measures |= {f'accuracy{suffix}': right.double().mean().item(), f'agreement{suffix}': same.double().mean().item()}
+    return measures, per_image
+
+# %% ../nbs/10_metrics.ipynb #6f050798
 @torch.no_grad()
 def evaluate(
     model:nn.Module, # Takes and gives images in [0, 1]
@@ -90,21 +110,16 @@ def evaluate(
     model.eval()
     device = torch.device(device or device_of(model))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
-    measures, errors, given = PixelMeasures(exact), [], [[] for _ in judges]
-    def copied(x): # uint8 → floats, and what the model makes of them
+    measures, errors, labels = PixelMeasures(exact), [], [[] for _ in judges]
+    indices = torch.arange(len(data.test_x))
+    chosen, pictures = subsample(indices, n_samples), []
+    for batch, x in zip(indices.split(BATCH), data.test_x.split(BATCH)):
         x = x.to(device).float().div_(255)
-        return x, model(x.contiguous(memory_format=torch.channels_last))
-    chosen, pictures = subsample(torch.arange(len(data.test_x)), n_samples), []
-    for places, x in zip(torch.arange(len(data.test_x)).split(BATCH), data.test_x.split(BATCH)):
-        x, pred = copied(x)
-        pictures.append(pred[torch.isin(places, chosen).to(pred.device)].mul(255).round().to(torch.uint8).cpu())
+        pred = model(x.contiguous(memory_format=torch.channels_last))
+        pictures.append(pred[torch.isin(batch, chosen).to(pred.device)].mul(255).round().to(torch.uint8).cpu())
         measures.update(pred.to(exact), x.to(exact))
         errors.append((pred - x).square().mean((1, 2, 3)).cpu())
-        for judge, labels in zip(judges, given): labels.append(judge.labels(pred).cpu())
+        for judge, judge_labels in zip(judges, labels): judge_labels.append(judge.labels(pred).cpu())
     model.train(training)
-    found, per_image = measures.compute() | dict(accuracy=None, agreement=None), dict(mse=torch.cat(errors))
-    for i, (judge, labels) in enumerate(zip(judges, map(torch.cat, given))):
-        of = f'_{judge.arch}' if i else ''  # the first one's columns have the plain names
-        per_image[f'right{of}'] = labels == data.test_y
-        found |= {f'accuracy{of}': per_image[f'right{of}'].double().mean().item(), f'agreement{of}': (labels == judge.test_labels(data, device)).double().mean().item()}
-    return Evaluation(found, data.test_x[chosen], torch.cat(pictures), per_image)
+    by_judge, right = _judged(judges, [torch.cat(o) for o in labels], data, device)
+    return Evaluation(measures.compute() | by_judge, data.test_x[chosen], torch.cat(pictures), dict(mse=torch.cat(errors)) | right)

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from .core.errors import UsageError
 from .layers import UpsampleTo
-from .registry import ENCODERS, PAPER_LATENT, map_depth
+from .registry import ENCODERS, map_depth
 from .speed import make_fast
 
 # %% ../nbs/05_models.ipynb #c4f7a440
 IMAGENET_MEAN, IMAGENET_STD = (.485, .456, .406), (.229, .224, .225)
 
 class Normalize(nn.Module):
-    "ImageNet's mean and standard deviation taken out; other than three channels are centred on 0.5."
+    "Subtract ImageNet's mean and divide by its standard deviation; images without three channels are centred on 0.5."
     def __init__(self, channels:int=3):
         super().__init__()
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((.5,)*channels, (.5,)*channels)
@@ -42,7 +42,7 @@ def conv_encoder(
     channels:int=3, # Of the image
     widths:Sequence=(12, 24) # Channels after each halving
 ) -> nn.Sequential: # (N, channels, any, any) → (N, latent)
-    "[conv, batch norm, ReLU, max-pool, batch norm, ReLU] for each width, then one linear layer: the report's baseline."
+    "[conv, batch norm, ReLU, max-pool, batch norm, ReLU] for each width, then one linear layer: the paper's baseline."
     layers, ni = [], channels
     for i, nf in enumerate(widths, 1):
         layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(),
@@ -57,21 +57,27 @@ class ConcatPool(nn.Module):
 
 def resnet_body(net:nn.Module) -> nn.Sequential: # Modules `stem`, `layer1` … `layer4`
     "A torchvision resnet up to its last residual stage. Raises `UsageError` for another network."
-    if not all(hasattr(net, o) for o in ('conv1', 'bn1', 'relu', 'maxpool', 'layer4')): raise UsageError(f'{type(net).__name__} is no resnet: give one of its stages as a module, or a resnet.')
+    if not all(hasattr(net, o) for o in ('conv1', 'bn1', 'relu', 'maxpool', 'layer4')):
+        raise UsageError(f'{type(net).__name__} is no resnet: give one of its stages as a module, or a resnet.')
     body = nn.Sequential()
     body.add_module('stem', nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool))
     for i in range(1, 5): body.add_module(f'layer{i}', getattr(net, f'layer{i}'))
     return body
 
+@torch.no_grad()
+def _channels_out(body:nn.Module, channels:int) -> int:
+    training, device = body.training, next((p.device for p in body.parameters()), None)
+    maps = body.eval()(torch.zeros(1, channels, 64, 64, device=device))
+    body.train(training)
+    return maps.shape[1]
+
 def body_encoder(
     body:nn.Module, # (N, channels, H, W) → (N, C, h, w); its children are the stages
     channels:int=3, # Of the image
-    latent:int|None=None # None: the 2C pooled features themselves; else a linear layer makes so many of them
+    latent:int|None=None # Numbers that a linear layer makes of the 2C pooled features; None: the features themselves
 ) -> tuple[nn.Sequential, int]: # The encoder, and the size of its latent
     "Any convolutional body as an encoder, by `ConcatPool`."
-    training = body.training
-    with torch.no_grad(): nf = 2*body.eval()(torch.zeros(1, channels, 64, 64, device=next((p.device for p in body.parameters()), None))).shape[1]
-    body.train(training)
+    nf = 2*_channels_out(body, channels)
     encoder = nn.Sequential()
     encoder.add_module('body', body)
     encoder.add_module('pool', ConcatPool())
@@ -91,17 +97,18 @@ def upsample_steps(upsample:str, channels:int, widths:Sequence) -> list[nn.Seque
 def conv_decoder(
     size:int, # Pixels a side
     latent:int, # Numbers that go in
-    upsample:str='nearest', # One of `aebench.layers.UPSAMPLERS`
+    upsample:str='nearest', # One of `UPSAMPLERS`
     channels:int=3, # Of the image
     widths:Sequence=(12, 24) # As the encoder's, from the image inwards
 ) -> nn.Sequential: # (N, latent) → (N, channels, size, size), not yet clamped
-    "The report's decoder."
+    "The paper's decoder."
     core = size//2**len(widths)
-    return nn.Sequential(nn.Linear(latent, widths[-1]*core**2), nn.Unflatten(1, (widths[-1], core, core)), *upsample_steps(upsample, channels, widths))
+    to_map = nn.Linear(latent, widths[-1]*core**2), nn.Unflatten(1, (widths[-1], core, core))
+    return nn.Sequential(*to_map, *upsample_steps(upsample, channels, widths))
 
 # %% ../nbs/05_models.ipynb #8ab4ad53
 class AutoEncoder(nn.Module):
-    "An encoder and a decoder: `encode` gives the very tensor that `decode` takes. Images are in [0, 1], (N, channels, size, size)."
+    "An encoder and a decoder: `encode` gives the tensor that `decode` takes. Images are in [0, 1], (N, channels, size, size)."
     def __init__(self, encoder:nn.Module, decoder:nn.Module, size:int, latent:int, channels:int=3):
         super().__init__()
         self.normalize, self.encoder, self.decoder = Normalize(channels), encoder, decoder
@@ -119,16 +126,16 @@ class AutoEncoder(nn.Module):
     def forward(self, x): return self.decode(self.encode(x))
 
     def set_size(self, size:int):
-        "Make `decode` give images of `size` pixels a side, with the same weights: no layer before it grows beyond that. Raises `UsageError` below 4."
+        "Make `decode` give images of `size` pixels a side, with the same weights. Raises `UsageError` below 4."
         if size < 4: raise UsageError(f'Images of {size} pixels are too small: give 4 or more.')
         steps = [m for m in self.decoder.modules() if isinstance(m, UpsampleTo)]
         core = self.full_size//2**len(steps)
-        for i, step in enumerate(steps, 1): step.size = min(core*2**i, size)
+        for i, step in enumerate(steps, 1): step.size = min(core*2**i, size)  # no inner map is larger than the image
         steps[-1].size = self.size = size
         return self
 
     def stages(self) -> list[nn.Module]:
-        "The encoder's stages from the image inwards, then the rest of the encoder and the decoder: the parameter groups of discriminative rates."
+        "The encoder's stages from the image inwards, then all the rest: the parameter groups of discriminative rates."
         body = getattr(self.encoder, 'body', None)
         head = [m for name, m in self.encoder.named_children() if name != 'body'] if body else [self.encoder]
         return [*(body.children() if body else ()), nn.ModuleList([*head, self.decoder])]
@@ -144,10 +151,12 @@ def map_encoder(
     "The baseline's convolutions and pools, then a 1×1 convolution."
     layers, ni = [], channels
     for nf in widths:
-        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(nf), nn.ReLU()]
+        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(),
+                   nn.MaxPool2d(2), nn.BatchNorm2d(nf), nn.ReLU()]
         ni = nf
     return nn.Sequential(*layers, nn.Conv2d(ni, depth, 1), nn.Flatten())
 
+# %% ../nbs/05_models.ipynb #cf1026e1
 class MapAutoEncoder(AutoEncoder):
     "An `AutoEncoder` whose latent is a map: it takes and gives images of any size that is a multiple of 4."
     def __init__(self, encoder:nn.Module, decoder:nn.Module, size:int, depth:int, channels:int=3):
@@ -160,7 +169,7 @@ class MapAutoEncoder(AutoEncoder):
         return super().decode(z.view(-1, self.depth, side, side))
 
     def set_size(self, size:int):
-        "Nothing has to change: what comes out is as large as what went in. Raises `UsageError` for a size that can't be halved twice."
+        "Check `size`: the output is as large as the input anyway. Raises `UsageError` for a size that can't be halved twice."
         if size < 4 or size % 4: raise UsageError(f'This network halves an image twice, and {size} pixels cannot be: give a multiple of 4.')
         self.size = size
         return self
@@ -168,7 +177,8 @@ class MapAutoEncoder(AutoEncoder):
 # %% ../nbs/05_models.ipynb #c728ade8
 def check_size(size:int): # Pixels a side
     "Raise `UsageError` for a size that the networks can't take."
-    if size < 8 or size % 4: raise UsageError(f"The decoder doubles its core twice, so the size must be a multiple of 4 and 8 or more: {size} can't be.")
+    if size >= 8 and size % 4 == 0: return
+    raise UsageError(f'The decoder doubles its core twice, so the size must be a multiple of 4 and at least 8, not {size}.')
 
 def autoencoder(
     encoder:str|nn.Module='conv', # One of `ENCODERS`, or a module that gives feature maps
@@ -214,7 +224,8 @@ for _name, _entry in ENCODERS.items():
 def new_network(arch:str, **kwargs) -> nn.Module:
     "A torchvision network with random weights. Raises `UsageError` for an unknown name."
     import torchvision.models as tvm  # slow to import, and needed for large encoders only
-    if arch not in tvm.list_models(tvm): raise UsageError(f'torchvision has no network called {arch!r}; resnet18, resnet34 and resnet50 are some it has.')
+    if arch not in tvm.list_models(tvm):
+        raise UsageError(f'torchvision has no network called {arch!r}; resnet18, resnet34 and resnet50 are some it has.')
     return make_fast(tvm.get_model(arch, weights=None, **kwargs))
 
 # %% ../nbs/05_models.ipynb #ee4ee502

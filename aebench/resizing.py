@@ -19,7 +19,7 @@ from .data.images import resize_images
 def resized(
     dls:ImageLoaders,
     size:int # Pixels a side
-) -> ImageLoaders: # New ones, which know the larger ones as `full_size`; `dls` keeps its own size
+) -> ImageLoaders: # New ones, with `dls` as their `full_size`
     "`dls` with its images at `size`, at the same epoch of their random order."
     def resize(dl:ImageDL):
         new = dl.new(resize_images(dl.dataset, size), labels=dl.labels)
@@ -32,14 +32,16 @@ def resized(
 # %% ../nbs/07_resizing.ipynb #31f74ff2
 @patch
 def set_image_size(self:Learner,
-    size:int # Pixels a side of the images from now on; at most what the data was loaded at
+    size:int # Pixels a side; at most the size at which the data was loaded
 ):
-    "Swap the DataLoaders for ones of `size` and have the model give images of that size. The weights carry over. Raises `UsageError` for DataLoaders, models and sizes that can't be."
+    "Train on images of `size` from now on, with the same weights. Raises `UsageError` where loaders, model or size don't allow it."
     whole = vars(self.dls).get('full_size', self.dls)
-    if not (isinstance(whole.train, ImageDL) and hasattr(self.model, 'set_size')): raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: load the images with load_images.')
+    if not (isinstance(whole.train, ImageDL) and hasattr(self.model, 'set_size')):
+        raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: '
+                         'load the images with load_images.')
     full = whole.train.dataset.shape[-1]
-    if size > full: raise UsageError(f'The images were loaded at {full} pixels and have no more to show at {size}: load them at {size}.')
-    for big, now in zip(whole.loaders, self.dls.loaders): big.epoch = now.epoch
-    self.model.set_size(size)  # first, because it may refuse
+    if size > full: raise UsageError(f'The images were loaded at {full} pixels, too small for {size}: load them at {size}.')
+    for large, current in zip(whole.loaders, self.dls.loaders): large.epoch = current.epoch
+    self.model.set_size(size)  # first, because it may raise
     self.dls = whole if size == full else resized(whole, size)
     return self

@@ -1,4 +1,4 @@
-"""The report's recipes: one cycle, a rate from `lr_find`, one more cycle; and freeze, split by stages, unfreeze with `slice(lr)`.
+"""The paper's recipes: one cycle, a rate from `lr_find`, one more cycle; and freeze, split by stages, unfreeze with `slice(lr)`.
 
 Docs: https://aebench.github.io/aebench/training.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 # %% auto #0
 __all__ = ['SLICE_SPAN', 'NonFiniteLoss', 'StopOnNonFinite', 'stages_splitter', 'DeviceSmoothLoss', 'autoencoder_learner',
            'before_divergence', 'random_states', 'set_random_states', 'same_randomness', 'FoundRate', 'find_lr',
-           'Phase', 'Stopwatch', 'Clock', 'ClockStop', 'epoch_figures', 'History']
+           'Stopwatch', 'Clock', 'ClockStop', 'Phase', 'PhaseLog', 'epoch_figures', 'History']
 
 # %% ../nbs/08_training.ipynb #f379a907
 import copy
@@ -16,7 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from fastai.callback.core import Callback, CancelFitException, CancelTrainExcept
 from fastai.data.core import DataLoaders
 from fastai.learner import AvgSmoothLoss, Learner, Recorder
 from fastai.torch_core import params
-from fastcore.basics import patch
+from fastcore.basics import noop, patch
 from torch import Tensor, nn
 
 from . import resizing  # adds `set_image_size` to Learner
@@ -39,29 +40,33 @@ class NonFiniteLoss(AebenchError):
     "The loss became infinite or not a number."
 
 class StopOnNonFinite(Callback):
-    "Raise `NonFiniteLoss` in place of training on; looks every 20 batches, because each look waits for a GPU."
+    "Raise `NonFiniteLoss` once the loss is no number. Checks every 20 batches, because each check waits for the GPU."
     def after_batch(self):
         if self.training and self.iter % 20 == 0: self.check(self.loss)
     def after_train(self): self.check(self.loss)
     def check(self, loss):
-        if hasattr(self, 'lr_finder'): return  # it goes on until the loss diverges, and restores the weights
-        if not torch.isfinite(loss).all():
-            raise NonFiniteLoss(f'The loss became {float(loss)} in epoch {self.epoch+1} at a rate of {self.opt.hypers[-1]["lr"]:.2g}: try a lower rate or another seed.')
+        if hasattr(self, 'lr_finder'): return  # a search trains until the loss diverges, then restores the weights
+        if torch.isfinite(loss).all(): return
+        lr = self.opt.hypers[-1]['lr']
+        raise NonFiniteLoss(f'The loss became {float(loss)} in epoch {self.epoch+1} at a rate of {lr:.2g}: '
+                            'try a lower rate or another seed.')
 
+# %% ../nbs/08_training.ipynb #b7bcb7dd
 def stages_splitter(model:AutoEncoder) -> list[list]:
-    "Parameter groups: each stage of the encoder, then the decoder; what belongs to no stage, such as a body's own scale, goes with the first."
+    "Parameter groups: one for each stage of the encoder, then the decoder. Parameters of no stage join the first group."
     groups = [params(m) for m in model.stages()]
     known = {id(p) for group in groups for p in group}
     groups[0] += [p for p in params(model) if id(p) not in known]
     return groups
 
 class DeviceSmoothLoss(AvgSmoothLoss):
-    "fastai's smoothed loss, kept where it is computed: bringing it over would make the CPU wait for the GPU at every batch."
+    "fastai's smoothed loss, kept on the device that computes it."
     def accumulate(self, learn):
         self.count += 1
         loss = learn.loss.detach().mean()
         self.val = torch.lerp(loss, torch.as_tensor(self.val, dtype=loss.dtype, device=loss.device), self.beta)
 
+# %% ../nbs/08_training.ipynb #4567cdd8
 def autoencoder_learner(
     dls:DataLoaders, # Batches of (images, images)
     model:AutoEncoder,
@@ -73,8 +78,9 @@ def autoencoder_learner(
     metrics = loss_func.metrics() if hasattr(loss_func, 'metrics') else None
     if isinstance(loss_func, nn.Module): loss_func.to(dls.device)
     kwargs = dict(opt_func=FusedAdam, splitter=stages_splitter, metrics=metrics) | kwargs
-    learn = Learner(dls, model.to(dls.device, memory_format=torch.channels_last), loss_func, cbs=[StopOnNonFinite(), *cbs], **kwargs)
-    if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())  # fastai adds it to all learners only once its own star imports ran
+    model = model.to(dls.device, memory_format=torch.channels_last)
+    learn = Learner(dls, model, loss_func, cbs=[StopOnNonFinite(), *cbs], **kwargs)
+    if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())  # fastai adds one to each learner only after its star imports
     learn.recorder.smooth_loss = DeviceSmoothLoss()
     return learn
 
@@ -82,28 +88,32 @@ def autoencoder_learner(
 def before_divergence(
     lrs:list|Tensor, # The rates tried, rising
     losses:list|Tensor, # The smoothed loss at each
-    num_it:int=0, # fastai passes it; not needed
-    most:float=1e-2 # Beyond it Adam's one cycle seldom holds; batch norm hides that from a search
-) -> tuple[float, tuple]: # The rate, and where to mark it: as fastai's own suggestions
-    "A tenth of the highest rate before the loss has climbed by a fifth of its first plateau; serves trained networks too."
+    num_it:int=0, # Unused; fastai passes it
+    most:float=1e-2 # Upper bound: above it one cycle of Adam often diverges, which batch norm hides from the search
+) -> tuple[float, tuple]: # The rate, and the point to mark, as fastai's own suggestion functions give them
+    "A tenth of the highest rate before the loss has climbed by a fifth of its first plateau. Works for trained networks too."
     lrs, losses = torch.as_tensor(lrs), torch.as_tensor(losses)
-    if not len(losses): raise AebenchError('The search of a learning rate ended at once, because the loss jumped: take a larger batch (--batch-size), or the report\'s rates (--protocol report).')
+    if not len(losses):
+        raise AebenchError('The search for a learning rate ended at once, because the loss jumped: '
+                           "give a larger --batch-size, or take the paper's rates (--protocol report).")
     start = max(1, len(losses)//3)
     climbed = losses > losses.cummin(0).values + losses[:start].median()/5
     edge = next((i for i in range(start, len(lrs)) if climbed[i]), len(lrs)) - 1
     lr = min(float(lrs[edge])/10, most)
     return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
 
+# %% ../nbs/08_training.ipynb #3da8cfc5
 def random_states(dls:DataLoaders|None=None) -> dict:
-    "Python's, NumPy's and torch's random states, of an NVIDIA GPU in use too, and the loaders' own, which fastai draws when it makes them."
-    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-                loaders=[(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in (dls.loaders if dls else [])])
+    "The random states of Python, NumPy, torch, an NVIDIA GPU in use, and the loaders."
+    loaders = [(getattr(dl, 'epoch', None), dl.rng.getstate()) for dl in (dls.loaders if dls else [])]
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=cuda, loaders=loaders)
 
 def set_random_states(
     states:dict, # As `random_states` gave them
     dls:DataLoaders|None=None
 ):
-    "Bring the random states back."
+    "Restore the random states."
     random.setstate(states['python'])
     np.random.set_state(states['numpy'])
     torch.set_rng_state(states['torch'])
@@ -114,14 +124,15 @@ def set_random_states(
 
 @contextmanager
 def same_randomness(dls:DataLoaders|None=None):
-    "Leave all random states as they were."
+    "Restore all random states on exit."
     states = random_states(dls)
     try: yield
     finally: set_random_states(states, dls)
 
+# %% ../nbs/08_training.ipynb #b07457da
 @dataclass(frozen=True)
 class FoundRate:
-    "What a search of learning rates found."
+    "The result of a search for a learning rate."
     lr:float # What `before_divergence` suggests
     lrs:list = field(repr=False) # The rates tried
     losses:list = field(repr=False) # The smoothed loss at each
@@ -136,42 +147,40 @@ class FoundRate:
         ax.set(xscale='log', xlabel='learning rate', ylabel='loss', title=f'suggested: {self.lr:.1e}')
         return ax
 
+# %% ../nbs/08_training.ipynb #c59de532
+def _twin(
+    learn:Learner,
+    path:str # For the files of its search
+) -> Learner:
+    "A learner for a copy of the model, frozen alike. Raises `ValueError` where the splitter is bound to one model."
+    options = {k: getattr(learn, k) for k in ('opt_func', 'splitter', 'wd', 'wd_bn_bias', 'train_bn', 'moms')}
+    twin = Learner(learn.dls, copy.deepcopy(learn.model), learn.loss_func, path=path, default_cbs=False, **options)
+    shared = [type(cb)() for cb in learn.cbs if cb.name in ('cast_to_tensor', 'mixed_precision')]
+    twin.add_cbs([TrainEvalCallback(), Recorder(), *shared])
+    twin.create_opt()
+    own = {id(p) for p in twin.model.parameters()}
+    if not {id(p) for group in twin.opt.param_lists for p in group} <= own:
+        raise ValueError("The splitter must take its groups from the model it is given: these are another model's parameters.")
+    if learn.opt is not None: twin.opt.freeze_to(learn.opt.frozen_idx)
+    return twin
+
 def find_lr(
     learn:Learner,
-    num_it:int=100, # Batches at most; the search ends early where the loss diverges
+    num_it:int=100, # Batches at most; the search ends when the loss diverges
     start_lr:float=1e-7,
     end_lr:float=10.
 ) -> FoundRate:
-    "fastai's `lr_find` on a copy of `learn`: weights, random states, optimiser and history stay as they are (Smith 2015). Raises `ValueError` where the splitter is bound to one model."
+    "fastai's `lr_find` on a copy of `learn` (Smith 2015). Raises `ValueError` where the splitter is bound to one model."
     with same_randomness(learn.dls), tempfile.TemporaryDirectory() as tmp:
-        twin = Learner(learn.dls, copy.deepcopy(learn.model), learn.loss_func, opt_func=learn.opt_func, splitter=learn.splitter,
-                       wd=learn.wd, wd_bn_bias=learn.wd_bn_bias, train_bn=learn.train_bn, moms=learn.moms, path=tmp, default_cbs=False)
-        twin.add_cbs([TrainEvalCallback(), Recorder(), *(type(cb)() for cb in learn.cbs if cb.name in ('cast_to_tensor', 'mixed_precision'))])
-        twin.create_opt()
-        if not {id(p) for group in twin.opt.param_lists for p in group} <= {id(p) for p in twin.model.parameters()}:
-            raise ValueError('The splitter must take its groups from the model it is given: these are another model\'s parameters.')
-        if learn.opt is not None: twin.opt.freeze_to(learn.opt.frozen_idx)
-        with twin.no_bar(): lr = twin.lr_find(start_lr=start_lr, end_lr=end_lr, num_it=num_it, show_plot=False, suggest_funcs=before_divergence).before_divergence
-        return FoundRate(lr, [float(o) for o in twin.recorder.lrs], [float(o) for o in twin.recorder.losses])
+        twin = _twin(learn, tmp)
+        with twin.no_bar():
+            found = twin.lr_find(start_lr=start_lr, end_lr=end_lr, num_it=num_it, show_plot=False, suggest_funcs=before_divergence)
+        return FoundRate(found.before_divergence, [float(o) for o in twin.recorder.lrs], [float(o) for o in twin.recorder.losses])
 
-# %% ../nbs/08_training.ipynb #f37765c5
-@dataclass(frozen=True)
-class Phase:
-    "One cycle of training, as it was run."
-    epochs:int
-    size:int|None # Pixels a side; None: the model doesn't say
-    lr:float|tuple # The maximum rate; a pair for a slice
-    found:FoundRate|None # The search that gave it, where there was one
-
-    @classmethod
-    def from_dict(cls, fields:dict) -> 'Phase': # As `asdict` gave them
-        return cls(**fields | dict(found=FoundRate(**fields['found']) if fields['found'] else None))
-
-SLICE_SPAN = 1e4 # The report's slice(1e-6, 1e-2)
-
+# %% ../nbs/08_training.ipynb #f892561d
 class Stopwatch:
-    "Seconds since it was made, of wall time and of all processors together. Its state can be carried into another process, which a point in time cannot."
-    def __init__(self, seconds:float=0., cpu_seconds:float=0.): # Spent already
+    "Wall time and CPU time since it was made, in seconds. Its state can move to another process, as a point in time cannot."
+    def __init__(self, seconds:float=0., cpu_seconds:float=0.): # Already spent
         self.start, self.cpu_start = time.perf_counter() - seconds, time.process_time() - cpu_seconds
     @property
     def seconds(self) -> float: return time.perf_counter() - self.start
@@ -181,7 +190,7 @@ class Stopwatch:
     def load_state_dict(self, state:dict): self.__init__(**state)
 
 class Clock(Callback):
-    "End a cycle after so many seconds of training; the schedule follows the clock in place of the count of batches. Validation is not counted."
+    "End an epoch after `seconds` of training in all; the schedule follows the time in place of the number of batches."
     order = TrainEvalCallback.order + 1 # before the scheduler
     def __init__(self, seconds:float): self.seconds, self.spent = seconds, 0.
     def before_train(self): self.watch = Stopwatch(self.spent)
@@ -193,10 +202,10 @@ class Clock(Callback):
         if self.spent >= self.seconds: raise CancelTrainException()
 
 class ClockStop(Callback):
-    "Begin no further epoch once `clock` has run out."
-    order = 90 # after whatever notes the epoch
+    "Start no further epoch once `clock` has run out."
+    order = 90 # after every callback that notes the epoch
     def __init__(self, clock:Clock): self.clock = clock
-    def after_cancel_train(self): self.recorder.cancel_train = False  # what there is of the epoch counts
+    def after_cancel_train(self): self.recorder.cancel_train = False  # a shortened epoch is recorded all the same
     def after_epoch(self):
         if self.clock.spent >= self.clock.seconds: raise CancelFitException()
 
@@ -205,12 +214,54 @@ def fit_seconds(self:Learner,
     seconds:float, # Of training, validation not counted
     lr:float|slice=1e-3 # The maximum rate
 ):
-    "One cycle that lasts `seconds` in place of a number of epochs: what a budget buys depends on the machine."
+    "One cycle of `seconds` in place of a number of epochs. How many batches that buys depends on the machine."
     clock = Clock(seconds)
     self.fit_one_cycle(10**6, lr, cbs=[clock, ClockStop(clock)])
 
-def _rated(learn:Learner, epochs:int, lr:float|tuple|None, num_it:int|None, sliced:bool) -> Phase:
-    "A phase to come, its rate looked for where there is none."
+# %% ../nbs/08_training.ipynb #f37765c5
+@dataclass(frozen=True)
+class Phase:
+    "One cycle of training, as it was run."
+    epochs:int
+    size:int|None # Pixels a side; None: the model doesn't say
+    lr:float|tuple # The maximum rate; a pair for a slice
+    found:FoundRate|None # The search that gave it, if there was one
+
+    @classmethod
+    def from_dict(cls, fields:dict) -> 'Phase': # As `asdict` gave them
+        return cls(**fields | dict(found=FoundRate(**fields['found']) if fields['found'] else None))
+
+    @property
+    def max_lr(self) -> float|slice:
+        "The rate as fastai takes it."
+        return slice(*self.lr) if isinstance(self.lr, tuple) else self.lr
+
+class PhaseLog:
+    "The phases of one training, in order; all but the last of `earlier` are finished."
+    def __init__(self,
+        earlier:Sequence[Phase]=(), # What an earlier process began
+        on_begin:Callable=noop # Gets all phases when one begins
+    ):
+        self.earlier, self.on_begin, self.phases = list(earlier), on_begin, list(earlier[:-1])
+
+    def remaining(self, steps:list) -> list:
+        "Those of the planned `steps` that are not finished."
+        return steps[len(self.phases):]
+
+    def begin(self,
+        new_phase:Callable # Gives the phase where no earlier process has begun it
+    ) -> Phase:
+        "The phase that is trained now, with the rate that an earlier process found for it."
+        begun = self.earlier[len(self.phases):]
+        self.phases.append(begun[0] if begun else new_phase())
+        self.on_begin(self.phases)
+        return self.phases[-1]
+
+# %% ../nbs/08_training.ipynb #ce7daf09
+SLICE_SPAN = 1e4 # The paper's slice(1e-6, 1e-2)
+
+def _new_phase(learn:Learner, epochs:int, lr:float|tuple|None, num_it:int|None, sliced:bool) -> Phase:
+    "A phase to be trained, with a rate by `find_lr` where `lr` is None."
     found = None
     if lr is None:
         found = find_lr(learn, num_it or max(40, min(100, 2*len(learn.dls.train))))
@@ -219,44 +270,39 @@ def _rated(learn:Learner, epochs:int, lr:float|tuple|None, num_it:int|None, slic
 
 @patch
 def fit_phases(self:Learner,
-    epochs:Sequence[int]=(5, 10), # One cycle for each; the report's
+    epochs:Sequence[int]=(5, 10), # One cycle for each; the default is the paper's
     sizes:Sequence[int]|None=None, # Pixels a side in each phase; None: as the data is
-    freeze_first:int=0, # Phases (True: one) that train only what is not frozen, the decoder; then all of it is, at discriminative rates
+    freeze_first:int=0, # Number of phases (True: one) that train only the unfrozen part; later ones train all, at discriminative rates
     lr:float=1e-3, # Maximum rate of the first phase
-    next_lr:float|tuple|None|list=None, # Of the later ones, or a list with one for each; a pair is a slice; None: `find_lr` suggests it
-    num_it:int|None=None, # Batches of the search; None: 100, on small data two epochs but at least 40
-    seconds:float|None=None, # Of training, in place of epochs, which then only say how the phases divide it
-    checkpoint=None # A `Checkpoint`, from which the training goes on where an earlier process left it
+    next_lr:float|tuple|None|list=None, # Of the later ones, or a list of one for each; a pair is a slice; None: `find_lr` suggests it
+    num_it:int|None=None, # Batches of a search; None: 100, on small data two epochs but at least 40
+    seconds:float|None=None, # Of training in all; `epochs` then only say how the phases divide it
+    checkpoint=None # A `Checkpoint` to save to and to resume from
 ) -> list[Phase]: # What was run
-    "One cycle for each of `epochs` (Smith and Topin 2018), with the rate looked for in between. Raises `ValueError` where phases, sizes and rates differ in number, `NonFiniteLoss` where the training diverges."
-    phases, sizes = [], sizes or [None]*len(epochs)
+    "One cycle for each of `epochs` (Smith and Topin 2018). Raises `ValueError` for unequal numbers of phases, sizes and rates."
+    sizes = sizes or [None]*len(epochs)
     rates = [lr, *(next_lr if isinstance(next_lr, list) else [next_lr]*(len(epochs) - 1))]
     if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')
-    with checkpoint.on(self, recipe=repr((list(epochs), list(sizes), freeze_first, rates, num_it, seconds))) if checkpoint else nullcontext():
-        begun = [Phase.from_dict(o) for o in checkpoint.notes.get('phases', ())] if checkpoint else []  # the last of them was not finished
-        for i, (n, size) in enumerate(zip(epochs, sizes)):
-            if not n: continue
-            earlier = next(iter(begun[len(phases):]), None)
-            if len(phases) + 1 < len(begun):
-                phases.append(earlier)
-                continue
+    steps = [(i, *step) for i, step in enumerate(zip(epochs, sizes, rates)) if step[0]]
+    recipe = repr((list(epochs), list(sizes), freeze_first, rates, num_it, seconds))
+    with checkpoint.phases(self, recipe=recipe) if checkpoint else nullcontext(PhaseLog()) as log:
+        for i, n, size, rate in log.remaining(steps):
             if size: self.set_image_size(size)
             if freeze_first: self.freeze() if i < freeze_first else self.unfreeze()
-            phases.append(earlier or _rated(self, n, rates[i], num_it, 0 < freeze_first <= i))
-            if checkpoint: checkpoint.notes['phases'] = [asdict(o) for o in phases]
-            rate = phases[-1].lr
-            if isinstance(rate, tuple): rate = slice(*rate)
-            self.fit_seconds(seconds*n/sum(epochs), rate) if seconds else self.fit_one_cycle(n, rate)
-    return phases
+            phase = log.begin(partial(_new_phase, self, n, rate, num_it, 0 < freeze_first <= i))
+            if seconds: self.fit_seconds(seconds*n/sum(epochs), phase.max_lr)
+            else: self.fit_one_cycle(n, phase.max_lr)
+    return log.phases
 
 # %% ../nbs/08_training.ipynb #be7946f5
 def epoch_figures(recorder:Recorder) -> dict: # Name: value, time left out
-    "What fastai's recorder has of an epoch that has ended. Where a callback cut training or validation short it has none of that, and the others keep their names."
-    names = [o for o in recorder.metric_names[1:] if o != 'time' and not (recorder.cancel_train and o.startswith('train_')) and not (recorder.cancel_valid and not o.startswith('train_'))]
+    "The figures of the last epoch in fastai's recorder; it has none of a training or a validation that a callback cut short."
+    def is_recorded(name): return not (recorder.cancel_train if name.startswith('train_') else recorder.cancel_valid)
+    names = [o for o in recorder.metric_names[1:] if o != 'time' and is_recorded(o)]
     return dict(zip(names, recorder.log[1:]))
 
 class History(Callback):
-    "Keeps a row for each epoch over several fits: losses, metrics, image size, batches, seconds of training and in all, threads; and the time since it was made."
+    "Keep a row for each epoch over several fits: losses, metrics, image size, batches, seconds, threads."
     order = 60 # after the recorder
     def __init__(self): self.rows, self.phase, self.watch = [], 0, Stopwatch()
     def before_fit(self):
@@ -265,5 +311,6 @@ class History(Callback):
     def after_train(self): self.batches, self.train_seconds = self.iter + 1, self.epoch_watch.seconds
     def after_epoch(self):
         if hasattr(self, 'lr_finder'): return
-        self.rows.append(dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None), **epoch_figures(self.recorder), batches=self.batches,
-                              train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads()))
+        place = dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None))
+        times = dict(train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads())
+        self.rows.append(place | epoch_figures(self.recorder) | dict(batches=self.batches) | times)

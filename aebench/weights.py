@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -40,14 +40,14 @@ from .speed import FusedAdam, native_precision, use_bf16
 from .training import StopOnNonFinite, same_randomness
 
 # %% ../nbs/09_weights.ipynb #116e4a6c
-HEADS = {'resnet34': 'fc.', 'vgg16_bn': 'classifier.'} # Beginnings of the head's parameter names; the networks that aebench needs trained
+HEADS = {'resnet34': 'fc.', 'vgg16_bn': 'classifier.'} # How the names of the head's parameters begin, for the networks that aebench trains
 
 def classifier_network(
     arch:str, # A name in `HEADS`
     n_classes:int
 ) -> nn.Module: # (N, 3, S, S) normalised images → (N, n_classes)
     "The torchvision network `arch` with random weights and a head of one linear layer."
-    if arch.startswith('resnet'): return new_network(arch, num_classes=n_classes)
+    if not arch.startswith('vgg'): return new_network(arch, num_classes=n_classes)
     net = new_network(arch, init_weights=False)
     for m in net.features:
         if isinstance(m, nn.MaxPool2d): m.ceil_mode = True
@@ -56,20 +56,23 @@ def classifier_network(
     return net
 
 def head_name(arch:str) -> str:
-    "How the names of `arch`'s head parameters begin."
-    return next((h for a, h in HEADS.items() if arch[:3] == a[:3]), 'fc.')
+    "How the names of the head's parameters begin."
+    return HEADS['vgg16_bn' if arch.startswith('vgg') else 'resnet34']
 
 # %% ../nbs/09_weights.ipynb #947546a8
 def load_body(net:nn.Module, state:dict, arch:str, where:str) -> nn.Module: # `net`
     "Load all but the head from `state`. Raises `UsageError` that names what doesn't fit."
-    head = head_name(arch)
+    head, ignored = head_name(arch), 'num_batches_tracked'  # counts that torchvision's older files lack, and nothing here needs
     body = {k: v for k, v in state.items() if not k.startswith(head)}
-    own = {k: v for k, v in net.state_dict().items() if not k.startswith(head) and not k.endswith('num_batches_tracked')}  # torchvision's older files hold no such counts, which decide nothing here
+    own = {k: v for k, v in net.state_dict().items() if not k.startswith(head) and not k.endswith(ignored)}
     wrong = [k for k, v in own.items() if k not in body or body[k].shape != v.shape]
-    if wrong: raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are). Where several networks are needed, give a folder that holds a file of each.')
+    if wrong:
+        raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are). '
+                         'Where several networks are needed, give a folder that holds a file of each.')
     net.load_state_dict(body, strict=False)
     return net
 
+# %% ../nbs/09_weights.ipynb #186ff25c
 def read_weights(path:str|Path) -> dict[str, Tensor]:
     "The tensors in a .safetensors file or a torch file of tensors alone. Raises `UsageError` for anything else."
     path = Path(path)
@@ -79,46 +82,50 @@ def read_weights(path:str|Path) -> dict[str, Tensor]:
         state = state.get('state_dict', state) if isinstance(state, dict) else state
         if isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values()): return state
     except Exception as e:  # a damaged archive, a pickle with code in it, no permission
-        raise UsageError(f'{path} cannot be read as weights ({e if isinstance(e, ValueError) else type(e).__name__}): give a .safetensors file, or a .pth file that holds tensors only.') from e
+        reason = e if isinstance(e, ValueError) else type(e).__name__
+        raise UsageError(f'{path} cannot be read as weights ({reason}): give a .safetensors file, '
+                         'or a .pth file that holds tensors only.') from e
     raise UsageError(f'{path} holds no tensors by name: give the state_dict of a network.')
 
 def weights_file(weights:str, arch:str) -> Path:
-    "The file for `arch`: `weights` itself, or the one in that folder whose name begins with `arch`. Raises `UsageError` where there is none."
+    "The file for `arch`: `weights` itself, or the file in that folder that is named after `arch`. Raises `UsageError` if there is none."
     path = expanded(weights)
-    if path.is_file(): return path  # `load_body` refuses it where it is another network's
+    if path.is_file(): return path  # `load_body` refuses another network's
     if not path.is_dir(): choose(weights, WEIGHTS, 'source of weights, nor a file')
     found = sorted(p for p in path.iterdir() if p.name.startswith(arch) and p.suffix in ('.safetensors', '.pth', '.pt'))
-    if not found: raise UsageError(f'{path} holds no weights of {arch}: put {arch}.safetensors or {arch}.pth there, or choose {", ".join(WEIGHTS)}.')
-    return found[0]
+    if found: return found[0]
+    raise UsageError(f'{path} holds no weights of {arch}: put {arch}.safetensors or {arch}.pth there, or choose {", ".join(WEIGHTS)}.')
 
 # %% ../nbs/09_weights.ipynb #684d8bb4
 def _contents(path:Path) -> bytes:
-    "A hash of a weights file; of its content each time, since a file can change and keep its length and date."
+    "A hash of a weights file's content. Never cached: a file can change and keep its length and date."
     return fingerprint([path.read_bytes()], 64).encode()
 
 def weights_key(
     weights:str, # One of `WEIGHTS`, or a path
-    archs:Sequence # The networks to be loaded from it
+    archs:Sequence[str] # The networks to be loaded from it
 ) -> str: # The source's name, or a fingerprint of the files
-    "What the weights are, whatever their files are called."
+    "What identifies the weights, whatever their files are called."
     return weights if weights in WEIGHTS else fingerprint([_contents(weights_file(weights, o)) for o in archs])
 
 # %% ../nbs/09_weights.ipynb #b82fa259
 def imagenet_weights(
     arch:str,
-    classes:bool=True # Has the data classes, of which weights could be trained?
+    classes:bool=True # Has the data classes, from which weights could be trained?
 ) -> dict[str, Tensor]:
-    "torchvision's ImageNet weights, downloaded on first use and checked each time. Raises `AebenchError` that says what else can be done."
+    "torchvision's ImageNet weights, downloaded on first use and checked each time. Raises `AebenchError`, which names alternatives."
     from torchvision.models import get_model_weights
     url = get_model_weights(arch).IMAGENET1K_V1.url
     path = Path(torch.hub.get_dir(), 'checkpoints', url.rpartition('/')[2])
-    try: return read_weights(fetch([url], path, re.search(r'-([0-9a-f]{8,})\.', path.name)[1]))  # its name ends in its checksum
+    checksum = re.search(r'-([0-9a-f]{8,})\.', path.name)[1]  # the file's name ends in it
+    try: return read_weights(fetch([url], path, checksum))
     except AebenchError as e:
-        others = f'{"in-domain, " if classes else ""}random or the path of a file'
-        raise AebenchError(f'The ImageNet weights of {arch} could not be downloaded. {e} To install them by hand, put {url} into {path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
+        others = 'in-domain, random or the path of a file' if classes else 'random or the path of a file'
+        raise AebenchError(f'The ImageNet weights of {arch} could not be downloaded. {e} To install them by hand, put {url} into '
+                           f'{path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
 
 # %% ../nbs/09_weights.ipynb #0420c284
-BUDGET = {'resnet34': (1500, 7), 'vgg16_bn': (300, 2)} # Steps to aim at, epochs at most
+BUDGET = {'resnet34': (1500, 7), 'vgg16_bn': (300, 2)} # Steps to aim at, and epochs at most
 
 def classifier_epochs(arch:str, steps_per_epoch:int) -> int:
     "How many epochs the in-domain classifier is trained for."
@@ -128,22 +135,24 @@ def classifier_epochs(arch:str, steps_per_epoch:int) -> int:
 def _batch_size(data:ImageSet) -> int: return 64 if len(data.train_x) < 10_000 else 128
 
 def _learner(data:ImageSet, net:nn.Module, device, seed:int, cbs:Sequence=(), **kwargs) -> Learner:
-    "A `Learner` that trains `net` to classify `data`; the images are shifted and their light changed, never mirrored: a digit would become another."
-    dls = data.dls(bs=_batch_size(data), device=device, augment=Augment(positions=False, max_shift=max(1, data.size//12)), seed=seed, labelled=True, valid_limit=2000)
+    "A `Learner` that trains `net` to classify `data`. Images are shifted and their light changes; mirrored, a digit would be another one."
+    augment = Augment(positions=False, max_shift=max(1, data.size//12))
+    dls = data.dls(bs=_batch_size(data), device=device, augment=augment, seed=seed, labelled=True, valid_limit=2000)
     model = nn.Sequential(Normalize(), net).to(dls.device, memory_format=torch.channels_last)
     if native_precision(dls.device) == 'bf16': use_bf16(model)
     learn = Learner(dls, model, loss_func=F.cross_entropy, opt_func=FusedAdam, cbs=[StopOnNonFinite(), *cbs], **kwargs)
     if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())
     return learn
 
+# %% ../nbs/09_weights.ipynb #933050be
 def train_classifier(
     data:ImageSet, # With classes
     arch:str='resnet34', # A name in `HEADS`
     device=None, # To train on; None: fastai's default device
     seed:int=3333,
     epochs:int|None=None, # None: `classifier_epochs`
-    watch:Callable|None=None, # Takes what is trained and the number of epochs, gives callbacks
-    checkpoint:Checkpoint|None=None # From which the training goes on, where an earlier process left one
+    watch:Callable|None=None, # Gets a title and the number of epochs, gives callbacks
+    checkpoint:Checkpoint|None=None # To save to and to resume from
 ) -> nn.Module: # In eval mode; takes normalised images
     "Train `arch` from random weights on the training labels of `data`: one cycle."
     with same_randomness():
@@ -152,22 +161,23 @@ def train_classifier(
         learn = _learner(data, net, device, seed)
         epochs = epochs or classifier_epochs(arch, len(learn.dls.train))
         if watch: learn.add_cbs(watch(f'{arch} classifier', epochs))
-        with learn.no_bar(), learn.no_logging(), checkpoint.on(learn) if checkpoint else nullcontext(): learn.fit_one_cycle(epochs, 2e-3)
+        with learn.no_bar(), learn.no_logging(), checkpoint.on(learn) if checkpoint else nullcontext():
+            learn.fit_one_cycle(epochs, 2e-3)
     return net.eval()
 
 # %% ../nbs/09_weights.ipynb #fb5d6e6b
-def _kept_accuracy(path:Path) -> float|None: # None where there is no classifier, or a damaged one
+def _saved_accuracy(path:Path) -> float|None: # None where there is no classifier, or a damaged one
     try: return float(json.loads(read_tensors(path)[1]['about'])['accuracy'])
     except (OSError, KeyError, TypeError, ValueError): return None
 
 @dataclass(frozen=True)
 class Classifier:
     "A trained classifier and how good it is."
-    load:Callable = field(repr=False) # Gives the network, in eval mode, for normalised images; asked for it when the first image comes
+    load:Callable = field(repr=False) # Gives the network, in eval mode, for normalised images; called at the first image
     arch:str
-    accuracy:float # Share of the test images that it labels rightly, 0…1
+    accuracy:float # Share of the test images that it labels correctly, 0…1
     about:str # How it was made, for tables
-    known:dict = field(default_factory=dict, compare=False, repr=False) # What it said about data sets' test images
+    known:dict = field(default_factory=dict, compare=False, repr=False) # Its labels for the test images, by fingerprint
 
     @cached_property
     def net(self) -> nn.Module: return self.load()
@@ -181,23 +191,35 @@ class Classifier:
         return torch.cat([self.net(normalize(o.contiguous(memory_format=torch.channels_last))).argmax(1) for o in x.split(512)])
 
     def test_labels(self, data:ImageSet, device='cpu') -> Tensor: # (N,) class indices, on the CPU
-        "The class that it gives to each test image, worked out once."
+        "The class that it gives to each test image, computed once."
         if data.fingerprint not in self.known:
-            self.known[data.fingerprint] = torch.cat([self.labels(x.to(device).float()/255).cpu() for x in data.test_x.split(2000)])
+            batches = data.test_x.split(2000)
+            self.known[data.fingerprint] = torch.cat([self.labels(x.to(device).float()/255).cpu() for x in batches])
         return self.known[data.fingerprint]
 
 def _accuracy(net, data:ImageSet, device) -> float:
     return (Classifier(lambda: net, '', 0., '').test_labels(data, device) == data.test_y).double().mean().item()
 
+# %% ../nbs/09_weights.ipynb #e49cfb95
+def _load_classifier(path:Path, arch:str, n_classes:int, device) -> nn.Module: # In eval mode
+    net = classifier_network(arch, n_classes)
+    try: net.load_state_dict(read_tensors(path)[0])
+    except (OSError, ValueError, RuntimeError) as e:
+        raise AebenchError(f'The classifier {path} is damaged ({type(e).__name__}): '
+                           'remove it, and the same command trains it again.') from e
+    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
 def kept_classifier(
     data:ImageSet,
     arch:str,
-    recipe:str, # All that decides the weights beside data and architecture
-    make:Callable, # Trains it where it isn't there yet: a `Checkpoint` → network
+    recipe:str, # What decides the weights, apart from data and architecture
+    make:Callable, # Trains it: a `Checkpoint` → network
     device=None # To train and to judge on; None: fastai's default device
 ) -> Classifier:
-    "The classifier that `make` trains, from the cache where it is there. Raises `UsageError` for data without classes."
-    if not data.classes: raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights random or the path of a file; imagenet too, where its weights are or can be downloaded.')
+    "The classifier that `make` trains, or the saved one. Raises `UsageError` for data without classes."
+    if not data.classes:
+        raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights random or the path of a file, '
+                         'or imagenet where its weights can be downloaded.')
     device = torch.device(device) if device else default_device()
     if native_precision(device) == 'bf16': recipe += ' in bf16'
     key = fingerprint([data.fingerprint, arch, recipe], 12)
@@ -208,12 +230,8 @@ def kept_classifier(
         about = dict(accuracy=_accuracy(net, data, device), recipe=recipe)
         write_tensors(path, net.cpu().state_dict(), dict(about=json.dumps(about)))
         checkpoint.remove()
-    accuracy = made_once(path, lambda: _kept_accuracy(path), train)  # two commands would train it at the same time, and judge by one another's
-    def load():
-        net = classifier_network(arch, len(data.classes))
-        try: net.load_state_dict(read_tensors(path)[0])
-        except (OSError, ValueError, RuntimeError) as e: raise AebenchError(f'The classifier {path} is damaged ({type(e).__name__}): remove it, and the same command trains it again.') from e
-        return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    accuracy = made_once(path, lambda: _saved_accuracy(path), train)
+    load = partial(_load_classifier, path, arch, len(data.classes), device)
     return Classifier(load, arch, accuracy, f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/09_weights.ipynb #b9b2d7a9
@@ -223,34 +241,38 @@ def in_domain_classifier(
     device=None, # None: fastai's default device
     watch:Callable|None=None # As in `train_classifier`
 ) -> Classifier:
-    "`train_classifier`'s network for `data`, trained once and kept."
+    "The network of `train_classifier` for `data`, trained once and saved."
     epochs = classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
-    return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', lambda checkpoint: train_classifier(data, arch, device, epochs=epochs, watch=watch, checkpoint=checkpoint), device)
+    def make(checkpoint): return train_classifier(data, arch, device, epochs=epochs, watch=watch, checkpoint=checkpoint)
+    return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', make, device)
 
 def trained_network(
-    arch:str, # 'resnet34' or 'vgg16_bn'
+    arch:str, # A torchvision resnet or VGG
     weights:str, # One of `WEIGHTS`, or a path
     data:ImageSet, # For in-domain training
     device=None, # Likewise; None: fastai's default device
     watch:Callable|None=None # As in `train_classifier`
 ) -> nn.Module: # On the CPU, its weights free to be trained further
-    "`arch` with weights from the source asked for, never from another."
+    "`arch` with weights from this source, never from another."
     if weights == 'in-domain':
         net = classifier_network(arch, len(data.classes) or 1)
         net.load_state_dict(in_domain_classifier(data, arch, device, watch).net.state_dict())
         return net
     net = classifier_network(arch, 1000)
     if weights == 'random': return net
-    state, where = (imagenet_weights(arch, bool(data.classes)), 'torchvision') if weights == 'imagenet' else (read_weights(path := weights_file(weights, arch)), str(path))
-    return load_body(net, state, arch, where)
+    if weights == 'imagenet': return load_body(net, imagenet_weights(arch, bool(data.classes)), arch, 'torchvision')
+    path = weights_file(weights, arch)
+    return load_body(net, read_weights(path), arch, str(path))
 
 # %% ../nbs/09_weights.ipynb #8eb3e7d8
-JUDGE_EPOCHS = (1, 10, 10) # The report's
+JUDGE_EPOCHS = (1, 10, 10) # The paper's
 
 def _stages(model:nn.Module) -> list[list]:
     "Parameter groups of [normalisation, network]: a resnet's stem and four stages, or VGG's blocks between its pools; then the head."
     net = model[1]
-    if hasattr(net, 'fc'): return [params(nn.ModuleList([net.conv1, net.bn1])), *(params(getattr(net, f'layer{i}')) for i in range(1, 5)), params(net.fc)]
+    if hasattr(net, 'fc'):
+        stem, stages = nn.ModuleList([net.conv1, net.bn1]), [getattr(net, f'layer{i}') for i in range(1, 5)]
+        return [params(o) for o in (stem, *stages, net.fc)]
     ends = [0, *(i+1 for i, m in enumerate(net.features) if isinstance(m, nn.MaxPool2d))]
     return [*(params(net.features[a:b]) for a, b in zip(ends, ends[1:])), params(net.classifier)]
 
@@ -260,29 +282,33 @@ def finetune_classifier(
     arch:str='resnet34', # A name in `HEADS`
     device=None, # None: fastai's default device
     seed:int=3333,
-    epochs:Sequence[int]=JUDGE_EPOCHS, # Head; head at the rate found; everything
+    epochs:Sequence[int]=JUDGE_EPOCHS, # Of the head; of the head at the rate found; of everything
     watch:Callable|None=None,
     checkpoint:Checkpoint|None=None # As in `train_classifier`
 ) -> nn.Module: # In eval mode; takes normalised images
-    "The report's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
+    "The paper's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
     with same_randomness():
         torch.manual_seed(seed)
-        net = load_body(classifier_network(arch, len(data.classes)), trained_network(arch, weights, data).state_dict(), arch, weights)
+        net = classifier_network(arch, len(data.classes))
+        load_body(net, trained_network(arch, weights, data).state_dict(), arch, weights)
         nn.init.kaiming_uniform_(net.get_parameter(f'{head_name(arch)}weight'))
-        learn = _learner(data, net, device, seed, watch(f'{arch} classifier', sum(epochs)) if watch else (), splitter=_stages)
-        with learn.no_bar(), learn.no_logging(): learn.fit_phases(epochs, freeze_first=2, next_lr=[None, (1e-6, 1e-3)], num_it=100, checkpoint=checkpoint)
+        cbs = watch(f'{arch} classifier', sum(epochs)) if watch else ()
+        learn = _learner(data, net, device, seed, cbs, splitter=_stages)
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_phases(epochs, freeze_first=2, next_lr=[None, (1e-6, 1e-3)], num_it=100, checkpoint=checkpoint)
     return net.eval()
 
+# %% ../nbs/09_weights.ipynb #b36bdac9
 def judge_for(
     data:ImageSet,
-    weights:str='in-domain', # One of `WEIGHTS`, or a path: what it is fine-tuned from; in-domain and random: trained from random weights
+    weights:str='in-domain', # One of `WEIGHTS`, or a path; with in-domain and random it is trained from random weights
     device=None, # None: fastai's default device
     watch:Callable|None=None, # As in `train_classifier`
     arch:str='resnet34' # A name in `HEADS`
 ) -> Classifier|None: # None for data without classes
-    "The classifier that judges reconstructions of `data`, trained once and kept."
+    "The classifier that judges reconstructions of `data`, trained once and saved."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
-    source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'  # whatever the file is called
-    return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs",
-                           lambda checkpoint: finetune_classifier(data, weights, arch, device, watch=watch, checkpoint=checkpoint), device)
+    source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
+    def make(checkpoint): return finetune_classifier(data, weights, arch, device, watch=watch, checkpoint=checkpoint)
+    return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs", make, device)

@@ -190,7 +190,7 @@ def test_dear_places_are_taken_down_seldom(images, tmp_path, monkeypatch):
     wanted, mark, file = outcome(trained(theirs(0), images, True, tmp_path)), Checkpoint._mark, tmp_path/'state.safetensors'
     def dear(self, over=False):
         mark(self, over)
-        self.mark_cost = 1e6
+        self.marking.cost = 1e6
     monkeypatch.setattr(Checkpoint, '_mark', dear)
     with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[StopAt(3, validation=True)], file=file)
     assert (read_state(file)['position']['epoch'], read_state(file)['position']['batch']) == (1, 0)

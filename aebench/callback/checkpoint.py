@@ -1,4 +1,4 @@
-"""A training that is stopped in mid-epoch, by whatever, goes on from there and ends as if nothing had happened, bit for bit.
+"""A training that is interrupted in mid-epoch resumes there and ends as if nothing had happened, bit for bit.
 
 Docs: https://aebench.github.io/aebench/callback/checkpoint.html.md"""
 
@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -31,172 +32,321 @@ from ..core.signals import answer_signals
 from ..core.files import disk_error, fingerprint, remove
 from ..core.tensors import read_tensors, write_tensors
 from ..core.text import log
-from ..training import random_states, set_random_states
+from ..training import Phase, PhaseLog, random_states, set_random_states
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #046e9f33
-_LISTS = dict(list=list, tuple=tuple, L=L, set=set, frozenset=frozenset)
-_PLAIN = {getattr(torch, o) for o in 'float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool'.split()} # What goes into the file as it is; other numbers do as bytes
+_CONTAINERS = dict(list=list, tuple=tuple, L=L, set=set, frozenset=frozenset)
+_DTYPES = {getattr(torch, o) for o in (
+    'float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool').split()} # Stored as they are; others as bytes
 
-class _NotData(TypeError): "No value of Python that stands for itself."
+class _NotData(TypeError): "A value that cannot be stored as data."
 
-def _on_cpu(scalars:list) -> Tensor: # (N,)
-    "Single numbers in one tensor; each device is waited for once. After going on some are on the CPU and the later ones on the GPU."
-    found = torch.empty(len(scalars), dtype=scalars[0].dtype)
+def _put_aside(o:Tensor, tensors:list) -> int:
+    "The index of a copy of `o` in `tensors`."
+    try: o = o.detach().cpu().as_subclass(Tensor).contiguous().clone()
+    except (RuntimeError, NotImplementedError) as e: raise _NotData(f'A tensor of layout {o.layout} on {o.device} cannot be kept') from e
+    tensors.append(o if o.dtype in _DTYPES else o.reshape(-1).view(torch.uint8))
+    return len(tensors) - 1
+
+def _pack_tensor(o:Tensor, tensors:list) -> dict:
+    "Where `o` is in `tensors`, its device, and for a type that is stored as bytes its type and shape."
+    packed = [_put_aside(o, tensors), o.device.type]
+    if o.dtype not in _DTYPES: packed.append([str(o.dtype).removeprefix('torch.'), list(o.shape)])
+    return dict(tensor=packed)
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #d5638416
+def _is_scalars(value) -> bool:
+    "Is it a list of single numbers on a device, such as the losses of all batches?"
+    if type(value) not in (list, L) or not len(value): return False
+    def is_scalar(o): return isinstance(o, Tensor) and not o.ndim and o.dtype in _DTYPES
+    return all(is_scalar(o) and o.dtype == value[0].dtype for o in value)
+
+def _stack_scalars(scalars:list) -> Tensor: # (N,), on the CPU
+    "Single numbers as one tensor. Waits once for each device: after a resume the first are on the CPU, the later ones on the GPU."
+    stacked = torch.empty(len(scalars), dtype=scalars[0].dtype)
     for device in {o.device for o in scalars}:
-        at = [i for i, o in enumerate(scalars) if o.device == device]
-        found[at] = torch.stack([scalars[i].detach().as_subclass(Tensor) for i in at]).cpu()
-    return found
+        indices = [i for i, o in enumerate(scalars) if o.device == device]
+        stacked[indices] = torch.stack([scalars[i].detach().as_subclass(Tensor) for i in indices]).cpu()
+    return stacked
 
+def _is_number_array(value) -> bool:
+    return type(value) is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch)
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #b6ac1ae4
 def pack(
     value, # Numbers, strings, tensors, arrays, and lists, tuples, `L`s, sets, deques and dictionaries of them
     tensors:list # Gets the tensors
 ): # What JSON can hold
     "`value` as JSON, its tensors put aside. Raises `TypeError` for other values."
-    def aside(o):
-        try: o = o.detach().cpu().as_subclass(Tensor).contiguous().clone()
-        except (RuntimeError, NotImplementedError) as e: raise _NotData(f'A tensor of layout {o.layout} on {o.device} cannot be kept') from e
-        tensors.append(o if o.dtype in _PLAIN else o.reshape(-1).view(torch.uint8))
-        return len(tensors) - 1
-    def tensor(o): return dict(tensor=[aside(o), o.device.type, *[[str(o.dtype).removeprefix('torch.'), list(o.shape)]]*(o.dtype not in _PLAIN)])
     kind = type(value)
     if value is None or isinstance(value, (bool, int, float, str)): return value
     if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float, str)): return value.item()
-    if isinstance(value, Tensor): return tensor(value)
-    if kind is np.ndarray and value.dtype.kind in 'biuf' and value.dtype.name in dir(torch): return dict(array=tensor(torch.from_numpy(np.asarray(value, value.dtype.newbyteorder('='), order='C'))))  # torch knows no reversed ones
-    if kind in (list, L) and len(value) and all(isinstance(o, Tensor) and not o.ndim and o.dtype in _PLAIN and o.dtype == value[0].dtype for o in value):
-        return dict(scalars=[kind.__name__, aside(_on_cpu(list(value))), value[-1].device.type])
-    if _LISTS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
+    if isinstance(value, Tensor): return _pack_tensor(value, tensors)
+    if _is_number_array(value):
+        native = np.asarray(value, value.dtype.newbyteorder('='), order='C')  # torch takes neither swapped bytes nor negative strides
+        return dict(array=_pack_tensor(torch.from_numpy(native), tensors))
+    if _is_scalars(value):
+        return dict(scalars=[kind.__name__, _put_aside(_stack_scalars(list(value)), tensors), value[-1].device.type])
+    if _CONTAINERS.get(kind.__name__) is kind: return {kind.__name__: [pack(o, tensors) for o in value]}
     if kind is deque: return dict(deque=[value.maxlen, [pack(o, tensors) for o in value]])
     if kind in (dict, OrderedDict): return dict(dict=[[pack(k, tensors), pack(v, tensors)] for k, v in value.items()])
     raise _NotData(f'{kind.__name__} cannot be kept')
 
-def _there(o:Tensor, device:str) -> Tensor: # `o` on a device of this kind, where this process has one
-    here = torch.accelerator.current_accelerator()
-    return o.to(device) if here is not None and here.type == device else o
+# %% ../../nbs/callback/01_checkpoint.ipynb #d2600e71
+def _to_device(o:Tensor, device:str) -> Tensor:
+    "`o` on this kind of device, or on the CPU where this process has none."
+    current = torch.accelerator.current_accelerator()
+    return o.to(device) if current is not None and current.type == device else o
 
 def unpack(
     value, # As `pack` gave it
     tensors:list # As `pack` filled it
 ):
-    "The value that `pack` was given, each tensor on the kind of device that it was on; on the CPU where there is no such device."
+    "The value that `pack` was given, each tensor on the kind of device that it was on, or on the CPU where there is no such device."
     if not isinstance(value, dict): return value
     (kind, o), = value.items()
     if kind == 'tensor':
-        i, device, *other = o
-        found = tensors[i]
-        for dtype, shape in other: found = found.view(getattr(torch, dtype)).reshape(shape)
-        return _there(found, device)
+        i, device, *as_bytes = o
+        tensor = tensors[i]
+        for dtype, shape in as_bytes: tensor = tensor.view(getattr(torch, dtype)).reshape(shape)
+        return _to_device(tensor, device)
     if kind == 'array': return unpack(o, tensors).numpy()
-    if kind == 'scalars': return _LISTS[o[0]](_there(tensors[o[1]], o[2]).unbind())
+    if kind == 'scalars': return _CONTAINERS[o[0]](_to_device(tensors[o[1]], o[2]).unbind())
     if kind == 'dict': return {unpack(k, tensors): unpack(v, tensors) for k, v in o}
     if kind == 'deque': return deque([unpack(v, tensors) for v in o[1]], o[0])
-    return _LISTS[kind](unpack(v, tensors) for v in o)
+    return _CONTAINERS[kind](unpack(v, tensors) for v in o)
+
+def _copied(value):
+    "`value` with its tensors and containers copied."
+    return unpack(pack(value, tensors := []), tensors)
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #6caa9294
-def _has_state(o) -> bool: return hasattr(type(o), 'state_dict') and hasattr(type(o), 'load_state_dict')  # of its own: a callback hands on what its learner has
+def _has_state(o) -> bool:
+    "Has its class a state of its own? (A callback passes on what its learner has.)"
+    return hasattr(type(o), 'state_dict') and hasattr(type(o), 'load_state_dict')
 
-def _get_state(o, leave:tuple=()) -> dict:
-    "The attributes of `o` that are data."
-    if _has_state(o): return o.state_dict()
-    found = {}
-    for k, v in vars(o).items():
-        if k in ('learn', '_state') or isinstance(v, Callback) or any(v is x for x in leave): continue
-        if isinstance(v, Metric) or _has_state(v): found[k] = _get_state(v)
-        elif isinstance(v, (list, L)) and len(v) and all(isinstance(x, Metric) for x in v): found[k] = [_get_state(x) for x in v]
-        elif _is_data(v): found[k] = v
-    return found
+def _is_metrics(o) -> bool: return isinstance(o, (list, L)) and len(o) > 0 and all(isinstance(m, Metric) for m in o)
 
-def _is_data(v) -> bool:
-    try: pack(v, [])
+def _is_data(o) -> bool:
+    try: pack(o, [])
     except _NotData: return False
     return True
 
-def _set_state(o, noted:dict):
-    "Give `o` back what `_noted` found."
-    if _has_state(o): return o.load_state_dict(noted)
-    for k, v in noted.items():
-        there = getattr(o, k, None)
-        if isinstance(there, Metric) or _has_state(there): _set_state(there, v)
-        elif isinstance(there, (list, L)) and len(there) and all(isinstance(x, Metric) for x in there):
-            for x, n in zip(there, v): _set_state(x, n)
+def _get_state(
+    o, # A callback, a metric, or an object with a state
+    skip:tuple=() # Attributes' values that are saved elsewhere
+) -> dict:
+    "The attributes of `o` that are data."
+    if _has_state(o): return o.state_dict()
+    state = {}
+    for k, v in vars(o).items():
+        if k in ('learn', '_state') or isinstance(v, Callback) or any(v is x for x in skip): continue
+        if isinstance(v, Metric) or _has_state(v): state[k] = _get_state(v)
+        elif _is_metrics(v): state[k] = [_get_state(m) for m in v]
+        elif _is_data(v): state[k] = v
+    return state
+
+def _set_state(o, state:dict):
+    "Give `o` the state that `_get_state` returned."
+    if _has_state(o): return o.load_state_dict(state)
+    for k, v in state.items():
+        current = getattr(o, k, None)
+        if isinstance(current, Metric) or _has_state(current): _set_state(current, v)
+        elif _is_metrics(current):
+            for metric, metric_state in zip(current, v): _set_state(metric, metric_state)
         else: setattr(o, k, v)
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #ee08b3d1
 class DamagedState(AebenchError):
-    "A file that is not, or no longer, what `write_state` wrote."
+    "The file is not, or no longer, what `write_state` wrote."
 
 def write_state(
     path:str|Path,
     value # What `pack` takes
 ) -> Path: # `path`
-    "Keep `value` in one file, durably and at once. Raises what `write_parts` raises."
+    "Write `value` to one file, durably and in one step. Raises what `write_tensors` raises."
     text = json.dumps(pack(value, tensors := []))
     return write_tensors(path, {f't{i}': o for i, o in enumerate(tensors)}, dict(state=text))
 
 def read_state(
     path:str|Path
 ): # None where there is no file
-    "The value that `write_state` kept. Raises `DamagedState`; `AebenchError` where the disk does not give it: another time it may."
+    "The value that `write_state` wrote. Raises `DamagedState`, or `AebenchError` where the disk fails, which may pass."
     try: tensors, about = read_tensors(path)
     except FileNotFoundError: return None
-    except OSError as e: raise AebenchError(f'{path} could not be read this time ({e.strerror or e}): look at its disk and its permissions, then give the same command again; or remove it, and the training begins anew.') from e
+    except OSError as e:
+        raise AebenchError(f'{path} could not be read this time ({e.strerror or e}): check its disk and its permissions, '
+                           'then give the same command again; or remove it, and the training begins anew.') from e
     except ValueError as e: raise DamagedState(f'{path} is damaged: {e}.') from e
     if 'state' not in about: raise DamagedState(f'{path} is no checkpoint.')
-    return unpack(json.loads(about['state']), [tensors[f't{i}'].clone() for i in range(len(tensors))])  # not mapped: the file is replaced while they are in use
+    copies = [tensors[f't{i}'].clone() for i in range(len(tensors))]  # not memory-mapped: the file is replaced while they are in use
+    return unpack(json.loads(about['state']), copies)
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #3289bfb7
-_LEARNER = ('iter', 'train_iter', 'pct_train', 'loss', 'smooth_loss') # What the loop itself keeps on a `Learner`
-
-def _load_optimiser(opt, state:dict):
-    "Load `state` into fastai's optimiser `opt`, each tensor laid out in memory as its parameter."
-    for (p, *_), kept in zip(opt.all_params(), state['state']):
-        for k, v in kept.items():
-            if isinstance(v, Tensor): kept[k] = torch.empty_like(p, dtype=v.dtype).copy_(v) if v.shape == p.shape else v.to(p.device)
-    opt.load_state_dict(state)
-
-def _called(o) -> str:
-    "What a function, class or object goes by, in this process as in the next."
-    if isinstance(o, partial): return f'{_called(o.func)}({", ".join([*map(_called, o.args), *(f"{k}={_called(v)}" for k, v in o.keywords.items())])})'
+def _name_of(o) -> str:
+    "The name of a function, class or object, the same in the next process."
+    if isinstance(o, partial):
+        args = [*map(_name_of, o.args), *(f'{k}={_name_of(v)}' for k, v in o.keywords.items())]
+        return f'{_name_of(o.func)}({", ".join(args)})'
     if isinstance(o, (int, float, str, tuple)): return repr(o)
     return getattr(o, '__qualname__', None) or type(getattr(o, 'func', o)).__qualname__  # fastai's losses wrap torch's
 
-def _of_learner(learn:Learner) -> dict:
-    "What has to be the same for a training to go on, as far as a `Learner` shows it."
+def _facts_of(learn:Learner) -> dict:
+    "What has to be the same for a training to resume, as far as a `Learner` shows it."
     shapes = {k: [list(v.shape), str(v.dtype)] for k, v in learn.model.state_dict().items()}
-    return {'network': fingerprint([json.dumps(shapes)], 12), 'loss': _called(learn.loss_func), 'optimiser': _called(learn.opt_func),
+    return {'network': fingerprint([json.dumps(shapes)], 12), 'loss': _name_of(learn.loss_func), 'optimiser': _name_of(learn.opt_func),
             'batch size': getattr(learn.dls.train, 'bs', None), 'number of items': getattr(learn.dls.train, 'n', None)}
 
-PATIENCE = 5 # Seconds in which a signal that comes again is not taken for another
+# %% ../../nbs/callback/01_checkpoint.ipynb #eda9cf43
+_LOOP_STATE = ('iter', 'train_iter', 'pct_train', 'loss', 'smooth_loss') # What fastai's training loop keeps on a `Learner`
 
+def _snapshot(
+    learn:Learner,
+    start:dict, # Random states at the beginning of the epoch
+    notes:dict, # The caller's
+    over:bool, # Does the epoch end here, whatever its number of batches?
+    skip:Callback # The checkpoint itself
+) -> dict:
+    "The place of a training, copied. Raises `TypeError` for a state that is no data."
+    position = dict(epoch=learn.epoch, batch=learn.iter, epochs=learn.n_epoch, batches=learn.n_iter, over=over)
+    loop = {k: getattr(learn, k) for k in _LOOP_STATE if _is_data(getattr(learn, k, object()))}
+    callbacks = {cb.name: _get_state(cb, (learn.model, learn.loss_func)) for cb in learn.cbs if cb is not skip}
+    return _copied(dict(notes=notes, position=position, start=start, now=random_states(), learner=loop, callbacks=callbacks))
+
+def _load_optimiser(opt, state:dict):
+    "Load `state` into fastai's optimiser `opt`, each tensor in the memory format of its parameter."
+    for (p, *_), saved in zip(opt.all_params(), state['state']):
+        for k, v in saved.items():
+            if not isinstance(v, Tensor): continue
+            saved[k] = torch.empty_like(p, dtype=v.dtype).copy_(v) if v.shape == p.shape else v.to(p.device)
+    opt.load_state_dict(state)
+
+def _restore(learn:Learner, state:dict):
+    "Set everything to what it was at the place of `state`."
+    learn.model.load_state_dict(state['model'])
+    _load_optimiser(learn.opt, state['optimiser'])
+    if state['scaler'] is not None: learn.scaler.load_state_dict(state['scaler'])
+    for k, v in state['learner'].items(): setattr(learn, k, v)
+    for cb in learn.cbs:
+        if cb.name in state['callbacks']: _set_state(cb, state['callbacks'][cb.name])
+    set_random_states(state['now'])
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #00b0ccbd
+class _Resumption:
+    "Replaces the loops of the next fit of `learn`, to bring it to the place of `state`."
+    def __init__(self,
+        learn:Learner,
+        state:dict, # As the file has it
+        file:Path, # For messages
+        on_restored:Callable # Called with `state`
+    ):
+        self.learn, self.state, self.file, self.on_restored = learn, state, file, on_restored
+        learn._do_fit = self._epochs  # `fit` looks it up before it calls any callback
+
+    def _epochs(self):
+        "fastai's loop over epochs, from the interrupted one on."
+        learn, position = self.learn, self.state['position']
+        del learn._do_fit
+        self._check('epochs', learn.n_epoch)
+        learn.all_batches = self._batches
+        for epoch in range(position['epoch'], learn.n_epoch):
+            learn.epoch = epoch
+            learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
+
+    def _batches(self):
+        "fastai's loop over batches; those that were trained on are drawn and dropped."
+        learn, position = self.learn, self.state['position']
+        del learn.all_batches
+        learn.n_iter = len(learn.dl)
+        self._check('batches', learn.n_iter)
+        for i, b in enumerate(learn.dl):
+            if i > position['batch']: learn.one_batch(i, b)
+            elif i == position['batch']:
+                _restore(learn, self.state)
+                self.on_restored(self.state)
+                if position.get('over'): raise CancelTrainException()
+
+    def _check(self, what:str, n:int):
+        was = self.state['position'][what]
+        if was == n: return
+        raise UsageError(f'{self.file} was made in a fit of {was} {what}, and this one has {n}: train as before, or remove the file.')
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #02f3ed0c
+PATIENCE = 5 # Seconds in which a repeated signal counts as the same wish
+
+class _StopRequest:
+    "A wish to stop, by a signal or by `ask`; the training grants it at the next place from which it can resume."
+    number = None # Of the signal; None: nobody asked
+
+    def ask(self, number:int): self.number, self.since = number, time.monotonic()
+
+    @contextmanager
+    def from_signals(self,
+        on_request:Callable # Called at the first signal
+    ) -> Iterator:
+        "Take signals as requests; restore the previous handlers on exit."
+        process = os.getpid()
+        def on_signal(number, frame):
+            if os.getpid() != process:  # a loader's worker, made by fork
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            elif not self.number:
+                self.ask(number)
+                on_request()
+            elif time.monotonic() - self.since > PATIENCE: raise Interrupted(number)
+        with answer_signals(on_signal, 'SIGINT', 'SIGTERM', 'SIGHUP'): yield
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #bff1ec9d
+class _Throttle:
+    "Allows something that takes time only as often as takes a given share of the time."
+    def __init__(self, last:float): # When it was done last, by `time.monotonic`
+        self.last, self.cost = last, 0.
+
+    def allows(self,
+        share:float, # Of the time
+        after:float=0. # Seconds that have to pass at least
+    ) -> bool:
+        return time.monotonic() - self.last >= max(after, self.cost/share)
+
+    @contextmanager
+    def measured(self) -> Iterator:
+        "Measure what it takes."
+        began = time.monotonic()
+        try: yield
+        finally:
+            self.last = time.monotonic()
+            self.cost = self.last - began
+
+# %% ../../nbs/callback/01_checkpoint.ipynb #334f0f6d
 class Checkpoint(Callback):
-    "Keep the whole state of a training in one file, now and then and when a signal asks to stop; go on from it where it is there."
-    order, run_valid = 99, False # after all others, which have noted the batch by then
+    "Save the whole state of a training to one file, from time to time and when a signal asks to stop; resume from that file if it exists."
+    order, run_valid = 99, False # after all others
     items = ('about', 'facts', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
 
     def __init__(self,
-        file:str|Path, # To keep it in
-        about:dict|None=None, # What the training depends on and its `Learner` doesn't show, such as a fingerprint of the images; a file with other ones is not gone on from
-        after:float=60., # Seconds of training before the first time, and at least between two
-        share:float=.01, # Of the time may go into writing it, at most, and as much into noting epochs' ends
-        log:Callable=log # Is told in a sentence what happens
+        file:str|Path, # Where to save
+        about:dict|None=None, # What the training depends on and its `Learner` doesn't show, such as the images; must be equal to resume
+        after:float=60., # Seconds of training before the first save, and between two
+        share:float=.01, # Of the time that saving may take, and as much for snapshots at epochs' ends
+        log:Callable=log # Gets a sentence about what happens
     ):
         self.file, self.about, self.after, self.share, self.log = Path(file), about or {}, after, share, log
-        self.notes = {}  # the caller's own, as they are at the state's place
-        self.found = self.moment = self.asked = None
-        self.busy, self.cost, self.kept_at, self.is_kept = False, 0., time.monotonic(), False
-        self.passed, self.mark_cost, self.marked_at = False, 0., -math.inf  # the first: an epoch's end was not taken down
-        self._look()
+        self.notes = {}  # the caller's own; saved with the state
+        self.found = self.snapshot = None
+        self.request, self.saving, self.marking = _StopRequest(), _Throttle(time.monotonic()), _Throttle(-math.inf)
+        self.in_training = self.is_saved = self.is_unmarked = False
+        self._read()
 
-    def _look(self):
-        "Read the file, if there is one that serves."
+    def _read(self):
+        "Read the file, if there is one that fits."
         try: state = read_state(self.file)
         except DamagedState as e: return self.log(f'{e} The training begins anew.')
         if state is None: return
         if set(state) != set(self.items): return self.log(f'{self.file} is of another version of aebench; the training begins anew.')
-        if self._same(state['about'], self.about): self.found, self.notes = state, state['notes']
+        if self._fits(state['about'], self.about): self.found, self.notes = state, state['notes']
 
-    def _same(self, was:dict, now:dict) -> bool:
-        other = [k for k in {**was, **now} if was.get(k) != now.get(k)]
+    def _fits(self, saved:dict, current:dict) -> bool:
+        other = [k for k in {**saved, **current} if saved.get(k) != current.get(k)]
         if other: self.log(f'{self.file} was made with another {" and ".join(other)}; the training begins anew.')
         return not other
 
@@ -205,104 +355,82 @@ class Checkpoint(Callback):
         learn:Learner, # Made as before: data, model, loss, callbacks; frozen as before
         **facts # Further things that have to be as before
     ) -> Iterator:
-        "Within it `learn` keeps its state; its first fit is the one that was interrupted, and goes on. Of another network, loss, optimiser or number of images it begins anew, and says so."
-        self.facts = _of_learner(learn) | facts
-        if self.found and not self._same(self.found['facts'], self.facts): self.found, self.notes = None, {}
-        self.is_kept = self.found is not None
+        "Save the state of `learn` within the block; its first fit resumes the interrupted one. Begins anew where `facts` differ."
+        self.facts = _facts_of(learn) | facts
+        if self.found and not self._fits(self.found['facts'], self.facts): self.found, self.notes = None, {}
+        self.is_saved = self.found is not None
         learn.add_cb(self)
-        if self.found: learn._do_fit = self._resume_epochs  # `fit` looks it up before it asks any callback
-        self.asked, self.kept_at = None, time.monotonic()
+        if self.found: _Resumption(learn, self.found, self.file, self._on_restored)
+        self.request.number, self.saving.last = None, time.monotonic()
         try:
             with self._signals(): yield self
-            if self.asked: raise self._interrupted()  # in the last validation of a fit that ended early
+            if self.request.number: raise self._interrupted()  # asked for in the last validation of a fit that ended early
         finally:
             for k in ('_do_fit', 'all_batches'): vars(learn).pop(k, None)
             learn.remove_cb(self)
-            self.busy = False
+            self.in_training = False
 
-    def _resume_epochs(self):
-        "fastai's loop over epochs, from the one that was interrupted."
-        learn, position = self.learn, self.found['position']
-        del learn._do_fit
-        self._check('epochs', learn.n_epoch)
-        learn.all_batches = self._remaining_batches
-        for epoch in range(position['epoch'], learn.n_epoch):
-            learn.epoch = epoch
-            learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
+    @contextmanager
+    def phases(self,
+        learn:Learner, # As `on` takes it
+        **facts # Likewise
+    ) -> Iterator[PhaseLog]:
+        "As `on`, for a training in phases: gives the log of those that were begun."
+        with self.on(learn, **facts): yield PhaseLog([Phase.from_dict(o) for o in self.notes.get('phases', ())], self._note_phases)
 
-    def _remaining_batches(self):
-        "fastai's loop over batches; those that were trained on are drawn and left."
-        learn, position = self.learn, self.found['position']
-        del learn.all_batches
-        learn.n_iter = len(learn.dl)
-        self._check('batches', learn.n_iter)
-        for i, b in enumerate(learn.dl):
-            if i > position['batch']: learn.one_batch(i, b)
-            elif i == position['batch']:
-                self._restore()
-                if position.get('over'): raise CancelTrainException()
+    def _note_phases(self, phases:list): self.notes['phases'] = [asdict(o) for o in phases]
 
-    def _check(self, what:str, n:int):
-        if (was := self.found['position'][what]) != n: raise UsageError(f'{self.file} was made in a fit of {was} {what}, and this one has {n}: train as before, or remove the file.')
-
-    def _restore(self):
-        learn, state, self.found = self.learn, self.found, None
-        learn.model.load_state_dict(state['model'])
-        _load_optimiser(learn.opt, state['optimiser'])
-        if state['scaler'] is not None: learn.scaler.load_state_dict(state['scaler'])
-        for k, v in state['learner'].items(): setattr(learn, k, v)
-        for cb in learn.cbs:
-            if cb.name in state['callbacks']: _set_state(cb, state['callbacks'][cb.name])
-        set_random_states(state['now'])
-        self.moment = {k: state[k] for k in ('notes', 'position', 'start', 'now', 'learner', 'callbacks')}
+    def _on_restored(self, state:dict):
+        self.found, self.snapshot = None, {k: state[k] for k in ('notes', 'position', 'start', 'now', 'learner', 'callbacks')}
 
     def before_train(self):
-        if self.asked and not self.passed: self._stop()
+        if self.request.number and not self.is_unmarked: self._stop()
         if self.found: set_random_states(self.found['start'], self.dls)
-        self.start, self.busy = random_states(self.dls), True
-    def before_batch(self): self.moment = None
+        self.start, self.in_training = random_states(self.dls), True
+
+    def before_batch(self): self.snapshot = None
+
     def after_batch(self):
-        now, last = time.monotonic(), self.iter + 1 == self.n_iter
-        final = last and self.epoch + 1 == self.n_epoch  # what follows a fit, such as a measurement, may take long
-        due = now - self.kept_at > max(self.after/6 if final else self.after, self.cost/self.share)
-        self.passed = last and not final and now - self.marked_at < self.mark_cost/self.share
-        if due or self.asked or last and not self.passed: self._mark()
-        if due or self.asked: self.save()
-        if self.asked: raise self._interrupted()  # it may have been asked for while the file was written
-    def after_cancel_train(self): self._mark(over=True)  # the epoch's last batch, after which no callback was asked
+        is_last = self.iter + 1 == self.n_iter
+        is_end = is_last and self.epoch + 1 == self.n_epoch  # what follows a fit, such as a measurement, may take long
+        due = self.saving.allows(self.share, self.after/6 if is_end else self.after)
+        self.is_unmarked = is_last and not is_end and not self.marking.allows(self.share)
+        if due or self.request.number or is_last and not self.is_unmarked: self._mark()
+        if due or self.request.number: self.save()
+        if self.request.number: raise self._interrupted()  # perhaps asked for while the file was written
+
+    def after_cancel_train(self): self._mark(over=True)  # the epoch's last batch, after which no callback was called
+
     def after_train(self):
-        self.busy = False
-        if self.asked and not self.passed: self._stop()  # else after the next batch
+        self.in_training = False
+        if self.request.number and not self.is_unmarked: self._stop()  # else after the next batch
 
     def _mark(self, over:bool=False): # Does the epoch end here, whatever its number of batches?
-        "Take down this place: all but the tensors of model and optimiser, copied."
-        learn, self.moment, self.passed, began = self.learn, None, False, time.monotonic()
-        try: self.moment = _copied(dict(
-            notes=self.notes, position=dict(epoch=learn.epoch, batch=learn.iter, epochs=learn.n_epoch, batches=learn.n_iter, over=over), start=self.start, now=random_states(),
-            learner={k: getattr(learn, k) for k in _LEARNER if _is_data(getattr(learn, k, object()))},
-            callbacks={cb.name: _get_state(cb, (learn.model, learn.loss_func)) for cb in learn.cbs if cb is not self}))
-        except _NotData as e: self._report_failure(e)
-        self.marked_at = time.monotonic()
-        self.mark_cost = self.marked_at - began
+        "Take a snapshot of this place."
+        self.snapshot, self.is_unmarked = None, False
+        with self.marking.measured():
+            try: self.snapshot = _snapshot(self.learn, self.start, self.notes, over, self)
+            except _NotData as e: self._report_failure(e)
 
     def save(self):
-        "Write the file. A full disk is told of and does not end the training."
-        if self.moment is None: return
-        began, learn = time.monotonic(), self.learn
-        scaler = getattr(learn, 'scaler', None)
-        try: self.is_kept = write_state(self.file, dict(about=self.about, facts=self.facts, **self.moment, model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(), scaler=scaler and scaler.state_dict())).is_file()
-        except (AebenchError, _NotData) as e: self._report_failure(e)
-        self.kept_at = time.monotonic()
-        self.cost = self.kept_at - began
+        "Write the file. A full disk is reported and does not end the training."
+        if self.snapshot is None: return
+        learn, scaler = self.learn, getattr(self.learn, 'scaler', None)
+        with self.saving.measured():
+            try:
+                tensors = dict(model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(),
+                               scaler=scaler and scaler.state_dict())
+                self.is_saved = write_state(self.file, dict(about=self.about, facts=self.facts) | self.snapshot | tensors).is_file()
+            except (AebenchError, _NotData) as e: self._report_failure(e)
 
     def _report_failure(self, e:Exception): self.log(f'The state of the training could not be kept: {str(e).rstrip(".")}.')
 
     def stop(self, number:int=signal.SIGINT):
-        "Ask the training to stop after this batch or validation, its state kept; from any thread."
-        self.asked, self.asked_at = number, time.monotonic()
+        "Ask the training to stop after this batch or validation, its state saved. May be called from any thread."
+        self.request.ask(number)
 
     def remove(self):
-        "Forget the state: the training is over and its results are safe, so that what comes in the way is only told."
+        "Remove the file: the training is over and its results are safe, so a failure is only reported."
         try: remove(self.file)
         except OSError as e: self.log(f'{disk_error(e, self.file)} It is not needed any more.')
 
@@ -311,23 +439,10 @@ class Checkpoint(Callback):
         raise self._interrupted()
 
     def _interrupted(self) -> Interrupted:
-        return Interrupted(self.asked, f'The state of the training is kept in {self.file}: the same lines go on from there.' if self.is_kept else '')
+        message = f'The state of the training is kept in {self.file}: the same lines go on from there.' if self.is_saved else ''
+        return Interrupted(self.request.number, message)
 
-    @contextmanager
-    def _signals(self):
-        "Answer signals to stop; whoever answered them before does so again afterwards."
-        self.process = os.getpid()
-        with answer_signals(self._on_signal, 'SIGINT', 'SIGTERM', 'SIGHUP'): yield
+    def _signals(self): return self.request.from_signals(self._on_request)
 
-    def _on_signal(self, number, frame):
-        if os.getpid() != self.process:  # a loader's worker, made by fork
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif not self.asked:
-            self.stop(number)
-            if not (self.busy or self.passed): self._stop()
-        elif time.monotonic() - self.asked_at > PATIENCE: raise Interrupted(number)
-
-def _copied(value):
-    "`value` with its tensors and lists copied."
-    return unpack(pack(value, tensors := []), tensors)
+    def _on_request(self):
+        if not (self.in_training or self.is_unmarked): self._stop()
