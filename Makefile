@@ -28,10 +28,10 @@ rooms: $(VENV)/installed-dev  ## The picture and the table of the package's room
 	$(BIN)/python tools/rooms.py
 
 docs: $(VENV)/installed-dev  ## The docs site in _docs, from notebooks, registry and results
-	$(BIN)/python docs/build.py
+	$(BIN)/python docs/build_site.py
 
 docs-serve: docs  ## The site on this machine
-	$(BIN)/python docs/build.py --serve
+	$(BIN)/python docs/build_site.py --serve
 
 $(VENV)/installed: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""Where the links of a notebook lead on the site: other pages, copied pictures, or the repository."""
+"""Where the links of a notebook lead on the site: to other pages, copied pictures, or the repository."""
 import re
 import urllib.parse
 from collections.abc import Callable
@@ -17,29 +17,31 @@ def result_folders() -> list[Path]: return sorted(o.parent for o in (ROOT/'resul
 
 @dataclass
 class Links:
-    "Rewrites links; notes those that lead nowhere."
+    "Rewrites the links of Markdown; collects in `troubles` those that lead nowhere."
     pages:dict # Source below the project's root → page below the site's root
     pictures:dict = field(default_factory=dict) # Path below the site's root → file
     troubles:list = field(default_factory=list)
 
     def of(self, source:str, page:str) -> Callable[[str], str]:
-        "What rewrites the Markdown of `source`, which becomes `page`."
+        "A function that rewrites the links of Markdown from `source`, which becomes `page`."
         def link(text:str) -> str:
             def one(m): return f'{m[1]}({self.target(m[2], source, page)}{m[3] or ""})'
-            pattern = r'```.*?```|(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)( "[^"]*")?\)|`[^`\n]*`'  # whichever begins first: a link in code is none, code in a link's text does not end it
+            # whichever begins first: a link in code is none, and code in a link's text does not end it
+            pattern = r'```.*?```|(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)( "[^"]*")?\)|`[^`\n]*`'
             return re.sub(pattern, lambda m: one(m) if m[1] else m[0], text, flags=re.S)
         return link
 
     def target(self, href:str, source:str, page:str) -> str:
+        "Where `href`, written in `source`, leads from `page`."
         here = str(PurePosixPath(page).parent)
-        if href.startswith(DOCS):
+        def with_anchor(path, anchor): return f'{path}#{anchor}' if anchor else path
+        if href.startswith(DOCS):  # nbdev's links between symbols
             path, _, anchor = href.removeprefix(DOCS).partition('#')
-            return relpath(path.replace('.html', '.md') or 'index.md', here) + (f'#{anchor}' if anchor else '')
+            return with_anchor(relpath(path.replace('.html', '.md') or 'index.md', here), anchor)
         if re.match(r'[a-z][a-z+.-]*:|#', href): return href
         path, _, anchor = urllib.parse.unquote(href).partition('#')
-        if path.endswith('.html'): return path.replace('.html', '.md') + (f'#{anchor}' if anchor else '')  # another module's page, as nbdev's own links
         path = normpath(str(PurePosixPath(source).parent/path))
-        if path in self.pages: return relpath(self.pages[path], here) + (f'#{anchor}' if anchor else '')
+        if path in self.pages: return with_anchor(relpath(self.pages[path], here), anchor)
         if not (ROOT/path).exists():
             self.troubles.append(f'{source} links to {href}, and there is no {path}.')
             return href
@@ -47,4 +49,4 @@ class Links:
             name = 'pictures/' + path.replace('/', '-')
             self.pictures[name] = ROOT/path
             return relpath(name, here)
-        return f'{REPOSITORY}/{"tree" if (ROOT/path).is_dir() else "blob"}/main/{path}' + (f'#{anchor}' if anchor else '')
+        return with_anchor(f'{REPOSITORY}/{"tree" if (ROOT/path).is_dir() else "blob"}/main/{path}', anchor)

@@ -22,7 +22,7 @@ PATIENCE = 120_000 # Milliseconds for what takes one, on a machine that does oth
 
 @pytest.fixture(scope='module')
 def site():
-    done = subprocess.run([sys.executable, ROOT/'docs'/'build.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, ROOT/'docs'/'build_site.py'], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return SITE
 
@@ -139,6 +139,6 @@ def test_links_within_lead_somewhere(site):
 
 def test_a_method_without_a_card_is_named(monkeypatch):
     monkeypatch.syspath_prepend(ROOT/'docs')
-    import cards
-    from notebook import Trouble
-    with pytest.raises(Trouble, match='where new is taught'): cards.card(Method('new', 'New', ''), {}, {}, None)
+    import technique_cards
+    from pages import SiteError
+    with pytest.raises(SiteError, match='where new is taught'): technique_cards.card(Method('new', 'New', ''), {}, {}, None)

@@ -123,11 +123,14 @@ def picture() -> str:
 def notebook_of(module:str) -> str: # Below the project's root, for a module at the top of the package
     return next(NOTEBOOKS.glob(f'[0-9]*_{module}.ipynb')).relative_to(ROOT).as_posix()
 
+def listed() -> list[Room]:
+    "The rooms in the order of tables and menus: the subject first."
+    return sorted(ROOMS, key=lambda o: SUBJECT.index(o.name) if o.name in SUBJECT else len(SUBJECT))
+
 def table() -> str:
-    "A line a room, the subject first; links as from the project's root."
-    rooms = sorted(ROOMS, key=lambda o: SUBJECT.index(o.name) if o.name in SUBJECT else len(SUBJECT))
+    "A line a room; links as from the project's root."
     def where(o): return ' '.join(f'[`{m}`]({notebook_of(m)})' for m in o.modules) or f'[`{o.name}/`](nbs/{o.name})'
-    return '\n'.join(['| where | what |', '|---|---|', *(f'| {where(o)} | {o.purpose} |' for o in rooms)])
+    return '\n'.join(['| where | what |', '|---|---|', *(f'| {where(o)} | {o.purpose} |' for o in listed())])
 
 def guide() -> str:
     "CONTRIBUTING.md with the table as it should be."

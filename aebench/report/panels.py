@@ -27,7 +27,8 @@ from ..registry import METHODS, is_reference
 from ..settings import WAYS
 from .rows import distinct, is_failed, missing, network, trained
 from .statistics import ALPHA
-from .tables import ACCURACIES, MEASURES, method_label, summarise
+from .columns import ACCURACIES, MEASURES, Column
+from .tables import method_label, summarise
 
 # %% ../../nbs/report/10_panels.ipynb #2d088457
 _PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99'.split()
@@ -49,7 +50,7 @@ def marker(method:str) -> str: return _in_turn(method, _MARKERS) if method in ME
 _WIDTH, _HEIGHT, _DPI = 4.2, 3.1, 160 # inches, inches, pixels an inch
 
 def _panel(title:str, left:float=.17, bottom:float=.15, height:float=_HEIGHT):
-    "A figure with one plain axis. Its margins are given, because looking for the best ones takes as long as drawing."
+    "A figure with one plain axis. Its margins are given: looking for the best ones takes as long as drawing."
     fig = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor='white')
     ax = fig.add_axes((left, bottom, .96-left, .9-bottom))
     ax.set_title(title, fontsize=10, loc='left', fontweight='bold', parse_math=False)
@@ -64,6 +65,11 @@ def _labels(ax, x:str, y:str):
     ax.set_xlabel(x, fontsize=8.5)
     ax.set_ylabel(y, fontsize=8.5)
 
+def _better(m:Column) -> str: return f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)'
+
+def _legend_below(fig:Figure, size:float=7.5, gap:float=.4):
+    fig.legend(fontsize=size, frameon=False, loc='lower center', ncols=3, handletextpad=gap, columnspacing=.8)
+
 def _log(axis, steps:tuple=(1,)):
     "A logarithmic axis with few, plainly written ticks."
     axis.axes.set(**{f'{axis.axis_name}scale': 'log'})
@@ -71,6 +77,7 @@ def _log(axis, steps:tuple=(1,)):
     axis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:g}' if x >= .001 else f'{x:.0e}'.replace('e-0', 'e-')))
     axis.set_minor_locator(NullLocator())
 
+# %% ../../nbs/report/10_panels.ipynb #dff18eee
 def sheet(
     panels:list[bytes], # PNGs of equal size
     columns:int=3 # At most
@@ -89,17 +96,19 @@ def read_curves(
 ) -> pd.DataFrame: # With a column `run`; empty when there is nothing to draw
     "The lines of several CSVs in which all of `columns` are finite numbers."
     frame = pd.DataFrame([{**line, 'run': run} for run, path in paths.items() for line in read_numbers(path, *columns)])
-    return frame.reindex(columns=list(dict.fromkeys([*(o for o in frame if isinstance(o, str)), 'run', *columns]))).astype(dict.fromkeys(columns, float))
+    names = dict.fromkeys([*(o for o in frame if isinstance(o, str)), 'run', *columns])
+    return frame.reindex(columns=list(names)).astype(dict.fromkeys(columns, float))
 
-def first_curve(out:Path, rows:pd.DataFrame, name:str, *columns) -> pd.DataFrame|None: # None when there is nothing to draw
+def first_curve(out:Path, rows:pd.DataFrame, name:str, *columns) -> pd.DataFrame|None: # None without any
     "The lines of the first run that left any."
     return next((o for run in rows.run if len(o := read_curves({run: out/run/name}, *columns))), None)
 
 def _curves(out:Path, rows:pd.DataFrame, name:str, *columns) -> dict[str, list]:
     "Each method's curves, one a run."
     done = rows[~is_failed(rows)]
-    of, found = dict(zip(done.run, done.method)), {}
-    for run, curve in read_curves({run: out/run/name for run in done.run}, *columns).groupby('run', sort=False): found.setdefault(of[run], []).append(curve)
+    method_of, found = dict(zip(done.run, done.method)), {}
+    curves = read_curves({run: out/run/name for run in done.run}, *columns)
+    for run, curve in curves.groupby('run', sort=False): found.setdefault(method_of[run], []).append(curve)
     return found
 
 # %% ../../nbs/report/10_panels.ipynb #747e0f52
@@ -108,7 +117,9 @@ def _limits(curves:list[pd.DataFrame]) -> tuple:
     values = np.concatenate([c[k] for c in curves for k in ('train_loss', 'valid_loss')])
     low, high = values.min(), values.max()
     log = low > 0 and high > 4*low
-    return (low/1.2, high*1.2, True) if log else (low-.05*(high-low or 1), high+.05*(high-low or 1), False)
+    if log: return low/1.2, high*1.2, True
+    room = .05*(high-low or 1)
+    return low-room, high+room, False
 
 def _phase_marks(curve:pd.DataFrame) -> list[tuple[int, str]]:
     "Before which epochs a phase or an image size begins, and what to write there."
@@ -117,15 +128,18 @@ def _phase_marks(curve:pd.DataFrame) -> list[tuple[int, str]]:
     for i in range(1, len(curve)):
         new_phase = not missing(phases[i]) and phases[i] != phases[i-1]
         new_size = not missing(sizes[i]) and not missing(sizes[i-1]) and sizes[i] != sizes[i-1]
-        words = [f'phase {phases[i]}']*new_phase + [f'{sizes[i-1]} → {sizes[i]} px']*new_size
+        words = [f'phase {phases[i]}'] if new_phase else []
+        if new_size: words.append(f'{sizes[i-1]} → {sizes[i]} px')
         if words: marks.append((i+1, '\n'.join(words)))
     return marks
 
 def _mark_phases(ax, curve:pd.DataFrame):
     for epoch, text in _phase_marks(curve):
         ax.axvline(epoch-.5, color='#555555', linewidth=.9, linestyle=':')
-        ax.annotate(text, (epoch-.5, .97), xycoords=('data', 'axes fraction'), xytext=(3, 0), textcoords='offset points', fontsize=7, va='top', color='#444444', parse_math=False)
+        ax.annotate(text, (epoch-.5, .97), xycoords=('data', 'axes fraction'), xytext=(3, 0), textcoords='offset points',
+                    fontsize=7, va='top', color='#444444', parse_math=False)
 
+# %% ../../nbs/report/10_panels.ipynb #ad651c30
 def _joined(parts) -> np.ndarray: # Of all curves
     "The values of several curves as one line with gaps: thousands of lines take minutes to draw."
     return np.concatenate([np.append(o, np.nan) for o in parts])
@@ -137,9 +151,11 @@ def curve_panel(
 ) -> bytes: # PNG
     "Training and validation loss, epoch by epoch."
     fig, ax = _panel(label)
-    longest, width, epochs = max(curves, key=len), 1.8 if len(curves) == 1 else 1.1, [np.arange(1, len(c)+1) for c in curves]
-    ax.plot(_joined(epochs), _joined(c.train_loss for c in curves), color=colour(method), linestyle='--', linewidth=width*.7, alpha=.8, label='training')
-    ax.plot(_joined(epochs), _joined(c.valid_loss for c in curves), color=colour(method), linewidth=width, marker='.' if len(longest) < 3 else None, label='validation')
+    longest, width = max(curves, key=len), 1.8 if len(curves) == 1 else 1.1
+    epochs, train, valid = (_joined(o) for o in zip(*((np.arange(1, len(c)+1), c.train_loss, c.valid_loss) for c in curves)))
+    dots = '.' if len(longest) < 3 else None
+    ax.plot(epochs, train, color=colour(method), linestyle='--', linewidth=width*.7, alpha=.8, label='training')
+    ax.plot(epochs, valid, color=colour(method), linewidth=width, marker=dots, label='validation')
     _mark_phases(ax, longest)
     if limits[2]: _log(ax.yaxis, (1, 2, 5))
     ax.set_ylim(*limits[:2])
@@ -158,7 +174,9 @@ def _loss_axis(method:str) -> str:
 def curve_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
     "A panel for each method that left its history."
     found = _curves(out, rows, HISTORY_CSV, 'train_loss', 'valid_loss')
-    limits = {loss: _limits([c for m in found if _loss(m) == loss for c in found[m]]) for loss in {_loss(m) for m in found}}
+    by_loss = {}
+    for m, curves in found.items(): by_loss.setdefault(_loss(m), []).extend(curves)
+    limits = {loss: _limits(curves) for loss, curves in by_loss.items()}
     return {m: curve_panel(m, method_label(rows, m), curves, limits[_loss(m)]) for m, curves in found.items()}
 
 # %% ../../nbs/report/10_panels.ipynb #b1ea6950
@@ -195,24 +213,31 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
     m, networks = MEASURES[name], trained(rows)
     fig, ax = _panel(f'{m.title} and latent size', bottom=.31)
     for method in distinct(networks, 'method'):
-        of = networks[networks.method == method].astype({'latent': float, name: float}).groupby('latent')[name].agg(['mean', 'std'])
-        ax.errorbar(of.index, of['mean'], yerr=of['std'].fillna(0), color=colour(method), marker=marker(method), markersize=5, linewidth=1.2, label=_literal(method_label(rows, method)))
-    sizes = networks.latent.astype(float)
-    if components is not None and name in ('mse', 'psnr'):
-        near = components[components.k.between(sizes.min()/1.2, sizes.max()*1.2) & (components.mse > 0)]
-        ax.plot(near.k, near.mse if name == 'mse' else psnr(near.mse), color='#222222', linestyle=':', linewidth=1.2, label='PCA')
-    near = rows[rows.method.str.startswith('pca-')].astype({'latent': float, name: float}).dropna(subset=[name]).sort_values('latent')
-    if name in ACCURACIES and len(near): ax.plot(near.latent, near[name], color='#222222', linestyle=':', marker='.', linewidth=1.2, label='PCA')
+        figures = networks[networks.method == method].astype({'latent': float, name: float}).groupby('latent')[name].agg(['mean', 'std'])
+        ax.errorbar(figures.index, figures['mean'], yerr=figures['std'].fillna(0), color=colour(method), marker=marker(method),
+                    markersize=5, linewidth=1.2, label=_literal(method_label(rows, method)))
+    _pca_line(ax, rows, name, components, networks.latent.astype(float))
     _log(ax.xaxis, (1, 2, 5))
     if name == 'mse': _log(ax.yaxis, (1, 2, 5))
-    _labels(ax, 'numbers in the latent', f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)')
-    fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    _labels(ax, 'numbers in the latent', _better(m))
+    _legend_below(fig)
     return figure_png(fig)
 
+def _pca_line(ax, rows:pd.DataFrame, name:str, components:pd.DataFrame|None, latents:pd.Series):
+    "What as many principal components do: the error by their number, or the accuracy of those that were judged."
+    style = dict(color='#222222', linestyle=':', linewidth=1.2, label='PCA')
+    if components is not None and name in ('mse', 'psnr'):
+        near = components[components.k.between(latents.min()/1.2, latents.max()*1.2) & (components.mse > 0)]
+        ax.plot(near.k, near.mse if name == 'mse' else psnr(near.mse), **style)
+    judged = rows[rows.method.str.startswith('pca-')].astype({'latent': float, name: float}).dropna(subset=[name]).sort_values('latent')
+    if name in ACCURACIES and len(judged): ax.plot(judged.latent, judged[name], marker='.', **style)
+
+# %% ../../nbs/report/10_panels.ipynb #0a6bd055
 def latent_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]:
     "MSE, PSNR and classifier accuracy against latent size, where they were measured."
     components = first_curve(out, rows[rows.method == 'original'], COMPONENTS_CSV, 'k', 'mse')  # PCA's error by number of components
-    return {name: latent_panel(rows, name, components) for name in ('mse', 'psnr', *ACCURACIES) if name in rows and trained(rows)[name].notna().any()}
+    measured = [o for o in ('mse', 'psnr', *ACCURACIES) if o in rows and trained(rows)[o].notna().any()]
+    return {name: latent_panel(rows, name, components) for name in measured}
 
 # %% ../../nbs/report/10_panels.ipynb #4837bb92
 _LINES = dict(zip(WAYS, ('solid', 'dashed', 'dotted')))
@@ -224,13 +249,14 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     if not found: return None
     fig, ax = _panel('MSE at other sizes', bottom=.31)
     for method, curves in found.items():
-        for i, (way, of) in enumerate(pd.concat(curves).assign(way=lambda o: o.get('way', '')).groupby('way')):
-            mean = of.groupby('size').mse.mean()
-            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_LINES.get(way, 'dashdot'),
-                    label=None if i else _literal(method_label(rows, method)))
+        by_way = pd.concat(curves).assign(way=lambda o: o.get('way', '')).groupby('way')
+        for i, (way, lines) in enumerate(by_way):
+            mean, label = lines.groupby('size').mse.mean(), None if i else _literal(method_label(rows, method))
+            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2,
+                    linestyle=_LINES.get(way, 'dashdot'), label=label)
     _log(ax.yaxis, (1, 2, 5))
     _labels(ax, 'pixels a side', 'MSE (lower is better)')
-    fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    _legend_below(fig)
     return figure_png(fig)
 
 # %% ../../nbs/report/10_panels.ipynb #be8a13fd
@@ -242,12 +268,13 @@ def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when 
     unit, word = (60, 'minutes') if points.seconds.max() >= 120 else (1, 'seconds')
     fig, ax = _panel(f'{m.title} and training time', bottom=.31)
     for method, o in points.iterrows():
-        ax.errorbar(o.seconds/unit, o[name], xerr=_bar(o.seconds_sd, unit), yerr=_bar(o[f'{name}_sd']), color=colour(method), marker=marker(method), markersize=8,
-                    linestyle='', linewidth=1, markeredgecolor='white', markeredgewidth=.6, label=_literal(o.label))
+        ax.errorbar(o.seconds/unit, o[name], xerr=_bar(o.seconds_sd, unit), yerr=_bar(o[f'{name}_sd']), color=colour(method),
+                    marker=marker(method), markersize=8, linestyle='', linewidth=1, markeredgecolor='white', markeredgewidth=.6,
+                    label=_literal(o.label))
     if points[name].min() > 0 and points[name].max() > 10*points[name].min(): _log(ax.yaxis, (1, 2, 5))
     ax.margins(.12)
-    _labels(ax, f'training time ({word})', f'{m.short} ({"higher" if m.better > 0 else "lower"} is better)')
-    fig.legend(fontsize=7.5, frameon=False, loc='lower center', ncols=3, handletextpad=.2, columnspacing=.8)
+    _labels(ax, f'training time ({word})', _better(m))
+    _legend_below(fig, gap=.2)
     return figure_png(fig)
 
 def _bar(spread:float, unit:float=1): return None if missing(spread) else spread/unit
@@ -258,6 +285,7 @@ def quality_panels(rows:pd.DataFrame) -> dict[str, bytes]:
     panels = {name: quality_panel(table, name) for name in ('mse', *ACCURACIES)}
     return {k: v for k, v in panels.items() if v}
 
+# %% ../../nbs/report/10_panels.ipynb #eae559f5
 def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     "Number of parameters, a bar a method."
     table = summarise(trained(rows)).dropna(subset=['parameters'])
@@ -271,7 +299,7 @@ def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     return figure_png(fig)
 
 # %% ../../nbs/report/10_panels.ipynb #33d9ec7f
-_SHOWN = 10 # Image pairs of each method
+_SHOWN = 10 # Image pairs of a method
 
 _UNREADABLE = OSError, ValueError, SyntaxError, Image.DecompressionBombError # What Pillow raises on damaged files
 
@@ -299,6 +327,7 @@ def samples_of(out:Path, rows:pd.DataFrame) -> dict[str, list]:
         if method not in found and (pairs := read_samples(out/run/SAMPLES_PNG)): found[method] = pairs
     return found
 
+# %% ../../nbs/report/10_panels.ipynb #b5bc7b6c
 def side_by_side(images:list) -> Image.Image:
     "Square images of one size in a row, a thin white line between them."
     size = images[0].width
@@ -309,52 +338,67 @@ def side_by_side(images:list) -> Image.Image:
 
 def samples_sheet(samples:dict[str, list], rows:pd.DataFrame) -> bytes: # PNG
     "All methods below each other under the input images."
-    strips = [('Input', [a for a, _ in next(iter(samples.values()))])] + [(method_label(rows, m), [b for _, b in pairs]) for m, pairs in samples.items()]
+    strips = [('Input', [a for a, _ in next(iter(samples.values()))])]
+    strips += [(method_label(rows, m), [b for _, b in pairs]) for m, pairs in samples.items()]
     longest = max(len(images) for _, images in strips)
     left = .2 + .075*max(len(label) for label, _ in strips)  # inches
     fig = Figure(figsize=(left+.05+.75*longest, .78*len(strips)), dpi=_DPI, facecolor='white')
+    width, n = fig.get_figwidth(), len(strips)
     for i, (label, images) in enumerate(strips):
-        ax = fig.add_axes((left/fig.get_figwidth(), 1-(i+1)/len(strips), .75*len(images)/fig.get_figwidth(), .96/len(strips)))
+        ax = fig.add_axes((left/width, 1-(i+1)/n, .75*len(images)/width, .96/n))
         ax.imshow(np.asarray(side_by_side(images)), interpolation='nearest')
         ax.set_axis_off()
-        fig.text((left-.05)/fig.get_figwidth(), 1-(i+.5)/len(strips), label, ha='right', va='center', fontsize=9, parse_math=False)
+        fig.text((left-.05)/width, 1-(i+.5)/n, label, ha='right', va='center', fontsize=9, parse_math=False)
     return figure_png(fig)
 
 # %% ../../nbs/report/10_panels.ipynb #ebe77d2c
 def rate_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where nothing was coded
     "PSNR against bytes an image, beside image files with and without their headers."
     done = rows[~is_failed(rows)]
-    coded = {m: o for m in distinct(done, 'method') if (o := first_curve(out, done[done.method == m], RATES_CSV, 'bytes_per_image', 'psnr')) is not None}
-    if not coded: return None
+    curves = {m: first_curve(out, done[done.method == m], RATES_CSV, 'bytes_per_image', 'psnr') for m in distinct(done, 'method')}
+    curves = {m: o for m, o in curves.items() if o is not None}
+    if not curves: return None
     fig, ax = _panel('Bytes and quality', bottom=.36, height=4.2)
-    for method, first in coded.items():
-        label, known = _literal(method_label(rows, method)), network(method)
-        ax.plot(first.bytes_per_image, first.psnr, color=colour(method), linestyle='-' if known else '--', marker=marker(method) if known else None, markersize=4, linewidth=1.2, label=label if known else None)
-        if not known: ax.annotate(label, first[['bytes_per_image', 'psnr']].iloc[-1], xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
+    for method, curve in curves.items(): _rate_line(ax, method, _literal(method_label(rows, method)), curve)
     files = first_curve(out, rows[rows.method == 'original'], FILES_CSV, 'bytes_per_image', 'payload', 'mse')
-    if files is not None:
-        kinds = files.get('format', pd.Series('', files.index))
-        for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
-            of = files[(kinds == format) & (files.mse > 0)]
-            quality = psnr(of.mse)
-            ax.plot(of.bytes_per_image, quality, color=shade, linewidth=1.2, label=format)
-            ax.plot(of.payload, quality, color=shade, linewidth=1, linestyle=':', label=f'{format} without headers')
-        for x in files[kinds == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
+    if files is not None: _file_lines(ax, files)
     _log(ax.xaxis, (1, 2, 5))
     _labels(ax, 'bytes an image', 'PSNR (higher is better)')
-    fig.legend(fontsize=7, frameon=False, loc='lower center', ncols=3, handletextpad=.4, columnspacing=.8)
+    _legend_below(fig, size=7)
     return figure_png(fig)
+
+def _rate_line(ax, method:str, label:str, curve:pd.DataFrame):
+    "A network's line with its marker and place in the legend; a reference's line is dashed, and its label stands at its end."
+    style = dict(color=colour(method), markersize=4, linewidth=1.2)
+    if network(method): ax.plot(curve.bytes_per_image, curve.psnr, linestyle='-', marker=marker(method), label=label, **style)
+    else:
+        ax.plot(curve.bytes_per_image, curve.psnr, linestyle='--', **style)
+        end = curve[['bytes_per_image', 'psnr']].iloc[-1]
+        ax.annotate(label, end, xytext=(2, 2), textcoords='offset points', fontsize=6.5, color='#444444')
+
+def _file_lines(ax, files:pd.DataFrame):
+    "JPEG and WebP by quality, and PNG, which loses nothing, as an upright line."
+    kinds = files.get('format', pd.Series('', files.index))
+    for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
+        of_format = files[(kinds == format) & (files.mse > 0)]
+        quality = psnr(of_format.mse)
+        ax.plot(of_format.bytes_per_image, quality, color=shade, linewidth=1.2, label=format)
+        ax.plot(of_format.payload, quality, color=shade, linewidth=1, linestyle=':', label=f'{format} without headers')
+    for x in files[kinds == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
 
 # %% ../../nbs/report/10_panels.ipynb #0b9aa8c6
 def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     "Effects with their intervals: main effects above, interactions below, the largest first."
-    m, table = MEASURES[name], table.reindex(table.effect.abs().sort_values(ascending=False).index).sort_values('order', kind='stable')
+    m, largest = MEASURES[name], table.effect.abs().sort_values(ascending=False)
+    table = table.reindex(largest.index).sort_values('order', kind='stable')
     fig, ax = _panel(f'Effects on {m.title}', left=.42)
-    for i, (term, o) in enumerate(table.iterrows()):
-        ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < ALPHA else '#999999', marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
+    for i, (_, o) in enumerate(table.iterrows()):
+        ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < ALPHA else '#999999',
+                    marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
     ax.axvline(0, color='#444444', linewidth=.8)
     ax.set_yticks(range(len(table)), table.index)
     ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
     ax.invert_yaxis()
-    _labels(ax, f'change of {m.short}{m.unit and ","}{m.unit} ({"higher" if m.better > 0 else "lower"} is better)', '')
+    unit, direction = f',{m.unit}' if m.unit else '', 'higher' if m.better > 0 else 'lower'
+    _labels(ax, f'change of {m.short}{unit} ({direction} is better)', '')
     return figure_png(fig)

@@ -15,7 +15,7 @@ from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_tab
 from aebench.report.rows import data_label, distinct, groups, read_rows, sweeps
 from aebench.report.tables import best, cells, method_label, published_as
 from links import COLAB, REPOSITORY
-from notebook import Page, index_page, table_of
+from pages import Page, index_page, markdown_table, table_of_pages
 
 def figure(src:str, alt:str) -> str: return f'<figure markdown="0"><img src="{src}" alt="{alt}" loading="lazy"><figcaption>{alt}</figcaption></figure>'
 
@@ -90,4 +90,4 @@ def page_of(folder:Path, files:dict) -> Page: # `files` gets what is copied: pat
 def index(pages:list[Page], others:list[Page]) -> Page:
     def link(o): return f'[{o.title}]({Path(o.path).name})'
     return index_page('benchmarks/index.md', 'Benchmarks', 'Every figure here was computed from the runs in <code>results/</code>; none was typed.', '\n'.join(f'- {link(o)}: {o.description}' for o in others),
-                      '## Comparisons', table_of(('Comparison', 'What came out'), [(link(o), o.description) for o in pages]))
+                      '## Comparisons', markdown_table(('Comparison', 'What came out'), [(link(o), o.description) for o in pages]))

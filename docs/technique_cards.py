@@ -12,7 +12,8 @@ from aebench.report.rows import data_label, groups, missing, read_rows, trained
 from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
 from links import result_folders
-from notebook import Page, Trouble, index_page, maths, outputs, table_of
+from notebook_to_markdown import maths, outputs
+from pages import Page, SiteError, index_page, markdown_table
 
 PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each in bold, with a full stop, at the beginning of a paragraph
 
@@ -72,17 +73,17 @@ def measured(method:Method) -> pd.DataFrame: # Indexed by the folder's name
     return table if table.empty else table.set_index('Comparison').drop(columns=[] if table.Settings.any() else 'Settings')
 
 def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened notebooks and lessons' titles, by their pages' names
-    "The card of `method`. Raises `Trouble` for a method that names no notebook or lesson, and for a notebook that lacks a part of the card."
+    "The card of `method`. Raises `SiteError` for a method that names no notebook or lesson, and for a notebook that lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
-    if stem not in notebooks or method.lesson not in lessons: raise Trouble(f'The registry doesn\'t say where {method.name} is taught: give it taught=\'module#section\' and lesson=\'name\' as the others have.')
+    if stem not in notebooks or method.lesson not in lessons: raise SiteError(f'The registry doesn\'t say where {method.name} is taught: give it taught=\'module#section\' and lesson=\'name\' as the others have.')
     notebook, title = notebooks[stem], notebooks[stem]['title']
     page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
     found = parts_of(cells)
-    if lost := [o for o in PARTS if o not in found]: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} lacks «**{lost[0]}.**».')
+    if lost := [o for o in PARTS if o not in found]: raise SiteError(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} lacks «**{lost[0]}.**».')
     picture = first_picture(cells, page, link)
-    if not picture: raise Trouble(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
+    if not picture: raise SiteError(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
     def text(part): return maths(link(found[part]))
     table = measured(method)
     rows = [f'| [{label}](../benchmarks/{label}.md) | ' + ' | '.join(str(o) for o in line) + ' |' for label, line in zip(table.index, table.itertuples(index=False))]
@@ -99,5 +100,5 @@ def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened n
 def index(cards:list[Page]) -> Page:
     "All cards in one table."
     rows = [(f'[{o.title}]({o.path.rpartition("/")[2]})', m.summary) for o, m in zip(cards, METHODS.values())]
-    return index_page('techniques/index.md', 'Techniques', 'What each one changes, why, what it was measured to be worth, and how to use it.', table_of(('Technique', 'What it changes'), rows),
+    return index_page('techniques/index.md', 'Techniques', 'What each one changes, why, what it was measured to be worth, and how to use it.', markdown_table(('Technique', 'What it changes'), rows),
                       'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../references.md).')

@@ -4,40 +4,19 @@ import html
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import latex2mathml.converter
+import yaml
 
 from links import COLAB, REPOSITORY, ROOT
-
-@dataclass
-class Page:
-    "One page of the site, before the generator lays it out."
-    path:str # Below the site's root, 'tutorials/first_autoencoder.md'
-    title:str
-    text:str # Markdown
-    pictures:dict = field(default_factory=dict) # Path below the site's root → bytes
-    source:str = '' # The notebook it was made from, below the project's root
-    description:str = ''
-
-class Trouble(Exception):
-    "What would be wrong on the site: a picture without words, a link that leads nowhere."
+from pages import Page, SiteError
 
 def front_matter(notebook:dict) -> dict:
-    "nbdev's title, description and output file."
+    "nbdev's title, description and output file; {} where there is none."
     raw = next((''.join(c['source']) for c in notebook['cells'] if c['cell_type'] == 'raw'), '')
-    joined = re.sub(r'\n +', ' ', raw)  # long values are folded
-    return {k: v.strip(' \'"') for k, v in re.findall(r'^([\w-]+): (.*)$', joined, re.M)}
-
-def table_of(heads:tuple, rows:list[tuple]) -> str:
-    "A table in Markdown."
-    return '\n'.join(f'| {" | ".join(o)} |' for o in [heads, ['---']*len(heads), *rows])
-
-def index_page(path:str, title:str, lead:str, *parts:str) -> Page:
-    "A page that leads to others."
-    return Page(path, title, '\n\n'.join([f'# {title}', f'<p class="lead">{lead}</p>', *parts]) + '\n')
+    return yaml.safe_load(raw.strip().strip('-')) or {}
 
 # ---- maths, without any script: browsers draw MathML themselves
 
@@ -53,24 +32,24 @@ def maths(text:str) -> str:
 
 # ---- cells
 
-MARK = re.compile(r'^#\|\s*([\w-]+):?\s*(.*)$')
+DIRECTIVE = re.compile(r'^#\|\s*([\w-]+):?\s*(.*)$')
 
-def marks(cell:dict) -> dict:
-    "The `#|` lines of a cell."
-    return {m[1]: m[2].strip(' "\'') for line in ''.join(cell['source']).splitlines() if (m := MARK.match(line))}
+def directives(cell:dict) -> dict:
+    "The `#|` lines of a cell: {'echo': 'false'}."
+    return {m[1]: m[2].strip(' "\'') for line in ''.join(cell['source']).splitlines() if (m := DIRECTIVE.match(line))}
 
 def code(cell:dict) -> str:
     "A cell's code without its `#|` lines."
-    lines = [line for line in ''.join(cell['source']).splitlines() if not MARK.match(line)]
+    lines = [line for line in ''.join(cell['source']).splitlines() if not DIRECTIVE.match(line)]
     return '\n'.join(lines).strip('\n')
 
 def short_types(signature:str) -> str:
-    "`torch.nn.modules.module.Module` is read as `Module`."
+    "The signature with `Module` in place of `torch.nn.modules.module.Module`."
     return '\n'.join(re.sub(r'\b(?:[a-z_]\w*\.)+([A-Z]\w*)', r'\1', head) + sep + comment
                      for head, sep, comment in (line.partition(' # ') for line in signature.splitlines()))
 
 def symbol(text:str) -> str:
-    "What `show_doc` wrote: its heading gets the anchor that links between symbols use, its source link a class."
+    "What `show_doc` wrote; its heading gets the anchor that links between symbols lead to, its source link a class."
     text = re.sub(r'^---\n+', '', text)
     source = re.search(r'\[source\]\((\S+?)\)\{.*?\}\n*', text)
     if source: text = text.replace(source[0], '')
@@ -87,9 +66,11 @@ def table(text:str) -> str:
     clean = re.sub(r' (?:border|class|style)="[^"]*"', '', found[0])
     clean = re.sub(r'<th></th>', '<td></td>', clean)  # an empty header says nothing to a screen reader
     clean = re.sub(r'\n\s*', '', clean)
-    clean = re.sub(r'<tr>(?:<td></td>)+((?:<th>[^<]*</th>)+)</tr><tr>((?:<th>[^<]*</th>)+)(?:<td></td>)+</tr></thead>', r'<tr>\2\1</tr></thead>', clean)  # the index's names stood in a row of their own
+    index_row = r'<tr>(?:<td></td>)+((?:<th>[^<]*</th>)+)</tr><tr>((?:<th>[^<]*</th>)+)(?:<td></td>)+</tr></thead>'
+    clean = re.sub(index_row, r'<tr>\2\1</tr></thead>', clean)  # the index's names stand in a row of their own: two rows become one
     more = re.search(r'<p>(\d+ rows × \d+ columns)</p>', text)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">{clean}</div>' + (f'\n<p class="soft">{more[1]}</p>' if more else '')
+    box = f'<div class="scroll" tabindex="0" role="region" aria-label="Table">{clean}</div>'
+    return f'{box}\n<p class="soft">{more[1]}</p>' if more else box
 
 def block(text:str, kind:str='text') -> str:
     "A fenced block whose fence is longer than any inside."
@@ -100,31 +81,42 @@ def picture(path:str, alt:str, root:str) -> str:
     return f'<img src="{root}{path}" alt="{html.escape(alt, quote=True)}" loading="lazy">'
 
 def outputs(cell:dict, page:Page, link:Callable) -> list[str]:
-    "What a cell gave, as Markdown; pictures go to `page`."
-    found, told = [], marks(cell)
-    for o in cell.get('outputs', []):
-        data = {k: ''.join(v) if isinstance(v, list) else v for k, v in o.get('data', {}).items() if v}
-        if 'image/png' in data:
-            if 'fig-alt' not in told: raise Trouble(f'{page.source}: the picture of cell {cell.get("id")} has no words: begin the cell with «#| fig-alt: what is to be seen».')
-            name = f'pictures/{Path(page.path).stem}-{len(page.pictures)+1}.png'
-            page.pictures[name] = base64.b64decode(data['image/png'])
-            found.append(picture(name, told['fig-alt'], '../'*page.path.count('/')))
+    "The outputs of a cell as Markdown; its pictures are added to `page`. Raises `SiteError` for a picture without a description."
+    found = []
+    for output in cell.get('outputs', []):
+        data = {k: ''.join(v) if isinstance(v, list) else v for k, v in output.get('data', {}).items() if v}
+        if 'image/png' in data: found.append(add_picture(data['image/png'], cell, page))
         elif 'text/markdown' in data:
             text = data['text/markdown']
             found.append(link(symbol(text) if '[source](' in text or text.startswith('---\n') else text))
         elif 'text/html' in data: found.append(table(data['text/html']))
-        else:
-            text = (data.get('text/plain') or ''.join(o.get('text', ''))).rstrip()
-            if not text or re.fullmatch(r'<Figure size .*>|<Axes.*>', text): continue
-            found.append(html.escape(text, quote=False) if told.get('echo') == 'false' and '\n' not in text else block(text, '{ .text .output }'))  # a sentence without its code is prose
-    return found
+        else: found.append(plain_text(data.get('text/plain') or ''.join(output.get('text', '')), cell))
+    return [o for o in found if o]
+
+def add_picture(png:str, cell:dict, page:Page) -> str:
+    "Add the picture, base64, to `page`; return the tag that shows it."
+    alt = directives(cell).get('fig-alt')
+    if alt is None:
+        raise SiteError(f'{page.source}: the picture of cell {cell.get("id")} has no description: begin the cell with «#| fig-alt: what it shows».')
+    name = f'pictures/{page.path.removesuffix(".md").replace("/", "-")}-{len(page.pictures)+1}.png'
+    page.pictures[name] = base64.b64decode(png)
+    return picture(name, alt, '../'*page.path.count('/'))
+
+def plain_text(text:str, cell:dict) -> str:
+    "An output block; a single sentence of a cell whose code is not shown is prose; '' for a figure's name."
+    text = text.rstrip()
+    if not text or re.fullmatch(r'<Figure size .*>|<Axes.*>', text): return ''
+    if directives(cell).get('echo') == 'false' and '\n' not in text: return html.escape(text, quote=False)
+    return block(text, '{ .text .output }')
 
 def in_order(cells:list[dict], source:str) -> list[dict]:
-    "nbdev documents what one cell defines from the last to the first: here in the order of the source."
-    text = '\n'.join(''.join(c['source']) for c in json.loads((ROOT/source).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
+    "The cells; symbols of one cell, which nbdev documents from the last to the first, in the order of the source."
+    notebook = json.loads((ROOT/source).read_text(encoding='utf-8'))
+    text = '\n'.join(''.join(c['source']) for c in notebook['cells'] if c['cell_type'] == 'code')
     def documented(cell): return (m := re.search(r'^show_doc\((?:\w+\.)*(\w+)\)', ''.join(cell['source']), re.M)) and m[1]
     def place(cell): return (m := re.search(rf'^(?:def|class) {documented(cell)}\b', text, re.M)) and m.start() or 0
-    return [cell for documents, group in groupby(cells, lambda o: bool(documented(o))) for cell in (sorted(group, key=place) if documents else group)]
+    grouped = groupby(cells, lambda o: bool(documented(o)))
+    return [cell for documents, group in grouped for cell in (sorted(group, key=place) if documents else group)]
 
 def page_of(
     path:Path, # The processed notebook
@@ -136,23 +128,32 @@ def page_of(
     notebook = json.loads(path.read_text(encoding='utf-8'))
     front = front_matter(notebook)
     page = Page(page_path, front.get('title', path.stem), '', source=source, description=html.escape(front.get('description', ''), quote=False))
-    parts = [f'# {page.title}', f'<p class="lead">{page.description}</p>'*bool(page.description)]
+    parts = [f'# {page.title}']
+    if page.description: parts.append(f'<p class="lead">{page.description}</p>')
     if source.startswith('nbs/tutorials/'): parts.append(colab_button(source))
     for cell in in_order(notebook['cells'], source):
-        text = ''.join(cell['source'])
-        if cell['cell_type'] == 'markdown':
-            if 'AUTOGENERATED! DO NOT EDIT!' not in text and not is_badges(text): parts.append(maths(link(text)))
-        elif cell['cell_type'] == 'code':
-            told = marks(cell)
-            if told.get('include') == 'false' or 'hide' in told: continue
-            if told.get('echo') != 'false' and (shown := code(cell)): parts.append(block(shown, 'python'))
-            if told.get('output') != 'false': parts += outputs(cell, page, link)
+        if cell['cell_type'] == 'markdown': parts.append(prose(cell, link))
+        elif cell['cell_type'] == 'code': parts += code_and_outputs(cell, page, link)
     page.text = '\n\n'.join(o.strip() for o in parts if o.strip()) + '\n'
     return page
 
+def prose(cell:dict, link:Callable) -> str:
+    text = ''.join(cell['source'])
+    return '' if 'AUTOGENERATED! DO NOT EDIT!' in text or is_badges(text) else maths(link(text))
+
+def code_and_outputs(cell:dict, page:Page, link:Callable) -> list[str]:
+    "What a reader sees of a code cell, as its directives say."
+    options, parts = directives(cell), []
+    if options.get('include') == 'false' or 'hide' in options: return parts
+    shown = code(cell)
+    if shown and options.get('echo') != 'false': parts.append(block(shown, 'python'))
+    if options.get('output') != 'false': parts += outputs(cell, page, link)
+    return parts
+
 def is_badges(text:str) -> bool:
-    "A cell of nothing but badges: pictures from other hosts, which the site does without."
-    return bool(text.strip()) and all(re.fullmatch(r'\[!\[[^\]]*\]\(https?://[^)]*\)\]\([^)]*\)', line.strip()) for line in text.strip().splitlines())
+    "Does the cell hold nothing but badges? They are pictures from other hosts, which the site does without."
+    badge = r'\[!\[[^\]]*\]\(https?://[^)]*\)\]\([^)]*\)'
+    return bool(text.strip()) and all(re.fullmatch(badge, line.strip()) for line in text.strip().splitlines())
 
 def colab_button(source:str) -> str:
     "Links to a notebook in Colab and in the repository."
