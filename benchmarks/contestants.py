@@ -1,4 +1,4 @@
-"""One training step in several ways, on the same images: plain fastai, the report's way, bare loops, and aebench.
+"""One training step in several ways, on the same images: plain fastai, the paper's way, bare loops, and aebench.
 
 A contestant is a function of a `Task` that gives `train`: called with a number of batches, it trains on so many and
 returns how many seconds one took.
@@ -88,7 +88,7 @@ def upsampling(method:Method, ni:int, nf:int) -> nn.Sequential:
     return nn.Sequential(up, nn.BatchNorm2d(ni), nn.Conv2d(ni, nf, 3, padding=1), nn.BatchNorm2d(nf), nn.ReLU())
 
 def plain_network(method:Method, size:int) -> nn.Module:
-    "The report's network in PyTorch's and fastai's own layers."
+    "The paper's network in PyTorch's and fastai's own layers."
     def halving(ni, nf, pixels): return [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.AdaptiveMaxPool2d(pixels), nn.BatchNorm2d(nf), nn.ReLU()]
     core = size//4
     if not method.encoder_entry.arch: encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
@@ -97,7 +97,7 @@ def plain_network(method:Method, size:int) -> nn.Module:
     return nn.Sequential(Normalize(), encoder, decoder, nn.Hardtanh(0, 1))
 
 class PlainFeatureLoss(nn.Module):
-    "The report's feature loss: all of VGG16-BN, hooks, gradients by autograd."
+    "The paper's feature loss: all of VGG16-BN, hooks, gradients by autograd."
     def __init__(self):
         super().__init__()
         self.vgg, self.kept = vgg16_bn().features.eval().requires_grad_(False), []
@@ -154,8 +154,8 @@ def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torc
         return lap.seconds
     return train
 
-def reports_way(task:Task) -> Callable:
-    "The report's network and loss in PyTorch's default memory format."
+def papers_way(task:Task) -> Callable:
+    "The paper's network and loss in PyTorch's default memory format."
     return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format)
 
 def bare_loop(task:Task, fast:bool=True) -> Callable:
@@ -189,5 +189,5 @@ def aebench_learner(task:Task) -> Learner:
 
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 
-CONTESTANTS = {'plain fastai': plain_fastai, "the report's way": reports_way, 'usual layers': usual_layers, 'bare loop': bare_loop, 'aebench': aebench}
-WITHOUT_AEBENCH = ('plain fastai', "the report's way") # As users have them: their memory is not kept either
+CONTESTANTS = {'plain fastai': plain_fastai, "the paper's way": papers_way, 'usual layers': usual_layers, 'bare loop': bare_loop, 'aebench': aebench}
+WITHOUT_AEBENCH = ('plain fastai', "the paper's way") # As users have them: their memory is not kept either

@@ -1,4 +1,4 @@
-"""What bfloat16 changes in the results: each method is trained to the end in fp32 and in bf16, from the same seeds, at the report's rates.
+"""What bfloat16 changes in the results: each method is trained to the end in fp32 and in bf16, from the same seeds, at the paper's rates.
 
     python benchmarks/precision.py --data digits --seeds 3
 

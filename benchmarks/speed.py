@@ -37,7 +37,7 @@ from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, WITHOUT_AEBENCH, Task, aebench_learner, now
 from shares import PARTS, step_shares
 
-SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the report's way", 'usual layers')) # Beside the bare loop and aebench
+SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the paper's way", 'usual layers')) # Beside the bare loop and aebench
 HERE = Path(__file__).resolve().parent
 UNITS = {'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
 

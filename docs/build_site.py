@@ -125,7 +125,8 @@ def generate():
     shutil.rmtree(SITE, ignore_errors=True)
     command = [Path(sys.executable).with_name('zensical'), 'build', '--strict', '--clean', '-f', 'mkdocs.yml']
     done = subprocess.run(command, cwd=WORK, capture_output=True, text=True)
-    if done.returncode or not (WORK/'site'/'index.html').is_file(): raise SiteError(done.stdout + done.stderr)
+    if done.returncode or not (WORK/'site'/'index.html').is_file():
+        raise SiteError(re.sub(r'\x1b\[[\d;]*m', '', done.stdout + done.stderr))  # without colours
     shutil.move(WORK/'site', SITE)
     for path in (WORK/'pages').rglob('*.md'):  # nbdev's modules name them: the pages as text
         shutil.copyfile(path, (SITE/path.relative_to(WORK/'pages')).with_suffix('.html.md'))

@@ -40,10 +40,9 @@ def parts_of(cells:list[dict]) -> dict[str, str]:
         found.setdefault(m[1], m[2].strip())
     return found
 
-def first_picture(cells:list[dict], page:Page, link) -> str:
-    for cell in cells:
-        if drawn := [o for o in outputs(cell, page, link) if o.startswith('<img')] if cell['cell_type'] == 'code' else []: return drawn[0]
-    return ''
+def first_picture(cells:list[dict], page:Page, link) -> str: # '' where there is none
+    code = [o for o in cells if o['cell_type'] == 'code']
+    return next((o for cell in code for o in outputs(cell, page, link) if o.startswith('<img')), '')
 
 # ---- what was measured
 
@@ -101,4 +100,4 @@ def index(cards:list[Page]) -> Page:
     "All cards in one table."
     rows = [(f'[{o.title}]({o.path.rpartition("/")[2]})', m.summary) for o, m in zip(cards, METHODS.values())]
     return index_page('techniques/index.md', 'Techniques', 'What each one changes, why, what it was measured to be worth, and how to use it.', markdown_table(('Technique', 'What it changes'), rows),
-                      'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../references.md).')
+                      'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../codec/references.md).')

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -52,6 +53,16 @@ def test_guide_leads_to_files():
     paths = re.findall(r'`((?:aebench|nbs|docs|tools|tests|benchmarks)/[^`\s]*)`', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'))
     assert len(paths) > 15
     assert not [o for o in paths if not list(ROOT.glob(o))]
+
+def test_links_of_notebooks_lead_to_files():
+    "Relative ones, which GitHub follows as well as the site."
+    lost = []
+    for path in [*(ROOT/'nbs').rglob('*.ipynb'), ROOT/'index.ipynb']:
+        if path.is_symlink(): continue
+        prose = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+        links = [unquote(o) for o in re.findall(r'\]\(([^)\s#]+)[^)]*\)', prose) if not re.match(r'[a-z]+:', o)]
+        lost += [f'{path.name}: {o}' for o in links if not (path.parent/o).exists()]
+    assert not lost
 
 def test_no_star_imports_and_no_stored_errors():
     for path in (ROOT/'aebench').rglob('*.py'): assert 'import *' not in path.read_text(), path
