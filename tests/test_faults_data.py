@@ -495,7 +495,7 @@ def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
 
 def test_no_decision_by_date_or_wall_clock():
     "No module looks at either."
-    sources = {o: o.read_text(encoding='utf-8') for o in Path(aebench.__file__).parent.glob('*.py')}
+    sources = {o: o.read_text(encoding='utf-8') for o in Path(aebench.__file__).parent.rglob('*.py')}
     assert len(sources) > 20
     assert not [(o.name, found) for o, text in sources.items() for found in re.findall(r'time\.time\b|import time\(|st_[mca]time|getmtime|datetime\.(?:now|utcnow|today)', text)]
 
