@@ -82,7 +82,7 @@ def webp_facts(
         (fewer if enough < o.coded_bytes else more).append(f'{label} ({against})')
     found = []
     if fewer: found.append(f'WebP without its headers copies at least as well in fewer bytes as the coded latents of {listed(fewer)}.')
-    if more: found.append(f'No WebP file is both as small and as good as the coded latents of {listed(more)}.')
+    if more: found.append(f'No WebP file written here is both as small and as good as the coded latents of {listed(more)}.')
     return found
 
 def _jpeg_facts(out:str|Path, rows:pd.DataFrame) -> list[str]:

@@ -21,7 +21,7 @@ from .tables import best_value, plain_text, terminal_table
 from .facts import facts, failures
 from .published import comparable
 from .evidence import image_noise, saved_facts
-from .verdicts import effect_words, headline, told_effects, verdicts
+from .verdicts import effect_words, effects_by_measure, headline, verdicts
 
 # %% ../../nbs/report/09_findings.ipynb #5c2b97a4
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def sentences(
     brief:bool=False # Give the noise of the test images for the leader alone?
 ) -> Sentences:
     "What terminal, report and documentation say about a group."
-    crossed, untold = told_effects(rows)
+    crossed, problems = effects_by_measure(rows)
     leader = best_value(rows).get('mse', distinct(trained(rows), 'method'))[:1] if brief else None
     noise = [] if out is None else [*image_noise(out, rows, leader), *saved_facts(out, rows)]
-    return Sentences(headline(rows), failures(rows), verdicts(rows, out), comparable(rows), [*facts(rows), *untold, *noise], crossed)
+    return Sentences(headline(rows), failures(rows), verdicts(rows, out), comparable(rows), [*facts(rows), *problems, *noise], crossed)
 
 # %% ../../nbs/report/09_findings.ipynb #fb09c596
 class _Piped(Console):
