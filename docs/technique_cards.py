@@ -72,9 +72,10 @@ def measured(method:Method) -> pd.DataFrame: # Indexed by the folder's name
     return table if table.empty else table.set_index('Comparison').drop(columns=[] if table.Settings.any() else 'Settings')
 
 def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened notebooks and lessons' titles, by their pages' names
-    "The card of `method`. Raises `SiteError` for a method that names no notebook or lesson, and for a notebook that lacks a part of the card."
+    "The card of `method`. Raises `SiteError` for a method that names no notebook or an unknown lesson, and for a notebook that lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
-    if stem not in notebooks or method.lesson not in lessons: raise SiteError(f'The registry doesn\'t say where {method.name} is taught: give it taught=\'module#section\' and lesson=\'name\' as the others have.')
+    if stem not in notebooks or method.lesson not in ('', *lessons):
+        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section', and lesson='name' if a tutorial is on it.")
     notebook, title = notebooks[stem], notebooks[stem]['title']
     page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
     link = links.of(notebook['source'], page.path)
@@ -84,6 +85,7 @@ def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened n
     picture = first_picture(cells, page, link)
     if not picture: raise SiteError(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
     def text(part): return maths(link(found[part]))
+    step_by_step = f' **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).' if method.lesson else ''
     table = measured(method)
     rows = [f'| [{label}](../benchmarks/{label}.md) | ' + ' | '.join(str(o) for o in line) + ' |' for label, line in zip(table.index, table.itertuples(index=False))]
     lines = [f'# {method.label}', f'<p class="lead">{html.escape(method.summary, quote=False)}</p>',
@@ -92,7 +94,7 @@ def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened n
               'Times are of one machine each.' if method.name != 'baseline' else 'What the others are compared with.') + ' The first column leads to the whole comparison.',
              '\n'.join(['| Comparison | ' + ' | '.join(table.columns) + ' |', '|' + ' --- |'*(len(table.columns)+1), *rows]) if rows else 'Nothing yet.',
              '## Suggested values', text('Suggested values'), '## Goes with', text('Goes with'), '## Known failures', text('Known failures'), '## Source', text('Source'),
-             f'**How it is made:** [{title}](../{stem}.md{"#" + heading if heading else ""}), with its code and its assertions. **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).']
+             f'**How it is made:** [{title}](../{stem}.md{"#" + heading if heading else ""}), with its code and its assertions.{step_by_step}']
     page.text = '\n\n'.join(lines) + '\n'
     return page
 

@@ -1,8 +1,7 @@
-"What is between a push and `pip install aebench`: wheel, workflows, install cells, and adding a technique as CONTRIBUTING says."
+"What is between a push and `pip install aebench`: wheel, workflows and install cells."
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -111,35 +110,3 @@ def test_slow_tests_and_other_systems_have_their_turn():
     assert set(smoke['strategy']['matrix']['os']) == {'windows-latest', 'macos-latest'}
     assert commands_of(smoke)[:2] == ['pip install .', 'aebench --help'] and commands_of(smoke)[2].startswith('aebench run --methods ')
     for command in commands_of(smoke)[2:]: make_parser().parse_args(command.split()[1:])
-
-def test_adding_a_technique_as_contributing_says(home, tmp_path):
-    "A toy upsampling, from its notebook to the table."
-    copy = tmp_path/'copy'
-    for name in run('git', 'ls-files', 'nbs', 'aebench', 'index.ipynb', 'pyproject.toml', 'settings.ini', cwd=ROOT).stdout.splitlines():
-        if not (ROOT/name).is_file(): continue
-        (copy/name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT/name, copy/name, follow_symlinks=False)
-    def edit(name, old, new):
-        path = copy/'nbs'/name
-        notebook = json.loads(path.read_text(encoding='utf-8'))
-        cell, = [c for c in notebook['cells'] if old in ''.join(c['source'])]
-        cell['source'] = ''.join(cell['source']).replace(old, new).splitlines(True)
-        path.write_text(json.dumps(notebook), encoding='utf-8')
-    edit('04_layers.ipynb', "@UPSAMPLERS.builder('transposed')", '''@UPSAMPLERS.builder('softened')
-def softened(ni:int, scale:int=2) -> nn.Module:
-    "Bilinear, then averaged."
-    return nn.Sequential(bilinear(ni, scale), nn.AvgPool2d(3, 1, 1))
-
-@UPSAMPLERS.builder('transposed')''')
-    edit('00_registry.ipynb', "UPSAMPLERS = Registry('upsampling',", '''UPSAMPLERS = Registry('upsampling',
-    Upsampler('softened', 'Softened', 'Upsampling that softens.'),''')
-    edit('00_registry.ipynb', "METHODS = Registry('method',", '''METHODS = Registry('method',
-    Method('softened', 'Softened', 'Upsampling that softens.', upsample='softened', paper_rates=(('cifar10', 1e-3),), in_paper=False),''')
-    assert not (done := run(BIN/'nbdev-export', cwd=copy)).returncode, done.stderr
-    assert 'def softened' in (copy/'aebench'/'layers.py').read_text()
-    env = {**os.environ, 'AEBENCH_HOME': str(home), 'PYTHONPATH': str(copy)}
-    def aebench(*words): return run(sys.executable, '-m', 'aebench.cli', *words, cwd=copy, env=env)
-    assert 'Upsampling that softens.' in aebench('methods').stdout
-    done = aebench('run', '--methods', 'softened,softened+progressive_resizing', '--epochs', '1', '1', '--out', tmp_path/'out')
-    assert done.returncode == 0, done.stderr
-    assert re.search(r'^Softened  ', done.stdout, re.M) and 'Softened + Progressive' in done.stdout and 'Softened' in (tmp_path/'out'/'report.html').read_text()

@@ -119,14 +119,14 @@ class TellProgress(Callback):
         self.progress.within(self.what, self.count, self.epochs, 1., self.cost)
 
 def cost_of(run:Run) -> float:
-    "About how many times as long as the baseline's an epoch, or a phase by the clock, takes: only the bar needs it."
+    "About how long an epoch takes, in epochs of the baseline; by the clock, how long a phase takes."
     if is_reference(run.method): return 0.
     if run.seconds: return run.seconds/20
     return get_method(run.method).cost
 
 def units_of(run:Run) -> int:
-    "How many epochs the bar counts, or phases by the clock."
-    return len([o for o in run.epochs if o]) if run.seconds else sum(run.epochs)
+    "The number of epochs; by the clock, the number of phases."
+    return sum(n > 0 for n in run.epochs) if run.seconds else sum(run.epochs)
 
 def progress_callbacks(progress:Progress, run:Run) -> list[Callback]: # None for a reference
     "The callback that tells `progress` about `run`."
