@@ -68,6 +68,7 @@ class NotebookProgress(Progress):
         self.total, self.done, self.bar = epochs, 0., NBProgressBar(range(100))
         self.bar.comment = 'starting'
         self.bar.update(0)
+        self.bar.start_t = time.monotonic()  # its own clock may jump
     def within(self, what, i, n, share, cost):
         self._show(f'{what}, epoch {i} of {n}', self.done + cost*share)
         if share >= 1: self.done += cost
@@ -77,7 +78,7 @@ class NotebookProgress(Progress):
         self.bar = None
 
     def _show(self, what:str, done:float):
-        share, self.bar.comment, self.bar.last_t = done/self.total if self.total else 1., what, time.time()
+        share, self.bar.comment, self.bar.last_t = done/self.total if self.total else 1., what, time.monotonic()
         self.bar.pred_t = (self.bar.last_t - self.bar.start_t)/share if share else None
         self.bar.update_bar(round(100*share))
 
