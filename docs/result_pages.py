@@ -12,7 +12,7 @@ from aebench.report.verdicts import sweep_facts
 from aebench.report.notebooks import first_commands, notebook_name
 from aebench.registry import DATA, find_method
 from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
-from aebench.report.rows import data_label, distinct, groups, read_rows, sweeps
+from aebench.report.rows import data_label, distinct, groups, lengths, read_rows, sweeps
 from aebench.report.tables import best, cells, method_label, published_as
 from links import COLAB, REPOSITORY
 from pages import Page, index_page, markdown_table, table_of_pages
@@ -29,7 +29,7 @@ def title_of(rows:pd.DataFrame) -> str:
     copied = published_as(data) if data not in DATA else ''
     name = Path(str(data)).name
     label = f'{DATA[copied].label} from image files' + f' ({name})'*(name != copied) if copied else data_label(rows)
-    epochs = sorted({sum(map(int, o.split())) for o in distinct(rows, 'epochs') if o.replace(' ', '').isdigit()})
+    epochs = sorted({sum(epochs) for epochs, seconds in lengths(rows) if not seconds})
     latents = {int(o) for o in rows.latent[rows.seed.notna()].dropna()}
     if not epochs: return f'{label}, references alone, {" and ".join(f"{o}×{o}" for o in distinct(rows, "size"))} pixels'
     return f'{label}, {" and ".join(map(str, epochs))} epochs' + (f', {len(latents)} latent sizes' if len(latents) > 2 else '') + (', techniques crossed' if any('+' in o for o in rows.method) else '')

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from aebench.registry import METHODS, Method
-from aebench.report.rows import data_label, groups, missing, read_rows, trained
+from aebench.report.rows import data_label, groups, length_text, lengths, missing, read_rows, trained
 from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
 from links import result_folders
@@ -65,7 +65,7 @@ def measured(method:Method) -> pd.DataFrame: # Indexed by the folder's name
             rows = trained(part)
             own, base = rows[rows.method == method.name], rows[rows.method == 'baseline']
             if own.empty or base.empty: continue
-            line = dict(Comparison=folder.name, Data=data_label(part), Epochs=' + '.join(str(own.epochs.iloc[0]).split()) if 'training' not in str(own.epochs.iloc[0]) else own.epochs.iloc[0], Settings=title, Seeds=own.seed.nunique(), MSE=_shown(own, 'mse'), Accuracy=_shown(own, 'accuracy'))
+            line = dict(Comparison=folder.name, Data=data_label(part), Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(), MSE=_shown(own, 'mse'), Accuracy=_shown(own, 'accuracy'))
             if method.name != 'baseline': line |= {'MSE, change': _change(rows, method.name, 'mse'), 'Accuracy, change': _change(rows, method.name, 'accuracy'), 'Training time': f'×{own.seconds.mean()/base.seconds.mean():.2f}'}
             lines.append(line)
     table = pd.DataFrame(lines)

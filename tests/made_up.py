@@ -8,6 +8,7 @@ from PIL import Image
 
 from aebench.core.files import write_bytes, write_json
 from aebench.registry import METHODS, find_method, get_methods
+from aebench.settings import SCHEMA
 
 def make_images(folder, names, size=12):
     "Files of noise."
@@ -37,12 +38,12 @@ def made_up_run(out, method, seed=3333, pictures=True, **changes):
     i = list(METHODS).index(method) if method in METHODS else 0
     rng = np.random.default_rng(seed*10+i)
     mse = [.0043, .0044, .0043, .0114, .0110, .0042][i]*(1+.01*rng.normal())
-    row = dict(schema_version=1, method=method, label=find_method(method).label, data='cifar10', data_label='CIFAR-10 (made-up figures)', status='done', reason='',
+    row = dict(schema_version=SCHEMA, method=method, label=find_method(method).label, data='cifar10', data_label='CIFAR-10 (made-up figures)', status='done', reason='',
                seed=seed, mae=mse**.5*.7, mse=mse, psnr=-10*np.log10(mse), ssim=.9-20*mse, r2=.9, explained_variance=.9,
                accuracy=[.46, .48, .46, .23, .22, .62][i], agreement=[.5, .52, .5, .25, .24, .66][i], seconds=[1427, 1626, 1385, 1452, 1566, 1714][i]/10,
                images_per_second=[9100, 7800, 9300, 5200, 5100, 2900][i], peak_memory_mb=[410, 520, 410, 900, 910, 1400][i],
                parameters=[3_084_000, 3_090_000, 3_084_000, 22_863_000, 22_863_000, 3_084_000][i], latent=find_method(method).latent,
-               size=32, epochs='5 10', batch_size=128, protocol='report', lr='slice(1e-06, 0.01)' if method == 'pretraining' else '0.001', weights='in-domain',
+               size=32, epochs=(5, 10), batch_size=128, protocol='report', lr=(1e-6, .01) if method == 'pretraining' else .001, weights='in-domain', judges=('resnet34',),
                classifier='resnet34, trained on the training labels for 10 epochs', device='cuda', device_name='a made-up GPU', threads=2, precision='fp32',
                n_train=50_000, n_test=10_000, data_fingerprint='0123456789abcdef', aebench='0.1.0', torch='2.6.0', fastai='2.8.2', python='3.11.7', git_revision='0123456789ab',
                command=f'aebench run --methods {method} --data cifar10 --protocol report --weights in-domain --seed {seed}')
@@ -59,22 +60,22 @@ def made_up_run(out, method, seed=3333, pictures=True, **changes):
     return folder
 
 def made_up_original(out, **changes):
-    write_json(Path(out)/'original'/'row.json', {**dict(schema_version=1, method='original', label='Original Image', data='cifar10',
+    write_json(Path(out)/'original'/'row.json', {**dict(schema_version=SCHEMA, method='original', label='Original Image', data='cifar10',
         data_label='CIFAR-10 (made-up figures)', status='done', accuracy=.82, size=32, n_train=50_000, n_test=10_000, data_fingerprint='0123456789abcdef'), **changes})
 
 def made_up(method, seed=3333, **changes):
     "A row of made-up figures: the order is plausible, nothing was trained."
     i = list(METHODS).index(method) if method in METHODS else len(METHODS)
-    row = dict(schema_version=1, run='', method=method, label=find_method(method).label, data='digits', data_label='Digits', status='done', reason='',
+    row = dict(schema_version=SCHEMA, run='', method=method, label=find_method(method).label, data='digits', data_label='Digits', status='done', reason='',
                seed=seed, mae=.05+.01*i, mse=.004+.001*i, psnr=24.-i, ssim=.9-.02*i, r2=.8, explained_variance=.8, accuracy=.9+.01*i, agreement=.91+.01*i,
-               seconds=12.5+i, cpu_seconds=25.+i, images_per_second=1500.-100*i, peak_memory_mb=None, parameters=100_000+i, latent=32, size=16, epochs='5 10', batch_size=32,
-               protocol='tuned', lr='0.001', weights='in-domain', classifier='resnet34, trained on the training labels for 10 epochs', device='cpu',
+               seconds=12.5+i, cpu_seconds=25.+i, images_per_second=1500.-100*i, peak_memory_mb=None, parameters=100_000+i, latent=32, size=16, epochs=(5, 10), batch_size=32,
+               protocol='tuned', lr=.001, weights='in-domain', judges=('resnet34',), classifier='resnet34, trained on the training labels for 10 epochs', device='cpu',
                device_name='a made-up processor', threads=2, precision='fp32', n_train=1497, n_test=300, data_fingerprint='0123456789abcdef',
                command=f'aebench run --methods {method} --data digits --seed {seed}')
     return {**row, **changes}
 
 def original(**changes):
-    keys = 'schema_version run data data_label status reason size n_train n_test data_fingerprint classifier'.split()
+    keys = 'schema_version run data data_label status reason size n_train n_test data_fingerprint judges classifier'.split()
     return {**{k: v for k, v in made_up('baseline').items() if k in keys}, 'method': 'original', 'label': 'Original Image', 'accuracy': .97, **changes}
 
 def reference(name, **changes):

@@ -24,10 +24,9 @@ from ..core.files import expanded, json_bytes, write_new
 from ..core.pictures import png_bytes
 from ..core.text import listed, printable
 from ..registry import DATA, WEIGHTS, find_method
-from ..report.facts import epochs_text
 from ..report.notebooks import literal
 from ..report.panels import is_picture
-from ..report.rows import frame_rows, missing
+from ..report.rows import frame_rows, length_of, length_text, missing
 from ..report.tables import MEASURES, bytes_of
 from ..run_folder import CODER, MODEL, PER_IMAGE, SAMPLES_PNG
 
@@ -40,7 +39,7 @@ def public_row(
     row:dict # Of a run's table
 ) -> dict:
     "`row` without paths of this machine: folders of images and of weights by their names alone."
-    given = (row.get('data'), DATA), (row.get('weights'), WEIGHTS)
+    given = (row.get('data'), DATA), ((row.get('settings') or {}).get('weights'), WEIGHTS)
     paths = [o for o, known in given if isinstance(o, str) and o not in known and Path(o).name]  # '.' has no name, and is in every number
     for path in sorted(paths, key=len, reverse=True):
         name = Path(path).name
@@ -117,7 +116,7 @@ def _front_matter(row:dict) -> str:
 def _training(row:dict) -> str:
     "How it was trained, in a line."
     if missing(row.get('seed')): return 'Fitted to them, no network'
-    epochs, batches = epochs_text(row['epochs']), row['batch_size']
+    epochs, batches = length_text(length_of(row)), row['batch_size']
     return f'Training: {epochs}, batches of {batches}, seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}'
 
 def _built_on(row:dict) -> str:

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'in_precision', 'make_model', 'make_loss', 'seed_everything', 'train_run', 'run_name', 'base_row',
            'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless_rates', 'study_latents',
-           'training_state', 'do_reference', 'do_run']
+           'do_reference', 'training_state', 'do_run']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
@@ -31,7 +31,7 @@ from ..core.text import printable
 from ..core.files import fingerprint, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
 from ..registry import LOSSES, get_method, is_reference
-from ..settings import Run, SCHEMA, kind_of
+from ..settings import SCHEMA, Run, kind_of, row_settings
 from ..run_folder import MODEL, STATE, runs_in
 from ..speed import use_bf16
 from ..models import AutoEncoder, autoencoder, parameter_count, resnet_body
@@ -98,37 +98,67 @@ def train_run(
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
     with learn.no_bar(), learn.no_logging():
-        phases = learn.fit_phases(run.epochs, method.phase_sizes(run.size, len(run.epochs)), freeze_first=method.pretrained,
+        phases = learn.fit_phases(run.epochs, [size for _, size in run.schedule], freeze_first=method.pretrained,
                                   next_lr=method.paper_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
         learn.set_image_size(run.size)  # also where the last phase has no epochs
     return learn, phases, history, history.watch.state_dict()
 
 # %% ../../nbs/bench/03_run.ipynb #7f7f01df
 def run_name(run:Run, data:ImageSet) -> str:
-    "The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from or judged by. Raises `UsageError` where such a file is gone."
+    """The name of the folder of `run`: its key, and a fingerprint of the images and the weights files that it is made from or judged by.
+
+    Raises `UsageError` where such a file is gone."""
     archs = dict.fromkeys([*run.extractors, *(run.judges if data.classes else ())])
     return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, archs)], 4)}'
 
 def base_row(run:Run, data:ImageSet, name:str) -> dict: # `name` as `run_name` gave it
-    "What a row holds before anything was trained."
-    row = dict(schema_version=SCHEMA, run=name, method=run.method, label=get_method(run.method).label, data=run.data, data_label=data.label, status='failed', reason='',
-               size=run.size, weights=run.weights, n_train=len(data.train_x), n_test=len(data.test_x), data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
-    if is_reference(run.method): return row | dict(seed=None)
-    return row | dict(seed=run.seed, latent=run.latent, batch_size=run.batch_size, protocol=run.protocol, augmentation=run.augmentation, precision=run.precision, feature_input=run.used_feature_input,
-                      epochs=f'phases of {":".join(map(str, run.epochs))} in {run.seconds:g} s of training' if run.seconds else ' '.join(map(str, run.epochs)))
+    "What a row holds before anything was trained: that of a run that failed."
+    row = dict(
+        schema_version=SCHEMA, run=name, method=run.method, label=run.recipe.label, data=run.data, data_label=data.label,
+        status='failed', reason='', settings=row_settings(run), n_train=len(data.train_x), n_test=len(data.test_x),
+        data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
+    return row if is_reference(run.method) else row | dict(latent=run.latent)
+
+# %% ../../nbs/bench/03_run.ipynb #d3679024
+def _about(run:Run, data:ImageSet) -> dict:
+    "What run.json holds from the beginning."
+    method = {k: v for k, v in asdict(run.recipe).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
+    images = dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x),
+                  classes=data.classes, unreadable=data.unreadable)
+    return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
 
 def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each
     "A PNG with the inputs in its upper row and the outputs in its lower one."
     return png_bytes(torch.cat([torch.cat(list(o), dim=2) for o in (inputs, outputs)], 1).permute(1, 2, 0).numpy())
 
+def _save_evaluation(found:Evaluation, folder:Path):
+    "The pictures, and the values of each image."
+    write_bytes(folder/'samples.png', sample_strip(found.inputs, found.outputs))
+    values = {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()}
+    write_tensors(folder/'per_image.safetensors', values)
+
+# %% ../../nbs/bench/03_run.ipynb #9d642f9a
 def save_model(codec:nn.Module, build:dict, path:Path):
     "The weights as safetensors, with what builds the module in the header."
     write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, dict(autoencoder=json.dumps(build)))
 
 def network_build(run:Run, model:AutoEncoder) -> dict:
     "The arguments of `autoencoder` that make `model` again."
-    method = get_method(run.method)
+    method = run.recipe
     return dict(encoder=method.encoder, upsample=method.upsample, latent=model.latent, size=model.full_size, channels=model.channels)
+
+def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
+    "The module that `build` describes, with `tensors` as its weights. Raises `ValueError` where they do not fit."
+    if 'encoder' not in build:
+        codec = LinearCodec(**tensors, **build)
+        shape = codec.latent, codec.channels*codec.size**2
+        if codec.directions.shape != shape or codec.mean.shape != shape[1:]: raise ValueError('its shapes do not fit')
+        return codec
+    with torch.device('meta'): wanted = {k: v.shape for k, v in autoencoder(**build).state_dict().items()}  # takes no memory, whatever its size
+    if wanted != {k: v.shape for k, v in tensors.items()}: raise ValueError('its weights are those of another network than its header names')
+    model = autoencoder(**build)
+    model.load_state_dict(tensors)
+    return model
 
 def load_model(
     folder:str|Path # Of a finished run
@@ -136,97 +166,72 @@ def load_model(
     "The trained autoencoder of a run, or the fitted components. Raises `UsageError` where there is none or its file is damaged."
     try:
         tensors, about = read_tensors(Path(folder)/MODEL)
-        build = json.loads(about['autoencoder'])
-        if 'encoder' not in build:
-            codec = LinearCodec(**tensors, **build)
-            if codec.directions.shape != (codec.latent, codec.channels*codec.size**2) or codec.mean.shape != codec.directions.shape[1:]: raise ValueError('its shapes do not fit')
-            return codec.eval()
-        with torch.device('meta'): wanted = {k: v.shape for k, v in autoencoder(**build).state_dict().items()}  # takes no memory, whatever size it names
-        if wanted != {k: v.shape for k, v in tensors.items()}: raise ValueError('its weights are those of another network than its header names')
-        model = autoencoder(**build)
-        model.load_state_dict(tensors)
+        return _built(tensors, json.loads(about['autoencoder'])).eval()
     except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
-        raise UsageError(f'{printable(folder)} holds no valid model ({why}).{runs_in(folder, MODEL) or " Give the folder of a finished run."}') from e
-    return model.eval()
+        hint = runs_in(folder, MODEL) or ' Give the folder of a finished run.'
+        raise UsageError(f'{printable(folder)} holds no valid model ({why}).{hint}') from e
 
-# %% ../../nbs/bench/03_run.ipynb #6b8351a6
-def _about(run:Run, data:ImageSet) -> dict:
-    "What run.json holds from the beginning."
-    method = {k: v for k, v in asdict(get_method(run.method)).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
-    return dict(settings=asdict(run), method=method, environment=environment(run.device),
-                data=dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable))
-
-def _save_evaluation(found:Evaluation, folder:Path):
-    "The pictures, and the values of each image."
-    write_bytes(folder/'samples.png', sample_strip(found.inputs, found.outputs))
-    write_tensors(folder/'per_image.safetensors', {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()})
-
-def _classifier(judges:Sequence[Classifier]) -> str: return '; '.join(judge.about for judge in judges)
-
-ERROR_TOLERANCE = 1.05 # Times the error of the unrounded latent, and what 8-bit pixels are rounded by: what rounding may make of it where a run's row states its bytes
+# %% ../../nbs/bench/03_run.ipynb #7eb74e1f
+ERROR_TOLERANCE = 1.05 # A rounding may raise the MSE by 5 %, and by what 8-bit pixels are rounded by
 
 def near_lossless_rates(
     codec:nn.Module, # In eval mode
     z_train:np.ndarray, # (N, k), of training images
     z_test:np.ndarray, # (M, k), of `images`
     images:Tensor # uint8, (M, 3, S, S), test images
-) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, with more bits where they are needed; and its line of the fewest bits that lose nearly nothing
-    "Bytes and error at several roundings. How many bits serve depends on the network: a few numbers that are far off widen the steps of all. Where none serve, the most."
+) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, and its line of the fewest bits within `ERROR_TOLERANCE`; without one, the most bits
+    "Bytes and error at several roundings, with more bits until one is within the tolerance: a few outlying numbers widen the steps of all."
     rates = rate_distortion(codec, z_train, z_test, images)
-    enough = ERROR_TOLERANCE*pixel_errors(decode_latents(codec, z_test), images).mean() + 1/255**2/12  # the latter is what 8-bit pixels themselves are rounded by
-    while rates.mse.iloc[-1] > enough and rates.bits.iloc[-1] < MOST_BITS:
-        rates = pd.concat([rates, rate_distortion(codec, z_train, z_test, images, [rates.bits.iloc[-1] + 1])], ignore_index=True)
-    found = rates[rates.mse <= enough]
+    limit = ERROR_TOLERANCE*pixel_errors(decode_latents(codec, z_test), images).mean() + 1/255**2/12  # the rounding of 8-bit pixels
+    while rates.mse.iloc[-1] > limit and rates.bits.iloc[-1] < MOST_BITS:
+        finer = rate_distortion(codec, z_train, z_test, images, [rates.bits.iloc[-1] + 1])
+        rates = pd.concat([rates, finer], ignore_index=True)
+    found = rates[rates.mse <= limit]
     return rates, found.iloc[0] if len(found) else rates.iloc[-1]
 
+# %% ../../nbs/bench/03_run.ipynb #eee086b7
 def study_latents(
     codec:nn.Module, # In eval mode; has `encode` and `decode`
     data:ImageSet,
     folder:Path, # To write to
     log:Callable=noop # Is told what could not be drawn
 ) -> dict: # Columns of the row
-    "What the latents cost in bytes and are good for: rates.csv, the coder for `aebench compress`, and pictures: neighbours, mixtures, and a map by principal components; by UMAP too where it is installed."
+    "Write what the latents cost in bytes, the coder for `aebench compress`, and their pictures; return what is measured of them."
     test = subsample(data.test_x, MAX_STUDIED)
     z_train, z_test = encode_images(codec, subsample(data.train_x, MAX_STUDIED)), encode_images(codec, test)
-    rates, at = near_lossless_rates(codec, z_train, z_test, test)
+    rates, chosen = near_lossless_rates(codec, z_train, z_test, test)
     write_text(folder/'rates.csv', rates.to_csv(index=False))
-    write_bytes(folder/'coder.safetensors', fit_coder(z_train, int(at.bits)).save())
+    write_bytes(folder/'coder.safetensors', fit_coder(z_train, int(chosen.bits)).save())
     write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
     write_bytes(folder/'between.png', between_picture(codec, test))
-    def drawn(way): return map_picture(z_test, subsample(data.test_y, MAX_STUDIED).numpy(), data.classes, way)
+    _draw_maps(z_test, data, folder, log)
+    return dict(coded_bytes=chosen.bytes_per_image, coded_mse=chosen.mse, **vars(measure_latents(z_train, z_test, data)))
+
+def _draw_maps(z:np.ndarray, data:ImageSet, folder:Path, log:Callable):
+    "The latents on a plane: by principal components, and by UMAP where it is installed."
+    def drawn(way): return map_picture(z, subsample(data.test_y, MAX_STUDIED).numpy(), data.classes, way)
     write_bytes(folder/'map.png', drawn('pca'))
-    if find_spec('umap'):
-        try: picture = drawn('umap')
-        except Exception as e: log(f'There is no map by UMAP: {error_line(e)}')  # whatever an optional package does, it must not cost a training
-        else: write_bytes(folder/'map-umap.png', picture)
-    return dict(coded_bytes=at.bytes_per_image, coded_mse=at.mse, **vars(measure_latents(z_train, z_test, data)))
+    if not find_spec('umap'): return
+    try: picture = drawn('umap')
+    except Exception as e: log(f'There is no map by UMAP: {error_line(e)}')  # whatever an optional package does, it must not cost a training
+    else: write_bytes(folder/'map-umap.png', picture)
 
-def training_state(
-    run:Run,
-    folder:Path, # Of the run, with its name
-    log:Callable=noop, # Is told in a sentence what there is to know
-    kind:type|None=None # Of `Checkpoint`
-) -> Checkpoint:
-    "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
-    about = dict(run=folder.name, device=kind_of(run.device), **{o: version(o) for o in ('aebench', 'torch', 'fastai')}, **_joined())
-    checkpoint = (kind or Checkpoint)(folder/STATE, about, log=log)
-    if checkpoint.found: log(f'{run.title}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
-    return checkpoint
-
+# %% ../../nbs/bench/03_run.ipynb #6b8351a6
 def do_reference(
     run:Run,
     data:ImageSet,
-    judges:Sequence[Classifier], # None of them: no accuracy
+    judges:Sequence[Classifier], # Empty: no accuracy
     folder:Path, # To write to
     log:Callable=noop # Is told in a sentence what there is to know
 ) -> dict: # The row
     "Fit and measure the reference of `run` into `folder`."
     row = base_row(run, data, folder.name)
     write_json(folder/'run.json', _about(run, data))
-    codec = make_reference(get_method(run.method), data, run.device)
+    codec = make_reference(run.recipe, data, run.device)
     found = evaluate(codec, data, judges, run.device)
-    row |= found.measures | dict(status='done', latent=codec.latent, bytes_per_image=bytes_per_image(codec), classifier=_classifier(judges))
+    row |= found.measures
+    row |= dict(status='done', latent=codec.latent, bytes_per_image=bytes_per_image(codec), classifier=_describe(judges))
     _save_evaluation(found, folder)
     if isinstance(codec, LinearCodec) and codec.latent:
         row |= study_latents(codec, data, folder, log)
@@ -234,10 +239,38 @@ def do_reference(
     write_json(folder/'row.json', row)
     return row
 
+def _describe(judges:Sequence[Classifier]) -> str: return '; '.join(judge.about for judge in judges)
+
+# %% ../../nbs/bench/03_run.ipynb #a9a63259
+def training_state(
+    run:Run,
+    folder:Path, # Of the run, with its name
+    log:Callable=noop, # Is told in a sentence what there is to know
+    kind:type|None=None # Of `Checkpoint`
+) -> Checkpoint:
+    "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
+    versions = {o: version(o) for o in ('aebench', 'torch', 'fastai')}
+    checkpoint = (kind or Checkpoint)(folder/STATE, dict(run=folder.name, device=kind_of(run.device), **versions, **_joined()), log=log)
+    if checkpoint.found: log(f'{run.title}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
+    return checkpoint
+
+def _save_training(folder:Path, phases:Sequence[Phase], epochs:pd.DataFrame):
+    "The losses epoch by epoch, and the search of a learning rate where there was one."
+    write_text(folder/'history.csv', epochs.to_csv(index=False))
+    search = next((p.found for p in phases if p.found), None)
+    if search: write_text(folder/'lr_find.csv', pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
+
+def _speed_measures(run:Run, data:ImageSet, epochs:pd.DataFrame) -> dict:
+    "How fast the training was, and in how many threads: a list where it went on elsewhere with another number."
+    threads = [int(o) for o in epochs.threads.unique()]
+    images = epochs.batches.sum()*min(run.batch_size, len(data.train_x))
+    return dict(threads=threads[0] if len(threads) == 1 else threads, images_per_second=images/epochs.train_seconds.sum())
+
+# %% ../../nbs/bench/03_run.ipynb #dff53ed6
 def do_run(
     run:Run,
     data:ImageSet,
-    judges:Sequence[Classifier], # None of them: no accuracy
+    judges:Sequence[Classifier], # Empty: no accuracy
     folder:Path, # To write to
     cbs:Sequence[Callback]=(), # Further callbacks
     watch:Callable|None=None, # As in `train_classifier`
@@ -249,25 +282,19 @@ def do_run(
     memory, row, about = PeakMemory(run.device), base_row(run, data, folder.name), _about(run, data)
     write_json(folder/'run.json', about)
     learn, phases, history, times = train_run(run, data, cbs, watch, checkpoint)
-    write_json(folder/'run.json', about | dict(latent=learn.model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases]))
-    rows = pd.DataFrame(history.rows)
-    write_text(folder/'history.csv', rows.to_csv(index=False))
-    search = next((p.found for p in phases if p.found), None)
-    if search: write_text(folder/'lr_find.csv', pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
-    save_model(learn.model, network_build(run, learn.model), folder/MODEL)
-    found = evaluate(learn.model, data, judges, run.device)
+    model, epochs = learn.model, pd.DataFrame(history.rows)
+    about |= dict(latent=model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases])
+    write_json(folder/'run.json', about)
+    _save_training(folder, phases, epochs)
+    save_model(model, network_build(run, model), folder/MODEL)
+    found = evaluate(model, data, judges, run.device)
     _save_evaluation(found, folder)
-    row |= found.measures | times | dict(
-        status='done', threads=_together(rows.threads), images_per_second=rows.batches.sum()*min(run.batch_size, len(data.train_x))/rows.train_seconds.sum(), peak_memory_mb=memory.megabytes, parameters=parameter_count(learn.model),
-        latent=learn.model.latent, bytes_per_image=bytes_per_image(learn.model), lr=_rate(phases[-1].lr), classifier=_classifier(judges),
-        equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']), **study_latents(learn.model.eval(), data, folder, log))
+    row |= found.measures | times | _speed_measures(run, data, epochs)
+    row |= dict(
+        status='done', peak_memory_mb=memory.megabytes, parameters=parameter_count(model), latent=model.latent,
+        bytes_per_image=bytes_per_image(model), lr=phases[-1].lr, classifier=_describe(judges),
+        equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']))
+    row |= study_latents(model.eval(), data, folder, log)
     write_json(folder/'row.json', row)
     checkpoint.remove()
     return row
-
-def _together(values:pd.Series) -> int|str:
-    "The one value there is; several, of a training that went on elsewhere, as 2+1."
-    found = [int(o) for o in values.unique()]
-    return found[0] if len(found) == 1 else '+'.join(map(str, found))
-
-def _rate(lr:float|tuple) -> str: return f'slice({lr[0]:g}, {lr[1]:g})' if isinstance(lr, tuple) else f'{lr:g}'

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from ..core.text import duration
 from ..registry import JUDGES
+from ..settings import SETTING_COLUMNS, kind_of_setting
 
 # %% ../../nbs/report/00_columns.ipynb #4031ad2c
 @dataclass(frozen=True)
 class Column:
     "What a column holds, how it is printed, and where it shows."
     name:str # In row.json and results.csv
-    kind:type # float, int or str
+    kind:type # float, int, str or bool; tuple: a value or a tuple of several
     help:str # What it is, in one sentence
     title:str='' # Heading in the report
     short:str='' # Heading in the terminal; '': the title
@@ -124,22 +125,16 @@ _LATENT = (
 # %% ../../nbs/report/00_columns.ipynb #ec2a28d1
 _SETTINGS = (
     Column('latent', int, 'Numbers in the latent.'),
-    Column('size', int, 'Pixels a side of the images.'),
-    Column('epochs', str, 'Epochs of each phase, or the time that they share.'),
-    Column('batch_size', int, 'Images in a training batch.'),
-    Column('protocol', str, 'How the learning rates were chosen.'),
-    Column('augmentation', str, 'What was done to training images.'),
-    Column('lr', str, 'Learning rate of the last phase, or its lowest and highest.'),
-    Column('weights', str, 'Where pretrained weights come from.'),
-    Column('feature_input', str, 'How images are scaled for the feature loss.'),
+    *(Column(name, kind_of_setting(f), f'{f.metadata["help"][0].upper()}{f.metadata["help"][1:]}.')
+      for name, f in SETTING_COLUMNS.items() if name not in ('method', 'data', 'seed')),
+    Column('lr', tuple, 'Learning rate of the last phase, or its lowest and highest.'),
     Column('classifier', str, 'The classifiers that judged, and how they were trained.'))
 
 _ENVIRONMENT = (
     Column('device', str, 'cpu, cuda or mps.'),
     Column('device_name', str, 'Name of the processor or GPU.'),
-    Column('threads', str, 'Threads of the processor.'),
+    Column('threads', tuple, 'Threads of the processor; several where a training went on with other ones.'),
     Column('deterministic', str, 'Does the same command give the same figures, bit for bit?'),
-    Column('precision', str, 'Precision of training.'),
     Column('n_train', int, 'Number of training images.'),
     Column('n_test', int, 'Number of test images.'),
     Column('data_fingerprint', str, 'Checksum of the images.'),

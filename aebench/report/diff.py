@@ -24,32 +24,44 @@ from .tables import MEASURES
 from .evidence import _PER_IMAGE, _per_image
 
 # %% ../../nbs/report/08_diff.ipynb #e37ca593
+def _row_of(folder:Path) -> dict:
+    "The row in the folder of a run. Raises `UsageError` where it is not finished."
+    row = read_json(folder/'row.json')
+    if isinstance(row, dict) and row.get('status') == 'done': return row
+    hint = runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."
+    raise UsageError(f'{printable(folder)} holds no finished run.{hint}')
+
+def _settings_lines(a:Path, b:Path) -> list[str]:
+    "The settings, images and environment in which two runs differ, a line each."
+    both = [o if isinstance(o := read_json(folder/'run.json'), dict) else {} for folder in (a, b)]
+    return [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*both)] or ['The settings are the same.']
+
+def _spread(folder:Path, row:dict, name:str) -> Interval:
+    "The figures over the seeds of the same settings, in the folder that holds the run."
+    folder = folder.resolve()
+    part = next((o for _, o in groups(read_rows(folder.parent)) if folder.name in set(o.run)), None)
+    if part is None: return interval([])
+    networks = trained(part)
+    return interval(pd.to_numeric(networks[networks.method == row['method']].get(name, pd.Series()), errors='coerce').dropna())
+
+# %% ../../nbs/report/08_diff.ipynb #ef82b983
 def compare_runs(
     a:str|Path, # Folder of a finished run
     b:str|Path # Of another
 ) -> str:
     "What differs between two runs, and whether their gaps are more than noise, a line each. Raises `UsageError` where one is not finished."
-    a, b = Path(a), Path(b)
-    rows, abouts = ([read_json(o/name) for o in (a, b)] for name in ('row.json', 'run.json'))
-    for folder, row in zip((a, b), rows):
-        if not isinstance(row, dict) or row.get('status') != 'done': raise UsageError(f'{printable(folder)} holds no finished run.' + (runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."))
-    lines = [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*(o if isinstance(o, dict) else {} for o in abouts))] or ['The settings are the same.']
+    a, b = folders = Path(a), Path(b)
+    rows, lines = [_row_of(o) for o in folders], _settings_lines(a, b)
     images = [row.get('data_fingerprint') for row in rows]
     same_images = images[0] is not None and images[0] == images[1]
-    values = [_per_image(o) if same_images else {} for o in (a, b)]
-    lines.append('') if same_images else lines.append('\nThe images differ, so figures are compared without their noise.')
+    lines.append('' if same_images else '\nThe images differ, so figures are compared without their noise.')
+    values = [_per_image(o) if same_images else {} for o in folders]
     varying = sum(not is_reference(str(row.get('method'))) for row in rows)
     for name, column in _PER_IMAGE.items():
         figures = [row.get(name) for row in rows]
         if not all(isinstance(o, (int, float)) and math.isfinite(o) for o in figures): continue
         both = tuple(o[column] for o in values if column in o)
         if len({o.shape for o in both}) != 1 or len(both) < 2: both = None  # of a file that somebody has cut, too
-        spreads = [_spread(o, row, name) for o, row in zip((a, b), rows)]
-        surest = max(spreads, key=lambda o: (o.n > 1, o.sd))
+        surest = max((_spread(o, row, name) for o, row in zip(folders, rows)), key=lambda o: (o.n > 1, o.sd))
         lines.append(gap(MEASURES[name].title, *figures, MEASURES[name].show, both, surest, varying))
     return '\n'.join(lines)
-
-def _spread(folder:Path, row:dict, name:str) -> Interval:
-    "The figures over the seeds of the same settings, in the folder that holds the run."
-    part = next((o for _, o in groups(read_rows(folder.resolve().parent)) if folder.resolve().name in set(o.run)), None)
-    return interval([] if part is None else pd.to_numeric(trained(part)[trained(part).method == row['method']].get(name, pd.Series()), errors='coerce').dropna())

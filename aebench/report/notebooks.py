@@ -10,15 +10,16 @@ __all__ = ['INSTALL', 'DOCS', 'literal', 'notebook_name', 'first_commands', 'row
 # %% ../../nbs/report/11_notebooks.ipynb #2f8a8e48
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pandas as pd
 
+from ..core.errors import UsageError
 from ..core.files import fingerprint
 from ..registry import DATA, find_method, is_reference
+from ..settings import Run, command_of, run_from_row
+from .columns import MEASURES
 from .rows import missing
-from .tables import MEASURES
 
 # %% ../../nbs/report/11_notebooks.ipynb #c95b1b99
 _MARK = '#'+'|'  # written apart: nbdev would take it for this cell's own
@@ -32,7 +33,7 @@ if os.path.exists('/content'):  # Colab: install aebench, keep the torch that is
 DOCS = 'https://aebench.github.io/aebench/' # Where the technique cards are
 
 # %% ../../nbs/report/11_notebooks.ipynb #78b81eb8
-_STEPS = '''from aebench.data.sets import load_images
+_STEPS = '''from aebench.data import load_images
 from aebench.settings import Run
 from aebench.bench.devices import resolve_device, resolve_precision
 from aebench.bench.run import train_run
@@ -49,18 +50,20 @@ from aebench.weights import judge_for
 judges = [judge_for(images, run.weights, run.device, arch=o) for o in run.judges] if images.classes else []
 evaluate(learn.model, images, judges, run.device).measures'''
 
-def _whole(value): return int(value) if isinstance(value, float) and value.is_integer() else value
+_LOCAL = ('device', 'precision') # Settings that are what the reader's machine has
 
-def _settings(row:dict) -> str:
-    "The arguments of `Run`; device and precision are what there is."
-    found = {k: _whole(row[k]) for k in ('size', 'latent', 'batch_size', 'seed', 'protocol', 'augmentation', 'weights', 'feature_input') if not missing(row.get(k))}
-    epochs, command = str(row.get('epochs', '')), str(row['command'])
-    if clock := re.fullmatch(r'phases of (\d+):(\d+) in ([\d.]+) s of training', epochs): found |= dict(epochs=(int(clock[1]), int(clock[2])), seconds=float(clock[3]))
-    elif re.fullmatch(r'\d+ \d+', epochs): found['epochs'] = tuple(map(int, epochs.split()))
-    if ' --skip-unreadable' in command: found['skip_unreadable'] = True
-    if judges := re.search(r' --judges ([\w,]+)', command): found['judges'] = tuple(judges[1].split(','))
-    return ', '.join([repr(row['method']), repr(row['data']), *(f'{k}={v!r}' for k, v in found.items()), 'device=device', "precision=resolve_precision('auto', device)"])
+def _run_of(row:dict) -> Run|None:
+    "The run that a row came from; None where this version can't make it."
+    try: return run_from_row(row)
+    except (UsageError, TypeError, ValueError): return None
 
+def _arguments(run:Run) -> str:
+    "The arguments of `Run`, as code; device and precision are what is found."
+    given = {k: v for k, v in run.settings.items() if k not in ('method', 'data', *_LOCAL) and v is not None}
+    words = [repr(run.method), repr(run.data), *(f'{k}={v!r}' for k, v in given.items())]
+    return ', '.join([*words, 'device=device', "precision=resolve_precision('auto', device)"])
+
+# %% ../../nbs/report/11_notebooks.ipynb #c01d0303
 def literal(text:str) -> str:
     "`text` in Markdown, none of it markup."
     return re.sub(r'([\\`*_{}\[\]<>()#!|&])', r'\\\1', ' '.join(str(text).split()))
@@ -74,40 +77,48 @@ def notebook_name(
 def first_commands(
     rows:pd.DataFrame # As `read_rows` gives it
 ) -> dict[str, dict]: # Method → row
-    "The first row of each method that says how it is made."
+    "The first row of each method that can be made again."
     found = {}
     for row in rows.to_dict('records'):
         if not missing(row.get('command')): found.setdefault(row['method'], row)
     return found
 
-def _command(text:str) -> str: # '' for what is no command of aebench
-    "A row's command with each word quoted: a row may come from anybody, and a notebook is there to be run."
-    try: words = shlex.split(text)
-    except ValueError: return ''
-    return shlex.join(words) if words[:2] == ['aebench', 'run'] else ''
+# %% ../../nbs/report/11_notebooks.ipynb #fb19822b
+def _introduction(row:dict, run:Run|None) -> str: # Markdown
+    "What a row measured, where, and what its reader needs."
+    method, label = find_method(row['method']), literal(row.get('label') or row['method'])
+    measured = ', '.join(f'{MEASURES[k].title} {MEASURES[k].show(row[k])}' for k in ('mse', 'ssim', 'accuracy') if not missing(row.get(k)))
+    where = ', '.join(literal(row[k]) for k in ('device_name', 'precision') if not missing(row.get(k)))
+    version = '' if missing(row.get('aebench')) else f' ({where}, aebench {literal(row["aebench"])})'
+    lines = [f'When this row was made: {measured}{version}.'] if measured else []
+    if method and method.card: lines.append(f'What it is: [{label}]({DOCS}{method.card}).')
+    if run is None: lines.append('This version of aebench does not know the method or one of its settings, so it cannot make the row again.')
+    else: lines.append('Device and precision are what is there, so the figures may differ a little.')
+    if row['data'] not in DATA:
+        lines.append(f'First put the images of {literal(row.get("data_label") or row["data"])} where the command looks for them, or change its path.')
+    return '\n\n'.join(lines)
+
+def _cell(i:int, kind:str, source:str) -> dict:
+    cell = dict(id=f'cell-{i}', cell_type=kind, metadata={}, source=source.splitlines(True))
+    return cell | dict(execution_count=None, outputs=[]) if kind == 'code' else cell
 
 def row_notebook(
     row:dict # As `read_rows` gives it
 ) -> str: # JSON
     "A notebook that makes `row` again: by its command, and step by step. Its metadata hold a fingerprint, by which `is_untouched` knows it."
-    method = find_method(row['method'])
+    run = _run_of(row)
     label, data = literal(row.get('label') or row['method']), literal(row.get('data_label') or row['data'])
-    said = ', '.join(f'{m.title} {m.show(row[k])}' for k, m in MEASURES.items() if k in ('mse', 'ssim', 'accuracy') and not missing(row.get(k)))
-    where = ', '.join(literal(row[k]) for k in ('device_name', 'precision') if not missing(row.get(k)))
-    about = [f'When this row was made: {said}' + (f' ({where}, aebench {literal(row["aebench"])}).' if not missing(row.get('aebench')) else '.')] if said else []
-    about += [f'What it is: [{label}]({DOCS}{method.card}).'] if method and method.card else []
-    about += ['Device and precision are what is there, so the figures may differ a little.']
-    about += [f'First put the images of {data} where the command looks for them, or change its path.'] if row['data'] not in DATA else []
-    command = _command(re.sub(r' --(device|precision) \S+', '', str(row['command'])))
-    cells = [('markdown', f'# {label}, {data}\n\n> The settings of one row, ready to run.'), ('code', INSTALL), ('markdown', '\n\n'.join(about))]
-    if command: cells += [('markdown', '## By its command'), ('code', f'%%bash\n{command}')]  # not «!», which would look for Python's braces in it
-    if method and not is_reference(row['method']):
-        cells += [('markdown', '## Step by step\n\nThe same training from Python: change what you like.'), ('code', _STEPS.format(settings=_settings(row))), ('code', _JUDGED)]
-    def cell(i, kind, source): return dict(id=f'cell-{i}', cell_type=kind, metadata={}, source=source.splitlines(True), **dict(execution_count=None, outputs=[]) if kind == 'code' else {})
-    notebook = dict(cells=[cell(i, *o) for i, o in enumerate(cells)], metadata=dict(accelerator='GPU', kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
-    notebook['metadata']['aebench'] = _fingerprint(notebook['cells'])
-    return json.dumps(notebook, indent=1) + '\n'
+    parts = [('markdown', f'# {label}, {data}\n\n> The settings of one row, ready to run.'), ('code', INSTALL), ('markdown', _introduction(row, run))]
+    if run: parts += [('markdown', '## By its command'), ('code', f'%%bash\n{command_of(run, without=_LOCAL)}')]  # «!» would look for Python's braces in it
+    if run and not is_reference(run.method):
+        parts += [('markdown', '## Step by step\n\nThe same training from Python: change what you like.'),
+                  ('code', _STEPS.format(settings=_arguments(run))), ('code', _JUDGED)]
+    cells = [_cell(i, *o) for i, o in enumerate(parts)]
+    kernel = dict(name='python3', display_name='Python 3', language='python')
+    metadata = dict(accelerator='GPU', kernelspec=kernel, aebench=_fingerprint(cells))
+    return json.dumps(dict(cells=cells, metadata=metadata, nbformat=4, nbformat_minor=5), indent=1) + '\n'
 
+# %% ../../nbs/report/11_notebooks.ipynb #c8351d5d
 def _fingerprint(cells:list) -> str: return fingerprint([json.dumps(cells, sort_keys=True)])
 
 def is_untouched(

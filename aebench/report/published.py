@@ -14,49 +14,52 @@ import pandas as pd
 
 from ..core.text import listed
 from ..registry import DATA
-from ..settings import FEATURE_INPUTS, PROTOCOLS
-from .rows import distinct, groups, network, trained
+from ..settings import SETTING_COLUMNS
+from .rows import distinct, groups, lengths, length_text, network, trained
 from .tables import published_as
-from .facts import _weight_users, _whole, epochs_text
+from .facts import _weight_users, _whole
 
 # %% ../../nbs/report/05_published.ipynb #00823dec
-_REPORT = dict(size=32, epochs='5 10', batch_size=128, protocol='report', weights='imagenet', precision='fp32', feature_input='report', augmentation='report') # What the published figures were made with
-_REPORT_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
+_PAPER = {k: f.default for k, f in SETTING_COLUMNS.items() if f.metadata['title'] and k != 'data'} | dict(protocol='report') # Its settings
+_PAPER_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
+_CONDITIONS = '32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU'
 
-_IN_WORDS = dict(size='{0}×{0} pixels'.format, epochs=epochs_text, batch_size='batches of {}'.format, weights='{} weights'.format, precision='{} precision'.format, augmentation='augmentation {}'.format,
-                 protocol=lambda o: PROTOCOLS.get(o, f'protocol {o}'), feature_input=lambda o: f'feature loss on {FEATURE_INPUTS.get(o, o)}')
+def _other_settings(rows:pd.DataFrame) -> list[str]:
+    "The settings in which these runs differ from the paper's, in words."
+    found = [length_text(o) for o in lengths(rows) if o != (_PAPER['epochs'], None)]
+    for column, usual in _PAPER.items():
+        if column in ('epochs', 'seconds_budget') or column == 'weights' and not _weight_users(rows): continue
+        title = SETTING_COLUMNS[column].metadata['title']
+        found += [title.format(o) for o in distinct(rows, column) if o != usual]
+    return found
 
 def _differences(rows:pd.DataFrame, name:str) -> list[str]:
-    "In what these runs differ from the report's, in words."
-    methods, found = [m for m in map(network, distinct(rows, 'method')) if m], []
-    def matters(column):
-        if column == 'weights': return bool(_weight_users(rows))
-        return column != 'feature_input' or any(m.uses_features for m in methods)
-    for column in filter(matters, _REPORT):
-        values = distinct(rows, column)
-        found += [_IN_WORDS[column](o) for o in values if o != _REPORT[column]]
-        if not values and column != 'augmentation': found.append(f'{column.replace("_", " ")} not noted')  # older rows have none
-    for m in methods: found += [f'a latent of {_whole(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]
-    for column, usual, what in zip(('n_train', 'n_test'), _REPORT_IMAGES[name], ('training', 'test')):
+    "In what these runs differ from the paper's, in words."
+    found = _other_settings(rows)
+    for m in filter(None, map(network, distinct(rows, 'method'))):
+        found += [f'a latent of {_whole(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]
+    for column, usual, what in zip(('n_train', 'n_test'), _PAPER_IMAGES[name], ('training', 'test')):
         found += [f'{_whole(o)} {what} images' for o in distinct(rows, column) if o != usual]
     return list(dict.fromkeys(found))
 
+# %% ../../nbs/report/05_published.ipynb #6d98e6bf
 def _comparable(rows:pd.DataFrame) -> str:
     data = next(iter(distinct(rows, 'data')), '')
     name, networks = published_as(data), trained(rows)
     if not name or networks.empty: return ''
-    conditions = "32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU"
-    different = _differences(networks, name)
-    if different: text = f'The published figures are from {conditions}. These runs differ: {listed(different)}. Compare the order of the methods rather than the figures, and no times.'
-    else: text = (f'The settings are the published ones ({conditions}){", so errors can be compared" if data == name else ""}. '
-                  'Times, taken on other hardware, cannot be compared, and the accuracy is that of another classifier.')
-    if data != name:
-        text += f' {Path(str(data)).name} is a folder, not {DATA[name].label} itself: its pixels may differ (a JPEG copy, for one), so MSE and MAE are not comparable with the published ones.'
-    return text
+    if different := _differences(networks, name):
+        text = (f'The published figures are from {_CONDITIONS}. These runs differ: {listed(different)}. '
+                'Compare the order of the methods rather than the figures, and no times.')
+    else:
+        text = (f'The settings are the published ones ({_CONDITIONS}){", so errors can be compared" if data == name else ""}. '
+                'Times, taken on other hardware, cannot be compared, and the accuracy is that of another classifier.')
+    if data == name: return text
+    return (f'{text} {Path(str(data)).name} is a folder, not {DATA[name].label} itself: its pixels may differ (a JPEG copy, for one), '
+            'so MSE and MAE are not comparable with the published ones.')
 
 def comparable(
     rows:pd.DataFrame # As `read_rows` gives it
-) -> str: # '' where the report has no figures
+) -> str: # '' where the paper has no figures
     "What may be compared with the published figures, in a sentence or two."
     parts = [(title, _comparable(part)) for title, part in groups(rows)]
     return ' '.join(f'{title}: {text}' if title else text for title, text in parts if text)

@@ -10,9 +10,8 @@ __all__ = ['MIN_SWEEP_GAIN', 'headline', 'sweep_facts', 'crossed_effects', 'effe
 
 # %% ../../nbs/report/07_verdicts.ipynb #5e3e3e3e
 import math
-import re
-import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import pandas as pd
 from ..core.errors import UsageError
 from ..core.text import listed
 from ..registry import FACTORS, is_reference, levels_of, techniques
-from ..settings import SEED
+from ..settings import SEED, Run, command_of, run_from_row
 from .statistics import ALPHA, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
@@ -172,16 +171,24 @@ def _effect_text(m:Column, term:str, o:pd.Series) -> str:
 
 # %% ../../nbs/report/07_verdicts.ipynb #22bbd894
 def more_seeds(
-    command:str, # A run's own
+    run:Run|None, # One of them; None: not known
     methods:list[str],
     seeds:int,
     first:int=SEED, # Of the seeds
     out:str|Path|None=None # Where the runs are kept; None: not known
 ) -> str:
-    "A run's own command, for several methods and seeds, into the folder that holds the first ones."
-    words, place = re.sub(r'(--seed|--methods) \S+ ?', '', command).strip(), out and Path(out).absolute()
+    "The command that makes several methods with several seeds, in the folder that holds the first ones."
+    place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()): place = place.relative_to(Path.cwd())  # a report that is given away names no one's home
-    return f'{words} --methods {",".join(methods)} --seeds {seeds}' + f' --seed {first}'*(first != SEED) + (f' --out {shlex.quote(str(place))}' if place else '')
+    if run is None: return f'aebench run --methods {",".join(methods)} --seeds {seeds}'
+    return command_of(replace(run, seed=first), methods, seeds, place, without=('seed',) if first == SEED else ())
+
+def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
+    "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
+    row = {}
+    for o in networks.drop_duplicates('method').to_dict('records'): row = {k: v for k, v in o.items() if not missing(v)} | row
+    try: return run_from_row(row)
+    except (UsageError, TypeError, ValueError): return None
 
 def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:str, b:str) -> bool:
     "Is the gap between two methods, of the seeds that both have, beyond what other test images would make of it? True where that is not known."
@@ -207,11 +214,11 @@ def verdicts(
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2: return []
     labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean().to_dict(), []
-    command = max(distinct(networks, 'command'), key=lambda o: '--feature-input' in o, default='aebench run')  # only feature loss has a word on it
+    run = _common_run(networks)
     seed = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
     for m in (MEASURES[o] for o in _LEADS if o in networks):
         means = networks.groupby('method', sort=False)[m.name].mean().dropna()
         if len(means) < 2: continue
         leader = (means*m.better).idxmax()
-        found.append(verdict(leader, differences(networks, m.name, m.ratio), labels, m.title, m.better, _apart(m), seconds, partial(more_seeds, command, first=seed, out=out), partial(_exceeds_image_noise, networks, m.name, out)))
+        found.append(verdict(leader, differences(networks, m.name, m.ratio), labels, m.title, m.better, _apart(m), seconds, partial(more_seeds, run, first=seed, out=out), partial(_exceeds_image_noise, networks, m.name, out)))
     return [o for o in found if o]
