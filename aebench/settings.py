@@ -137,8 +137,8 @@ def _epochs_fault(run) -> str:
 def _sizes_fault(run) -> str:
     if run.sizes is None: return ''
     if len(run.sizes) != len(run.epochs): return f'--schedule has {len(run.epochs)} phases and {len(run.sizes)} sizes: give each phase one.'
-    if min(run.sizes) < 4 or max(run.sizes) > run.size: return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
-    return ''
+    if 4 <= min(run.sizes) and max(run.sizes) <= run.size: return ''
+    return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
 
 def _seconds_fault(run) -> str:
     if run.seconds is None or 0 < run.seconds < 1e9: return ''
@@ -159,8 +159,8 @@ class Run:
         title='{0}×{0} pixels')
     latent:int|None = setting("numbers in the latent; several are compared", None, group='Networks', scope='network', read=int,
         metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked')
-    epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', read=read_numbers_of, write=write_numbers,
-        metavar='A B', check=_epochs_fault, title='epochs {}')
+    epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', metavar='A B',
+        read=read_numbers_of, write=write_numbers, check=_epochs_fault, title='epochs {}')
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', read=int, metavar='N', bounds=(2, 2**20),
         title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', read=int, metavar='N', bounds=(1 - 2**32, 2**32 - 1))
@@ -296,7 +296,7 @@ def numbers_in_image(
     data, # A name in `DATA`, or anything else
     size:int # Pixels a side
 ) -> int:
-    "How many numbers an image can hold: the two grey data sets hold no more than their own pixels, enlarged and repeated to three channels or not."
+    "How many numbers an image can hold. Grey data sets hold no more than their own pixels, however they are enlarged."
     native = DATA[data].native if data in DATA else None
     return min(size, native)**2 if native else 3*size*size
 
@@ -306,7 +306,8 @@ def few_steps(
 ) -> str: # '' where there is nothing to say
     "A sentence where an epoch is a single training step."
     if not 0 < n_train < 2*batch_size: return ''
-    return f'There is one batch an epoch: {n_train} training images in batches of {batch_size}. A smaller --batch-size trains in more steps.'
+    return (f'There is one batch an epoch: {n_train} training images in batches of {batch_size}. '
+            'A smaller --batch-size trains in more steps.')
 
 # %% ../nbs/01_settings.ipynb #c4c44349
 def canonical(run:Run) -> Run:
@@ -324,7 +325,7 @@ def plan_runs(
     seeds:int=1, # How many; the first is `seed`
     seed:int=SEED,
     references:bool=False, # Add `default_references`?
-    **settings # Any other field of `Run`, `latent` also several, beside which then stand as many principal components; None means the data set's default
+    **settings # Any other field of `Run`; None: the data set's default. `latent` may be several: as many components stand beside them
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')

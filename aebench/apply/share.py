@@ -31,9 +31,10 @@ from ..report.tables import MEASURES, bytes_of
 from ..run_folder import CODER, MODEL, PER_IMAGE, SAMPLES_PNG
 
 # %% ../../nbs/apply/06_share.ipynb #af1d3bc2
-def _replaced(row:dict, old:str, new:str) -> dict:
-    "`row` with `new` in place of `old` in every text."
-    return {k: v.replace(old, new) if isinstance(v, str) else v for k, v in row.items()}
+def _replaced(value, old:str, new:str):
+    "`value` with `new` in place of `old` in each of its texts; those of a row's settings, too."
+    if isinstance(value, dict): return {k: _replaced(v, old, new) for k, v in value.items()}
+    return value.replace(old, new) if isinstance(value, str) else value
 
 def public_row(
     row:dict # Of a run's table

@@ -29,7 +29,7 @@ from ..core.text import duration
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, is_reference
-from ..settings import PROBED_SIZE, Run
+from ..settings import PROBED_SIZE, SCHEMA, Run
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -51,6 +51,8 @@ def is_done(folder:Path, data:ImageSet) -> bool:
     "Does the folder of a run hold it finished, made from the same images?"
     row = read_json(folder/ROW_JSON)
     if not isinstance(row, dict) or row.get('status') != 'done': return False
+    if row.get('schema_version', SCHEMA) != SCHEMA:
+        raise UsageError(f'{folder} holds a run of another format than {SCHEMA}: convert it by tools/migrate_results.py, or choose another --out.')
     return row.get('data_fingerprint') in (None, data.fingerprint)  # the folder's name holds only a few digits of it
 
 def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, log:Callable) -> dict: # The row

@@ -63,7 +63,8 @@ def make_model(
 ) -> AutoEncoder: # On the CPU
     "The autoencoder of `run`, its encoder with trained weights where the method asks for that. Raises what `trained_network` raises."
     method = get_method(run.method)
-    encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, watch)) if method.pretrained else method.encoder
+    encoder = method.encoder
+    if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, watch))
     return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
 def make_loss(
@@ -97,9 +98,10 @@ def train_run(
     dls = data.dls(run.batch_size, run.device, Augment() if run.augmentation == 'report' else None, run.seed, valid_limit=2000)
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
+    next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
     with learn.no_bar(), learn.no_logging():
         phases = learn.fit_phases(run.epochs, [size for _, size in run.schedule], freeze_first=method.pretrained,
-                                  next_lr=method.paper_rate(run.data) if run.protocol == 'report' else None, seconds=run.seconds, checkpoint=checkpoint)
+                                  next_lr=next_lr, seconds=run.seconds, checkpoint=checkpoint)
         learn.set_image_size(run.size)  # also where the last phase has no epochs
     return learn, phases, history, history.watch.state_dict()
 
@@ -154,8 +156,9 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
         shape = codec.latent, codec.channels*codec.size**2
         if codec.directions.shape != shape or codec.mean.shape != shape[1:]: raise ValueError('its shapes do not fit')
         return codec
-    with torch.device('meta'): wanted = {k: v.shape for k, v in autoencoder(**build).state_dict().items()}  # takes no memory, whatever its size
-    if wanted != {k: v.shape for k, v in tensors.items()}: raise ValueError('its weights are those of another network than its header names')
+    with torch.device('meta'): expected = autoencoder(**build).state_dict()  # takes no memory, whatever its size
+    if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in tensors.items()}:
+        raise ValueError('its weights are those of another network than its header names')
     model = autoencoder(**build)
     model.load_state_dict(tensors)
     return model
@@ -180,7 +183,7 @@ def near_lossless_rates(
     z_train:np.ndarray, # (N, k), of training images
     z_test:np.ndarray, # (M, k), of `images`
     images:Tensor # uint8, (M, 3, S, S), test images
-) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, and its line of the fewest bits within `ERROR_TOLERANCE`; without one, the most bits
+) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, and its line of the fewest bits within the tolerance, else of the most
     "Bytes and error at several roundings, with more bits until one is within the tolerance: a few outlying numbers widen the steps of all."
     rates = rate_distortion(codec, z_train, z_test, images)
     limit = ERROR_TOLERANCE*pixel_errors(decode_latents(codec, z_test), images).mean() + 1/255**2/12  # the rounding of 8-bit pixels
@@ -214,7 +217,7 @@ def _draw_maps(z:np.ndarray, data:ImageSet, folder:Path, log:Callable):
     write_bytes(folder/'map.png', drawn('pca'))
     if not find_spec('umap'): return
     try: picture = drawn('umap')
-    except Exception as e: log(f'There is no map by UMAP: {error_line(e)}')  # whatever an optional package does, it must not cost a training
+    except Exception as e: log(f'There is no map by UMAP: {error_line(e)}')  # an optional package must not cost a training
     else: write_bytes(folder/'map-umap.png', picture)
 
 # %% ../../nbs/bench/03_run.ipynb #6b8351a6

@@ -92,10 +92,11 @@ def _introduction(row:dict, run:Run|None) -> str: # Markdown
     version = '' if missing(row.get('aebench')) else f' ({where}, aebench {literal(row["aebench"])})'
     lines = [f'When this row was made: {measured}{version}.'] if measured else []
     if method and method.card: lines.append(f'What it is: [{label}]({DOCS}{method.card}).')
-    if run is None: lines.append('This version of aebench does not know the method or one of its settings, so it cannot make the row again.')
-    else: lines.append('Device and precision are what is there, so the figures may differ a little.')
+    lines.append('Device and precision are what is there, so the figures may differ a little.' if run else
+                 'This version of aebench does not know the method or one of its settings, so it cannot make the row again.')
     if row['data'] not in DATA:
-        lines.append(f'First put the images of {literal(row.get("data_label") or row["data"])} where the command looks for them, or change its path.')
+        data = literal(row.get('data_label') or row['data'])
+        lines.append(f'First put the images of {data} where the command looks for them, or change its path.')
     return '\n\n'.join(lines)
 
 def _cell(i:int, kind:str, source:str) -> dict:
@@ -105,11 +106,13 @@ def _cell(i:int, kind:str, source:str) -> dict:
 def row_notebook(
     row:dict # As `read_rows` gives it
 ) -> str: # JSON
-    "A notebook that makes `row` again: by its command, and step by step. Its metadata hold a fingerprint, by which `is_untouched` knows it."
+    "A notebook that makes `row` again: by its command, and step by step. By a fingerprint in its metadata `is_untouched` knows it."
     run = _run_of(row)
     label, data = literal(row.get('label') or row['method']), literal(row.get('data_label') or row['data'])
-    parts = [('markdown', f'# {label}, {data}\n\n> The settings of one row, ready to run.'), ('code', INSTALL), ('markdown', _introduction(row, run))]
-    if run: parts += [('markdown', '## By its command'), ('code', f'%%bash\n{command_of(run, without=_LOCAL)}')]  # «!» would look for Python's braces in it
+    title = f'# {label}, {data}\n\n> The settings of one row, ready to run.'
+    parts = [('markdown', title), ('code', INSTALL), ('markdown', _introduction(row, run))]
+    if run:  # «!» would look for Python's braces in the command
+        parts += [('markdown', '## By its command'), ('code', f'%%bash\n{command_of(run, without=_LOCAL)}')]
     if run and not is_reference(run.method):
         parts += [('markdown', '## Step by step\n\nThe same training from Python: change what you like.'),
                   ('code', _STEPS.format(settings=_arguments(run))), ('code', _JUDGED)]

@@ -89,12 +89,14 @@ def _place(row:dict) -> tuple:
 
 def _fault(row, name:str, names:set) -> str: # '' for a good one
     "Why the row in the folder `name` can't be used."
-    if not isinstance(row, dict) or not isinstance(row.get('method'), str): return 'its row.json is damaged. Remove the folder and run it again.'
+    if not isinstance(row, dict) or not isinstance(row.get('method'), str):
+        return 'its row.json is damaged. Remove the folder and run it again.'
     own = row.get('run', name)
     if own != name and isinstance(own, str) and own in names:
         return f'it is a copy of {printable(own)}, and counted twice it would look like two runs. Remove it.'
     if (version := row.get('schema_version', SCHEMA)) != SCHEMA:
-        return f'its row is of format {printable(version)}, and this version reads {SCHEMA}. Convert it by tools/migrate_results.py, or run it again elsewhere.'
+        return (f'its row is of format {printable(version)}, and this version reads {SCHEMA}. '
+                'Convert it by tools/migrate_results.py, or make the run again with another --out.')
     return ''
 
 def read_rows(
@@ -107,7 +109,8 @@ def read_rows(
     paths = {o.parent.name: o for o in sorted(out.glob('*/row.json'))}
     for name, path in paths.items():
         try: row = read_json(path)
-        except OSError as e: fault = f'its row.json cannot be read: {e.strerror}. Check the disk and its permissions, then give the same command again.'
+        except OSError as e:
+            fault = f'its row.json cannot be read: {e.strerror}. Check the disk and its permissions, then give the same command again.'
         else: fault = _fault(row, name, set(paths))
         if fault: warnings.warn(f'{printable(path.parent)} is left out: {fault}', stacklevel=2)
         else: rows.append({**row, 'run': name})
@@ -135,7 +138,7 @@ def to_csv(rows:pd.DataFrame) -> str:
 def gather(
     out:str|Path # A folder that `aebench run` wrote
 ) -> pd.DataFrame: # As `read_rows` gives it
-    "Write the rows of all runs in `out` to its results.csv. Raises `UsageError` for a folder without any, `AebenchError` where it can't be written to."
+    "Write the rows of all runs in `out` to its results.csv. Raises `UsageError` where there are none, `AebenchError` where it can't be written."
     rows = read_rows(out)
     write_text(Path(out)/'results.csv', to_csv(rows))
     return rows
@@ -194,7 +197,8 @@ def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
     records = rows.to_dict('records')
     found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in records]
-    latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and network(method) and network(method).has_paper_latent}
+    def has_paper_latent(method): return (known := network(method)) is not None and known.has_paper_latent
+    latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and has_paper_latent(method)}
     for s, row in zip(found, records):
         if 'latent' in s: s['latent'] = _shared_latent(row, latents)
         if 'epochs' in s: s['epochs'] = length_of(row)
@@ -228,15 +232,20 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     "What sets each group apart, in words."
     differ = [k for k in SETTINGS if len({s.get(k) for s in settings}) > 1 and k not in ('data_fingerprint', 'classifier')]
     printable = [{**s, 'data': label} for s, label in zip(settings, labels)]
-    def word(k, value): return length_text(value) if k == 'epochs' else _TITLES[k].format(write_numbers(value) if isinstance(value, tuple) else value)
+    def word(k, value):
+        if k == 'epochs': return length_text(value)
+        return _TITLES[k].format(write_numbers(value) if isinstance(value, tuple) else value)
     def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in printable]
     keys = ['data', *(k for k in differ if k != 'data')]
-    for titles in (words(differ), words([*keys, 'data_fingerprint']), words([*keys, 'data_fingerprint', 'classifier'])):  # as short as tells them apart
+    for longer in (differ, [*keys, 'data_fingerprint'], [*keys, 'data_fingerprint', 'classifier']):  # as short as tells them apart
+        titles = words(longer)
         if len(set(titles)) == len(titles): break
     return titles
 
 def _once(rows:pd.DataFrame) -> pd.DataFrame: # Of one group
-    "Each finished network and reference once: it can stand in a folder under two names, where they differ in a setting that made no difference, and is no second sample."
+    """Each finished network and reference once.
+
+    One can stand in a folder under two names, which differ in a setting that made no difference: it is no second sample."""
     known = ~is_failed(rows) & (rows.seed.notna() | references(rows))
     return rows[~(known & rows[known].duplicated(['method', 'seed', 'latent']).reindex(rows.index, fill_value=False))]
 
