@@ -76,7 +76,7 @@ def run(args:argparse.Namespace) -> int: # The exit code
                        most_seconds=(math.inf if args.yes else MOST_SECONDS) if args.design or isinstance(args.latent, list) or args.seeds > 1 else None)
     with _until_pipe_closes(): _results(out, args.json, rows)
     if remote:
-        with one_writer(out, log): remote.push_rest()  # another command on this URL would copy the same runs
+        with one_writer(out, log): remote.upload_rest()  # another command on this URL would copy the same runs
     talk(f'Table, pictures and curves: {out/"report.html"}\nAll files: {remote.url if remote else out}')
     failed = [row for row in rows if row['status'] != 'done']
     for row in failed:

@@ -171,12 +171,12 @@ def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     store.write_text('no folder')
     out, err = p.communicate(timeout=300)
     assert p.returncode == 1 and err.count('are kept in') == 2 and 'cannot be written to' in err.splitlines()[-1] and 'tried again' not in err and 'Traceback' not in err, err
-    assert len(remote.missing) == 2 and 'PCA-16' in out
+    assert len(remote.pending) == 2 and 'PCA-16' in out
     rows = {o.parent.name: o.read_bytes() for o in remote.copy.glob('*/row.json')}
     store.unlink()
     code, again, err = aebench(*words, home=home)
     assert code == 0 and again == out and 'done in' not in err, err
-    assert not remote.missing and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows and set(trained(store)) == {o for o in rows if not o.startswith('original')}
+    assert not remote.pending and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows and set(trained(store)) == {o for o in rows if not o.startswith('original')}
     assert not list(remote.copy.rglob('model.safetensors'))
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ class Job:
         return [TellProgress(self.progress, what, epochs, 0.)]
 
 def _do_tracked(run:Run, job:Job, cbs:Iterable[Callback]) -> dict:
-    "`do_run` followed by the tracker of `job`. A function of its own: in the frame of `attempt` the trackers would hold what fills the memory."
+    "`do_run`, followed by a tracker. In the frame of `attempt` the trackers would keep alive what fills the memory."
     folder, log = job.todo[run], job.progress.log
     with tracked(job.track, run, folder, log) as trackers:
         return do_run(run, job.data, job.judges, folder, [*progress_callbacks(job.progress, run), *trackers, *cbs], job.callbacks_for, log)
@@ -191,7 +191,8 @@ def _explain_out_of_memory(run:Run):
     "Turn lack of memory, before any run could begin, into a sentence."
     try: yield
     except Exception as e:
-        if is_short_of_memory(e): raise AebenchError(f'Not enough memory on {run.device}, before any run could begin: try a smaller --size.') from e
+        if is_short_of_memory(e):
+            raise AebenchError(f'Not enough memory on {run.device}, before any run could begin: try a smaller --size.') from e
         raise
 
 def _refuse_long(job:Job, most_seconds:float):
@@ -210,7 +211,8 @@ def _get_judges(job:Job) -> list[Classifier]:
     "Train or load the judges, and every classifier that a run builds on: what cannot be had fails now rather than hours later."
     run = next(iter(job.todo))
     judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
-    for arch in dict.fromkeys(a for o in job.todo for a in o.extractors): trained_network(arch, run.weights, job.data, run.device, job.callbacks_for)
+    for arch in dict.fromkeys(a for o in job.todo for a in o.extractors):
+        trained_network(arch, run.weights, job.data, run.device, job.callbacks_for)
     return [o for o in judges if o]
 
 # %% ../../nbs/bench/05_loop.ipynb #a9083d4b
@@ -249,7 +251,7 @@ def do_runs(
     executor:Callable=sequential, # Makes the runs of a `Job`, and yields their rows
     before_start:Callable=noop # Called once `out` is locked, before anything in it is looked at
 ) -> list[dict]: # The rows of `runs`, in their order
-    "Make every run that `out` doesn't hold yet; a run that fails is marked and the rest go on. Raises `UsageError` or `AebenchError` where no run can begin."
+    "Make every run that `out` doesn't hold yet; one that fails costs no other. Raises `AebenchError` where none can begin."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
     configure_torch()
     if runs[0].data not in DATA: check_outside(out, runs[0].data)

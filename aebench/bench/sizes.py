@@ -9,14 +9,14 @@ __all__ = ['Resized', 'ways_for', 'at_sizes', 'measure_sizes']
 
 # %% ../../nbs/bench/06_sizes.ipynb #ee82bccb
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
 import torch.nn.functional as F
 from torch import nn
 
-from ..data.sets import load_images
+from ..data.sets import ImageSet, load_images
 from ..core.errors import UsageError
 from ..core.locks import one_writer
 from ..core.files import read_json, write_text
@@ -30,11 +30,11 @@ from .run import load_model
 
 # %% ../../nbs/bench/06_sizes.ipynb #201e3ad3
 class Resized(nn.Module):
-    "A codec of one size for images of any."
+    "A codec of one size, for images of any size."
     def __init__(self, codec:nn.Module, size:int):
         super().__init__()
         self.codec, self.size = codec, size
-        self.training = codec.training  # measured, a network is left as it was
+        self.training = codec.training  # measuring leaves a network in the mode it was in
 
     def forward(self, x):
         copied = self.codec(F.interpolate(x, size=(self.size, self.size), mode='bilinear', antialias=True).clamp(0, 1))
@@ -45,58 +45,83 @@ def ways_for(model:nn.Module) -> list[str]:
     if isinstance(model, MapAutoEncoder): return ['as it is', 'resized']
     return ['resized', 'pooled'] if isinstance(model, AutoEncoder) else ['resized']
 
+def _evaluate_way(model:nn.Module, way:str, trained:int, images:ImageSet, device:str) -> dict:
+    "The pixels' measures of the test images' copies, made in one way."
+    if way == 'pooled': model.set_size(images.size)
+    measures = evaluate(Resized(model, trained) if way == 'resized' else model, images, device=device).measures
+    if way == 'pooled': model.set_size(trained)
+    return {k: measures[k] for k in ('mae', 'mse', 'psnr', 'ssim')}
+
 def at_sizes(
     model:AutoEncoder|LinearCodec,
     trained:int, # Pixels a side of the images it was trained on
     data:str, # A name in `DATA`, or a folder
     sizes:Iterable[int], # Pixels a side
-    device='cpu',
+    device:str='cpu',
     skip_unreadable:bool=False
-) -> list[dict]: # size, way, and the pixels' measures
+) -> list[dict]: # size, way, mae, mse, psnr, ssim
     "The measures of test images of other sizes, by each way that `model` has."
     found = []
     model.to(device).eval()
     for size in sizes:
         images = load_images(data, size, skip_unreadable)
-        for way in ways_for(model):
-            if way == 'pooled': model.set_size(size)
-            measures = evaluate(Resized(model, trained) if way == 'resized' else model, images, device=device).measures
-            found.append(dict(size=size, way=way, **{k: measures[k] for k in ('mae', 'mse', 'psnr', 'ssim')}))
-            if way == 'pooled': model.set_size(trained)
+        found += [dict(size=size, way=way, **_evaluate_way(model, way, trained, images, device)) for way in ways_for(model)]
     return found
 
-def _kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there is nothing, or the file is damaged
-    "What was measured earlier, of sizes that were measured by all `ways`."
+# %% ../../nbs/bench/06_sizes.ipynb #3e4e85f1
+def _read_kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there is nothing, or the file is damaged
+    "What was measured earlier, of the sizes that were measured by all `ways`."
     try: frame = pd.read_csv(path)
     except (OSError, ValueError): frame = pd.DataFrame()
     if frame.empty or not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
     return frame[frame.groupby('size').way.transform(lambda o: len(o) == len(ways) and set(o) == set(ways))]
 
+def _check_images(data:str, size:int, skip_unreadable:bool, row:dict, folder:Path):
+    "Raise `UsageError` where `data` holds other images than the run in `folder` was trained on."
+    fingerprint = load_images(data, size, skip_unreadable).fingerprint
+    if row.get('data_fingerprint') not in (None, fingerprint):
+        raise UsageError(f'{printable(data)} holds other images than {printable(folder)} was trained on, some of which may now be '
+                         'among its test images: give it the images it had, or train again.')
+
+def _seed_of(row:dict) -> int|None: # None for a reference
+    "The seed that a row states."
+    settings = row.get('settings')
+    return settings.get('seed') if isinstance(settings, dict) else None
+
+def _measure_run(folder:Path, row:dict, settings:dict|None, sizes:list[int], device:str, log:Callable) -> pd.DataFrame:
+    "Measure the model of a finished run at those of `sizes` that its sizes.csv lacks, and write them there."
+    model = load_model(folder)
+    if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)):
+        raise UsageError(f'{printable(folder/RUN_JSON)} does not say which images the run was trained on: '
+                         'remove that run and make it again.')
+    data, skip = settings['data'], bool(settings.get('skip_unreadable'))
+    kept = _read_kept(folder/SIZES_CSV, ways_for(model))
+    rest = [size for size in sizes if size not in set(kept['size'])]
+    if rest: _check_images(data, model.size, skip, row, folder)
+    log(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': is there already'))
+    if rest:
+        found = pd.DataFrame(at_sizes(model, model.size, data, rest, device, skip))
+        kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found
+        write_text(folder/SIZES_CSV, kept.to_csv(index=False))
+    about = dict(run=folder.name, method=str(row.get('method')), label=str(row.get('label')), seed=_seed_of(row), trained=model.size)
+    return kept[kept['size'].isin(sizes)].assign(**about)
+
+# %% ../../nbs/bench/06_sizes.ipynb #cb715426
 def measure_sizes(
     out:str|Path, # Folder of finished runs
     sizes:Iterable[int]=(16, 24, 32, 48, 64, 96), # Pixels a side
     device:str='cpu',
-    progress:Progress|None=None
+    progress:Progress|None=None # None: a line a model
 ) -> pd.DataFrame: # A row for each run, size and way
-    "Write sizes.csv into each finished run's folder that holds a model and was not measured so yet. Raises `UsageError` where none does, or for a size that can't be."
-    out, sizes, frames, progress = Path(out), list(sizes), [], progress or LineProgress()
+    "Measure each model in `out` and write its sizes.csv. Raises `UsageError` for sizes that no network takes, no models, or other images."
+    out, sizes, progress = Path(out), list(sizes), progress or LineProgress()
     for size in sizes: check_size(size)
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read models from: give one that aebench run wrote.')
+    frames = []
     with one_writer(out):
         for path in sorted(out.glob(f'*/{MODEL}')):
             row, about = (read_json(path.with_name(o)) for o in (ROW_JSON, RUN_JSON))
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
-            settings, model = about.get('settings'), load_model(path.parent)
-            if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)): raise UsageError(f'{printable(path.with_name("run.json"))} does not say which images the run was trained on: remove that run and make it again.')
-            kept = _kept(path.with_name(SIZES_CSV), ways_for(model))
-            rest = [size for size in sizes if size not in set(kept['size'])]
-            images = load_images(settings['data'], model.size, bool(settings.get('skip_unreadable'))) if rest else None
-            if images and row.get('data_fingerprint') not in (None, images.fingerprint): raise UsageError(f'{printable(settings["data"])} holds other images than {printable(path.parent)} was trained on, some of which may now be among its test images: give it the images it had, or train again.')
-            progress.log(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': is there already'))
-            if rest:
-                found = pd.DataFrame(at_sizes(model, model.size, settings['data'], rest, device, bool(settings.get('skip_unreadable'))))
-                kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found
-                write_text(path.with_name(SIZES_CSV), kept.to_csv(index=False))
-            frames.append(kept[kept['size'].isin(sizes)].assign(run=path.parent.name, **{k: str(row.get(k)) for k in ('method', 'label')}, seed=row.get('seed'), trained=model.size))
+            frames.append(_measure_run(path.parent, row, about.get('settings'), sizes, device, progress.log))
     if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
     return pd.concat(frames, ignore_index=True)

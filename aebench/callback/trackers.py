@@ -17,30 +17,31 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException
+from fastai.callback.core import (Callback, CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException,
+                                  CancelStepException, CancelTrainException, CancelValidException)
 from fastai.learner import Recorder
 from fastcore.basics import noop
 
-from ..core.errors import UsageError, error_line
+from ..core.errors import UsageError, choose, error_line
 from ..core.files import read_json
 from ..registry import TRACKERS, is_reference
 from ..settings import Run
-from ..core.errors import choose
 from ..run_folder import ROW_JSON
 from ..training import epoch_figures
 
 # %% ../../nbs/callback/02_trackers.ipynb #c1d0a002
 class PhaseFolders(Callback):
-    "A folder of `folder` for each phase: `TensorBoardCallback` begins its count of steps anew in each."
+    "Give each phase a folder within `folder`, since `TensorBoardCallback` counts steps from zero in each."
     order = Recorder.order # before that callback
     def __init__(self, folder:Path): self.folder, self.phase = folder, 0
     def before_fit(self):
         self.phase += 1
-        begun = self.learn.checkpoint.notes.get('phases', ()) if hasattr(self.learn, 'checkpoint') else ()  # a training that goes on may do so in a later one
-        self.tensor_board.log_dir = str(self.folder/f'phase{len(begun) or self.phase}')
+        phase = self.phase
+        if hasattr(self.learn, 'checkpoint'): phase = len(self.learn.checkpoint.notes.get('phases', ())) or phase  # of a resumed training
+        self.tensor_board.log_dir = str(self.folder/f'phase{phase}')
 
 class EpochFigures(Callback):
-    "Give `log` the losses and metrics of each epoch and its number, counted over all phases."
+    "Call `log` with the losses and metrics of each epoch, and its number, counted over all phases."
     order = Recorder.order + 1
     def __init__(self, log:Callable): self.log, self.epochs = log, 0
     def after_epoch(self):
@@ -63,16 +64,18 @@ def _tensorboard(run:Run, folder:Path):
 def _wandb(run:Run, folder:Path):
     import wandb
     from fastai.callback.wandb import WandbCallback
-    class Settled(WandbCallback):
-        def after_create(self): self.learn.gather_args = dict  # it looks for settings in the learner and stumbles over some; they are told below
-    folder.mkdir(parents=True, exist_ok=True)  # else it writes elsewhere
+    class QuietWandb(WandbCallback):
+        def after_create(self): self.learn.gather_args = dict  # it would stumble over some of them; `config` has the settings
+    folder.mkdir(parents=True, exist_ok=True)  # else wandb writes elsewhere
     quiet = wandb.Settings(silent=True, console='off', disable_git=True, save_code=False)
-    with wandb.init(project=os.environ.get('WANDB_PROJECT', 'aebench'), name=folder.name, dir=folder, config=asdict(run), settings=quiet) as tracked:
-        yield [Settled(log_preds=False)]
-        tracked.summary.update(_measured(folder))
+    project = os.environ.get('WANDB_PROJECT', 'aebench')
+    with wandb.init(project=project, name=folder.name, dir=folder, config=asdict(run), settings=quiet) as tracker:
+        yield [QuietWandb(log_preds=False)]
+        tracker.summary.update(_measured(folder))
 
+# %% ../../nbs/callback/02_trackers.ipynb #998e16c1
 def _mlflow_store(out:Path): # The client, and the experiment's id
-    "Open MLflow's store; made where it isn't there."
+    "Open MLflow's store, and make it where there is none."
     from mlflow import MlflowClient
     for name in ('mlflow', 'alembic'): logging.getLogger(name).setLevel(logging.WARNING)
     client = MlflowClient(os.environ.get('MLFLOW_TRACKING_URI') or f'sqlite:///{out.as_posix()}/mlflow.db')
@@ -84,47 +87,55 @@ def _mlflow(run:Run, folder:Path):
     from mlflow.entities import Metric, Param
     from mlflow.utils.time import get_current_time_millis
     client, experiment = _mlflow_store(folder.parent)
-    tracked, ended = client.create_run(experiment, run_name=folder.name).info.run_id, 'FAILED'
-    def log(figures, step): client.log_batch(tracked, [Metric(name, value, get_current_time_millis(), step) for name, value in figures.items()])
-    client.log_batch(tracked, params=[Param(name, str(value)) for name, value in asdict(run).items()])
+    run_id, status = client.create_run(experiment, run_name=folder.name).info.run_id, 'FAILED'
+    def log(figures, step):
+        now = get_current_time_millis()
+        client.log_batch(run_id, [Metric(name, value, now, step) for name, value in figures.items()])
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in asdict(run).items()])
     try:
         yield [EpochFigures(log)]
         log(_measured(folder), 0)
-        ended = 'FINISHED'
-    finally: client.set_terminated(tracked, ended)
+        status = 'FINISHED'
+    finally: client.set_terminated(run_id, status)
 
-# %% ../../nbs/callback/02_trackers.ipynb #c1d0a004
+# %% ../../nbs/callback/02_trackers.ipynb #ccfd7b65
 def check_tracker(
     track:str, # A name in `TRACKERS`
     out:Path # Folder of the results
 ):
-    "Raise `UsageError` where the tracker can't serve: its package is missing, or it would ask for a login."
+    "Raise `UsageError` where a tracker can't be used: its package is missing, its store can't be opened, or it would ask for a login."
     choose(track, TRACKERS, 'tracker')
     if find_spec(track) is None: raise UsageError(f'--track {track} needs further packages: pip install "aebench[{track}]".')
     if track == 'mlflow':
         try: _mlflow_store(out)  # one process makes it, before several write to it
-        except Exception as e: raise UsageError(f'MLflow cannot be used ({error_line(e)}): look at MLFLOW_TRACKING_URI and the server, or leave out --track.') from e
+        except Exception as e:
+            raise UsageError(f'MLflow cannot be used ({error_line(e)}): '
+                             'look at MLFLOW_TRACKING_URI and the server, or leave out --track.') from e
     if track == 'wandb':
         import wandb
         if os.environ.get('WANDB_MODE') not in ('offline', 'disabled') and not wandb.api.api_key:
-            raise UsageError('Weights & Biases asks for a login: do it with wandb login, or set WANDB_MODE=offline to keep all on this machine.')
+            raise UsageError('Weights & Biases asks for a login: '
+                             'run wandb login, or set WANDB_MODE=offline to keep everything on this machine.')
 
+# %% ../../nbs/callback/02_trackers.ipynb #e67b9d3b
 _OPEN = dict(tensorboard=_tensorboard, wandb=_wandb, mlflow=_mlflow)
-_CANCELS = (CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
+_CANCELS = (CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException,
+            CancelStepException, CancelTrainException, CancelValidException)
 
 class _Forgiving:
-    "Stands before a callback's own class: where it fails it says so, and is silent from then on."
+    "Put before a callback's own class: its first error is logged, and it is silent from then on."
     def __call__(self, event):
-        if self.told is noop: return
+        if self.on_error is noop: return
         try: return super().__call__(event)
-        except _CANCELS: raise
+        except _CANCELS: raise  # fastai's way to steer a training
         except Exception as e:
-            told, self.told = self.told, noop  # no data, which a training's state would keep: in another process it is tried again
-            told(error_line(e))
+            on_error, self.on_error = self.on_error, noop  # no data: a resumed training tries the tracker again
+            on_error(e)
 
-def _forgiving(cb:Callback, told:Callable) -> Callback: # `cb`
-    cb.__class__ = type(type(cb).__name__, (_Forgiving, type(cb)), {})  # the name stays, by which the learner knows it
-    cb.told = told
+def _forgiving(cb:Callback, on_error:Callable) -> Callback: # `cb`
+    "Let `cb` call `on_error` in place of raising."
+    cb.__class__ = type(type(cb).__name__, (_Forgiving, type(cb)), {})  # the learner finds callbacks by the name of their class
+    cb.on_error = on_error
     return cb
 
 @contextmanager
@@ -132,22 +143,22 @@ def tracked(
     track:str|None, # A name in `TRACKERS`
     run:Run,
     folder:Path, # Of `run`
-    log:Callable=print # Is told in a sentence what the tracker could not be told
-) -> Iterator[list[Callback]]: # For its training
-    "Let a tracker follow what is trained within; at the end it is told what was measured. Its own faults end nothing."
+    log:Callable=print # Takes a sentence: what the tracker could not do
+) -> Iterator[list[Callback]]: # For the training of `run`
+    "Let a tracker follow the training within, and send it the measures at the end. A tracker's errors are logged and end nothing."
     if not track or is_reference(run.method):
         yield []
         return
-    def told(why): log(f'{folder.name}: {track} could not be told of it ({why}); the run itself goes on.')
+    def on_error(e): log(f'{folder.name}: {track} failed ({error_line(e)}); the run itself goes on.')
     opened = _OPEN[track](run, folder)
     try: cbs = opened.__enter__()
     except Exception as e:
-        told(error_line(e))
+        on_error(e)
         yield []
         return
-    try: yield [_forgiving(cb, told) for cb in cbs]
+    try: yield [_forgiving(cb, on_error) for cb in cbs]
     except BaseException:
-        with suppress(Exception): opened.__exit__(*sys.exc_info())  # it passes on what came, or fails itself
+        with suppress(Exception): opened.__exit__(*sys.exc_info())  # it raises the same again, or fails itself
         raise
     try: opened.__exit__(None, None, None)
-    except Exception as e: told(error_line(e))
+    except Exception as e: on_error(e)
