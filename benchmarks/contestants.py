@@ -120,7 +120,7 @@ def plain_loss(method:Method) -> Callable: return PlainFeatureLoss() if method.u
 
 def plain_fastai(task:Task) -> Callable:
     "DataBlock, batch transforms, Learner, two loader workers."
-    size, device = task.run.first_size, torch.device(task.run.device)
+    size, device = task.run.schedule[0][1], torch.device(task.run.device)
     dls = DataBlock(blocks=(ImageBlock, ImageBlock), get_items=get_image_files, splitter=IndexSplitter([0]),
                     batch_tfms=aug_transforms(flip_vert=True, max_rotate=0., max_zoom=1., max_warp=0., max_lighting=.2, size=size)
                     ).dataloaders(task.folder, bs=task.batch_size, num_workers=2, device=device)
@@ -156,11 +156,11 @@ def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torc
 
 def papers_way(task:Task) -> Callable:
     "The paper's network and loss in PyTorch's default memory format."
-    return loop(plain_network(task.method, task.run.first_size), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format)
+    return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format)
 
 def bare_loop(task:Task, fast:bool=True) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
-    model, loss_func = make_model(task.run, task.images).set_size(task.run.first_size), make_loss(task.run, task.images)
+    model, loss_func = make_model(task.run, task.images).set_size(task.run.schedule[0][1]), make_loss(task.run, task.images)
     if task.method.pretrained:  # as fastai freezes: all but the batch norms
         for m in model.encoder.modules():
             if not isinstance(m, nn.BatchNorm2d):
@@ -176,7 +176,7 @@ def usual_layers(task:Task) -> Callable:
 
 def small(task:Task) -> Tensor:
     "The training images at the size of the first phase, on the device."
-    return resize_images(task.images.train_x, task.run.first_size).to(task.run.device)
+    return resize_images(task.images.train_x, task.run.schedule[0][1]).to(task.run.device)
 
 # --- aebench -------------------------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ def aebench_learner(task:Task) -> Learner:
     dls = task.images.dls(task.batch_size, task.run.device, valid_limit=task.batch_size)
     learn = autoencoder_learner(dls, make_model(task.run, task.images), make_loss(task.run, task.images), cbs=[History(), TellProgress(Progress(), 'benchmark', 1)])
     if task.method.pretrained: learn.freeze()
-    return learn.set_image_size(task.run.first_size)
+    return learn.set_image_size(task.run.schedule[0][1])
 
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 

@@ -96,7 +96,7 @@ def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
             batches[name] = max(5, min(len(task.images.train_x)//task.batch_size - 1, round(seconds/slow)))
         for _ in range(turns):
             for name in names: found[name].append(task.batch_size/trains[name](batches[name]))
-    return [row('speed', task.run.method, name, task.run.first_size, values) for name, values in found.items()]
+    return [row('speed', task.run.method, name, task.run.schedule[0][1], values) for name, values in found.items()]
 
 def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
     "What this machine reaches in a large matrix product in that precision and in a large copy: the best of many tries."
@@ -128,7 +128,7 @@ def counted_floor(task:Task, rates:tuple[float, float]) -> dict:
     trained = sum(p.numel() for p in learn.model.parameters() if p.grad is not None)
     seconds = count/rates[0] + 7*4*trained/rates[1]  # gradient, weight and two moments are read, all but the first written
     detail = f'{count/n/1e6:.0f} million operations an image, {trained/1e6:.1f} million weights'
-    return row('floor', task.run.method, 'counted floor', task.run.first_size, [n/seconds], detail)
+    return row('floor', task.run.method, 'counted floor', task.run.schedule[0][1], [n/seconds], detail)
 
 def in_child(code:str, env:dict|None=None, **kwargs) -> str:
     "What a fresh Python prints."
@@ -166,7 +166,7 @@ def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
 def share_rows(task:Task, turns:int) -> list[dict]:
     "Where a step's time goes: the shares of the turn in the middle, by how long its steps took, which add up to 100; the lowest and the highest of all turns."
     shares = step_shares(aebench_learner(task), turns)
-    return [row('share', task.run.method, 'aebench', task.run.first_size, [o[part] for o in shares], part) | dict(median=shares[(turns - 1)//2][part]) for part in PARTS]
+    return [row('share', task.run.method, 'aebench', task.run.schedule[0][1], [o[part] for o in shares], part) | dict(median=shares[(turns - 1)//2][part]) for part in PARTS]
 
 def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dict]:
     "Cost of an image at several sizes."

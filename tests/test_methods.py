@@ -29,7 +29,7 @@ def test_two_batches(method, size):
     learn = autoencoder_learner(data.dls(run.batch_size, 'cpu'), model, loss_func)
     assert len(learn.dls.train) == 2
     before = {k: v.clone() for k, v in model.named_parameters()}
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases((1, 1), (run.first_size, size), METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases((1, 1), [o for _, o in run.schedule], METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
     assert len(learn.recorder.losses) == 2 and all(torch.isfinite(o) for o in learn.recorder.losses)
     changed = [k for k, v in model.named_parameters() if not torch.equal(v, before[k])]
     assert any(k.startswith('encoder') for k in changed) and any(k.startswith('decoder') for k in changed)

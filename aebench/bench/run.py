@@ -61,18 +61,19 @@ def make_model(
     data:ImageSet, # For in-domain weights
     watch:Callable|None=None # As in `train_classifier`
 ) -> AutoEncoder: # On the CPU
-    "The autoencoder of `run`, its encoder with trained weights where the method asks for that. Raises what `trained_network` raises."
+    "The autoencoder of `run`; a pretraining method's encoder has trained weights. Raises what `trained_network` raises."
     method = get_method(run.method)
     encoder = method.encoder
     if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, watch))
     return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
+# %% ../../nbs/bench/03_run.ipynb #a7fed7e0
 def make_loss(
     run:Run,
     data:ImageSet, # For in-domain weights
     watch:Callable|None=None # As in `train_classifier`
 ) -> Callable: # (prediction, target) → loss
-    "The loss of `run`: its builder gets the trained networks that it looks through. Raises what `trained_network` raises."
+    "The loss of `run`, with the trained networks that it looks through. Raises what `trained_network` raises."
     entry = get_method(run.method).loss_entry
     networks = [trained_network(o, run.weights, data, run.device, watch) for o in entry.extractors]
     options = dict(normalize=run.feature_input == 'imagenet') if networks else {}
@@ -81,7 +82,9 @@ def make_loss(
 
 def seed_everything(seed:int):
     "Seed Python, NumPy and torch."
-    random.seed(seed), np.random.seed(seed % 2**32), torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 # %% ../../nbs/bench/03_run.ipynb #bc9ea130
 def train_run(
@@ -89,20 +92,21 @@ def train_run(
     data:ImageSet,
     cbs:Sequence[Callback]=(), # Further callbacks
     watch:Callable|None=None, # As in `train_classifier`
-    checkpoint:Checkpoint|None=None # From which the training goes on, where an earlier process left one
-) -> tuple[Learner, list[Phase], History, dict]: # The last are seconds: of wall time, and of all processors together
-    "Train the autoencoder of `run` by its method's recipe."
+    checkpoint:Checkpoint|None=None # To save to and to resume from
+) -> tuple[Learner, list[Phase], History, dict]: # The last holds seconds of wall time and of CPU time
+    "Train the autoencoder of `run`, phase by phase."
     method = get_method(run.method)
+    next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
+    augment = Augment() if run.augmentation == 'report' else None
     seed_everything(run.seed)
     model, loss_func = make_model(run, data, watch), make_loss(run, data, watch)
-    dls = data.dls(run.batch_size, run.device, Augment() if run.augmentation == 'report' else None, run.seed, valid_limit=2000)
+    dls = data.dls(run.batch_size, run.device, augment, run.seed, valid_limit=2000)
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
-    next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
     with learn.no_bar(), learn.no_logging():
-        phases = learn.fit_phases(run.epochs, [size for _, size in run.schedule], freeze_first=method.pretrained,
-                                  next_lr=next_lr, seconds=run.seconds, checkpoint=checkpoint)
-        learn.set_image_size(run.size)  # also where the last phase has no epochs
+        phases = learn.fit_phases(run.epochs, [size for _, size in run.schedule], freeze_first=method.pretrained, next_lr=next_lr,
+                                  seconds=run.seconds, checkpoint=checkpoint)
+        learn.set_image_size(run.size)  # even if the last phase has no epochs
     return learn, phases, history, history.watch.state_dict()
 
 # %% ../../nbs/bench/03_run.ipynb #7f7f01df
