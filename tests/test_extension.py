@@ -1,4 +1,5 @@
 "A technique is added by the steps that CONTRIBUTING gives, and then it is found everywhere: command line, table, report, row's notebook, docs."
+import csv
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from aebench import layers, losses, models  # these register their builders
 from aebench.codec import references  # so does this
 from aebench.core.errors import UsageError
 from aebench.registry import ENCODERS, LOSSES, REFERENCES, UPSAMPLERS, Method
+from made_up import fake_out, made_up, original
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -65,6 +67,11 @@ def softened(ni:int, scale:int=2) -> nn.Module:
 ''',
 }
 
+COLUMNS = {  # In nbs/report/00_columns.ipynb
+    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),": """
+    Column('toy', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
+}
+
 ADDED = {'huber': 'Huber', 'strided': 'strides', 'softened': 'softened', 'three_sizes': 'Three sizes'} # Name: label
 
 TRAIN = '''
@@ -90,7 +97,7 @@ def edit_notebook(path:Path, entries:dict, cells:list):
 
 @pytest.fixture(scope='module')
 def extended(tmp_path_factory) -> Path:
-    "A copy of the repository with a toy loss, encoder, upsampling and schedule."
+    "A copy of the repository with a toy loss, encoder, upsampling, schedule and column."
     copy = tmp_path_factory.mktemp('extended')
     for name in run('git', 'ls-files', 'nbs', 'aebench', 'index.ipynb', 'pyproject.toml', 'settings.ini', cwd=ROOT).stdout.splitlines():
         if not (ROOT/name).is_file(): continue
@@ -98,6 +105,7 @@ def extended(tmp_path_factory) -> Path:
         shutil.copy(ROOT/name, copy/name, follow_symlinks=False)
     edit_notebook(copy/'nbs'/'00_registry.ipynb', ENTRIES, [])
     for name, source in BUILDERS.items(): edit_notebook(copy/'nbs'/name, {}, [source])
+    edit_notebook(copy/'nbs'/'report'/'00_columns.ipynb', COLUMNS, [])
     exported = run(BIN/'nbdev-export', cwd=copy)
     assert exported.returncode == 0, exported.stderr
     return copy
@@ -135,6 +143,16 @@ def test_table_report_and_notebooks_show_it(aebench, out):
         assert re.search(rf'^{label}  ' if name != 'softened' else r'^softened \+ Huber', table, re.M), table
         assert label in page and name in notebooks
     assert len(re.findall('epochs=\\(1, 1, 1\\)', notebooks)) == 4
+
+def test_a_column_is_one_entry(aebench, tmp_path):
+    "In results.csv, in the terminal, and in the report with its explanation, each in its place."
+    out = fake_out(tmp_path, [original(), made_up('baseline', toy=7.25), made_up('resnet')])
+    heading, *lines = aebench('-m', 'aebench.cli', 'report', out).splitlines()
+    assert heading.split()[:4] == ['Method', 'MAE', 'MSE', 'Toy'] and any('Baseline' in o and ' 7.2 ' in o for o in lines)
+    names, *rows = csv.reader((out/'results.csv').read_text(encoding='utf-8').splitlines())
+    assert names.index('toy') == names.index('mse') + 1 and [o[names.index('toy')] for o in rows] == ['', '7.25', '']
+    page = (out/'report.html').read_text(encoding='utf-8')
+    assert '<th scope="col" title="How a toy would rate it.">Toy score</th>' in page and '<td>7.2</td>' in page
 
 def test_the_docs_list_it(aebench):
     "Its card, and a line of the list of techniques."

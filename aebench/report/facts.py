@@ -1,4 +1,4 @@
-"""What a reader must know to read a table: data, training, latents, weights, device.
+"""What a reader must know to read a table: data, training, latents, bytes, weights, judges, seeds, device.
 
 Docs: https://aebench.github.io/aebench/report/facts.html.md"""
 
@@ -15,23 +15,35 @@ import pandas as pd
 from ..core.text import listed
 from ..registry import find_method, is_reference
 from ..settings import AUGMENTATIONS, FEATURE_INPUTS, PROTOCOLS, few_steps, numbers_in_image
-from .rows import lengths, length_text, complete, data_label, distinct, is_failed, missing, network, references, trained
-from .tables import MEASURES, method_label, summarise
+from .rows import (
+    complete, data_label, distinct, is_failed, length_text, lengths, missing, network, references, trained)
+from .columns import MEASURES
+from .tables import method_label, summarise
 
 # %% ../../nbs/report/04_facts.ipynb #b9347786
-def _whole(value) -> str: return (f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}') if isinstance(value, (int, float)) else str(value)
+def _whole(value) -> str:
+    "A count as text: thousands are set apart from ten thousand on."
+    if not isinstance(value, (int, float)): return str(value)
+    return f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}'
 
 # %% ../../nbs/report/04_facts.ipynb #3336bc0a
 def _data_fact(rows:pd.DataFrame) -> str:
-    counts = [f'{listed(map(_whole, distinct(rows, c)))} {words}' for c, words in (('n_train', 'training'), ('n_test', 'test')) if distinct(rows, c)]
+    counts = {words: listed(map(_whole, distinct(rows, c))) for c, words in (('n_train', 'training'), ('n_test', 'test'))}
+    images = listed(f'{n} {words}' for words, n in counts.items() if n)
     size = listed(f'{o}×{o}' for o in distinct(rows, 'size'))
-    return f'Data: {data_label(rows)}' + (f', {listed(counts)} images' if counts else '') + (f', {size} pixels.' if size else '.')
+    parts = [data_label(rows), f'{images} images' if images else '', f'{size} pixels' if size else '']
+    return f'Data: {", ".join(o for o in parts if o)}.'
 
 def _training_fact(rows:pd.DataFrame) -> str:
     parts = [length_text(o) for o in lengths(rows)] + [f'batches of {o}' for o in distinct(rows, 'batch_size')]
     parts += [f'protocol {o} ({PROTOCOLS[o]})' if o in PROTOCOLS else f'protocol {o}' for o in distinct(rows, 'protocol')]
     parts += [f'augmentation {o} ({AUGMENTATIONS.get(o, o)})' for o in distinct(rows, 'augmentation') if o != 'report']
     return f'Training: {", ".join(parts)}.' if parts else ''
+
+def _steps_fact(rows:pd.DataFrame) -> str: # '' where an epoch has several steps
+    pairs = [(n, size) for n in distinct(rows, 'n_train') for size in distinct(rows, 'batch_size')]
+    found = [few_steps(n, size) for n, size in pairs if isinstance(n, int) and isinstance(size, int)]
+    return next((o for o in found if o), '')
 
 def _question_fact(rows:pd.DataFrame) -> str:
     "What the comparison holds equal: epochs and time are two questions."
@@ -41,50 +53,79 @@ def _question_fact(rows:pd.DataFrame) -> str:
     if found[0][1]: return 'Equal time: each method trains as long, however many images it sees.'
     return 'Equal epochs: each method sees every training image as often, however long that takes.'
 
+# %% ../../nbs/report/04_facts.ipynb #82cd69df
 def _latent_facts(rows:pd.DataFrame) -> list[str]:
-    of = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
-    if not of: return []
-    usual = max(of, key=lambda o: len(of[o]))
-    others = [f'{_whole(o)} for {listed(labels)}' for o, labels in of.items() if o != usual]
-    return [f'Unequal latents: {_whole(usual)} numbers ({"; ".join(others)}); --latent N gives all the same.' if others else f'Equal latents: {_whole(usual)} numbers each.']
+    labels = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
+    if not labels: return []
+    usual = max(labels, key=lambda o: len(labels[o]))
+    others = '; '.join(f'{_whole(o)} for {listed(names)}' for o, names in labels.items() if o != usual)
+    if not others: return [f'Equal latents: {_whole(usual)} numbers each.']
+    return [f'Unequal latents: {_whole(usual)} numbers ({others}); --latent N gives all the same.']
 
 def _bottleneck_fact(rows:pd.DataFrame) -> str:
-    "Whether the latent leaves anything out at all: by what PCA needs, where that was measured, else by the count of pixels."
+    "Whether the latent has to leave anything out: by what PCA needs, where that was measured, else by the number of pixels."
     latent, enough = max(distinct(trained(rows), 'latent'), default=0), min(distinct(rows, 'pca_enough'), default=None)
-    holds = min((numbers_in_image(d, s) for d in distinct(rows, 'data') for s in distinct(rows, 'size') if isinstance(s, (int, float))), default=None)
-    if enough and latent >= enough: return f'{_whole(enough)} principal components copy the test images to within the rounding of 8-bit pixels, so a latent of {_whole(latent)} is no bottleneck: nothing has to be left out.'
-    return f'An image holds {holds:,} numbers at most, so a latent of {_whole(latent)} is no bottleneck: nothing has to be left out.' if holds and latent >= holds else ''
+    if enough and latent >= enough:
+        return (f'{_whole(enough)} principal components copy the test images to within the rounding of 8-bit pixels, '
+                f'so a latent of {_whole(latent)} is no bottleneck.')
+    sizes = [o for o in distinct(rows, 'size') if isinstance(o, (int, float))]
+    numbers = min((numbers_in_image(data, size) for data in distinct(rows, 'data') for size in sizes), default=None)
+    if not numbers or latent < numbers: return ''
+    return f'An image holds at most {numbers:,} numbers, so a latent of {_whole(latent)} is no bottleneck.'
 
-def _equals_fact(rows:pd.DataFrame) -> str:
+def _equals_fact(rows:pd.DataFrame) -> str: # '' where it was not measured
     "How many principal components the best network is worth."
     networks = trained(rows)
     table = summarise(networks).dropna(subset='mse')
     if table.empty: return ''
-    line = table.loc[table.mse.astype(float).idxmin()]
-    of = networks[networks.method == line.name]
-    equal, beyond = pd.to_numeric(of.equals_pca).dropna(), of.equals_pca.isna() & of.coded_bytes.notna()  # what is measured has bytes too
-    if equal.empty and not beyond.any(): return ''
-    worth = 'better than all principal components that are kept' if beyond.any() else f'as well as {equal.mean():.0f} principal components do' if equal.mean() else 'no better than the mean image'
-    if beyond.any() and len(equal): worth += f' with {beyond.sum()} of {len(of)} seeds, and as well as {equal.min():.0f} do with the worst'
-    latent = max(distinct(of, 'latent'), default=None)
-    return f'The network of the lowest MSE, {line.label}, copies {worth}' + (f'; its latent has {_whole(latent)} numbers.' if latent else '.')
+    best = table.loc[table.mse.astype(float).idxmin()]
+    runs = networks[networks.method == best.name]
+    worth = _components_worth(pd.to_numeric(runs.equals_pca), runs.coded_bytes.notna())
+    if not worth: return ''
+    latent = max(distinct(runs, 'latent'), default=None)
+    numbers = f'; its latent has {_whole(latent)} numbers' if latent else ''
+    return f'The network of the lowest MSE, {best.label}, copies {worth}{numbers}.'
 
+def _components_worth(equals:pd.Series, measured:pd.Series) -> str: # '' where it was not measured
+    "As how many principal components the runs of a network copy."
+    equal, beyond = equals.dropna(), equals.isna() & measured
+    if beyond.any():
+        if equal.empty: return 'better than all principal components that are kept'
+        return (f'better than all principal components that are kept with {beyond.sum()} of {len(equals)} seeds, '
+                f'and as well as {equal.min():.0f} do with the worst')
+    if equal.empty: return ''
+    return f'as well as {equal.mean():.0f} principal components do' if equal.mean() else 'no better than the mean image'
+
+# %% ../../nbs/report/04_facts.ipynb #e3cc1eb3
 def _components_fact(rows:pd.DataFrame) -> str:
-    "Where there are fewer components than were asked for: of few or grey images, or of large ones, of which no more are kept."
-    asked = {o: known.level for o in distinct(rows, 'method') if (known := find_method(o)) and is_reference(o) and known.family == 'pca'}
-    few = [(o.label, o.latent) for o in rows.itertuples() if o.method in asked and not missing(o.latent) and o.latent < asked[o.method]]
-    return f'{listed(dict.fromkeys(o for o, _ in few))} {"has" if len(few) == 1 else "have"} {_whole(few[0][1])} components: no more are kept of these images.' if few else ''
+    "Where PCA has fewer components than were asked for: of few or grey images, or of large ones, of which no more are kept."
+    known = {o: find_method(o) for o in distinct(rows, 'method') if is_reference(o)}
+    asked = {o: reference.level for o, reference in known.items() if reference and reference.family == 'pca'}
+    measured = [o for o in rows.itertuples() if o.method in asked and not missing(o.latent)]
+    few = [o for o in measured if o.latent < asked[o.method]]
+    if not few: return ''
+    names, verb = listed(dict.fromkeys(o.label for o in few)), 'has' if len(few) == 1 else 'have'
+    return f'{names} {verb} {_whole(few[0].latent)} components: no more are kept of these images.'
 
 def _bytes_fact(rows:pd.DataFrame) -> str:
-    "What the column of bytes counts: not the same for all."
+    "What the column of bytes counts, which is not the same for all."
     if rows.bytes_per_image.isna().all(): return ''
-    beside = ', of raw pixels for the original images'*bool((rows.method == 'original').any()) + ', of 8-bit numbers for thumbnails, and of whole files for JPEG, WebP and PNG'*bool(references(rows[rows.method != 'original']).any())
-    coded = 'latents that are rounded to whole bits, with an MSE at most about 5 % larger, and coded'
-    if trained(rows).coded_bytes.isna().any(): coded = f'{coded}, or where that was not measured float32 numbers' if rows.coded_bytes.notna().any() else 'float32 numbers'
-    return f'Bytes are those of {coded}{beside}; as float32 each number of a latent takes 4.'
+    kinds = [_latent_bytes(rows)]
+    if (rows.method == 'original').any(): kinds.append('raw pixels for the original images')
+    if references(rows[rows.method != 'original']).any():
+        kinds += ['8-bit numbers for thumbnails', 'whole files for JPEG, WebP and PNG']
+    return f'Bytes count {"; ".join(kinds)}. As float32, each number of a latent takes 4.'
+
+def _latent_bytes(rows:pd.DataFrame) -> str:
+    coded = 'latents rounded to whole bits, with an MSE at most about 5 % larger, and coded'
+    if trained(rows).coded_bytes.notna().all(): return coded
+    if rows.coded_bytes.isna().all(): return 'float32 numbers of latents'
+    return f'{coded}, or where that was not measured float32 numbers'
 
 # %% ../../nbs/report/04_facts.ipynb #3caa4eb9
-def _weight_users(rows:pd.DataFrame) -> list[str]: return [m for m in distinct(rows, 'method') if network(m) and network(m).extractors]
+def _weight_users(rows:pd.DataFrame) -> list[str]:
+    "The methods that need pretrained weights."
+    return [m for m in distinct(rows, 'method') if network(m) and network(m).extractors]
 
 def _judges(rows:pd.DataFrame) -> list[str]:
     "The architectures of the classifiers that judged."
@@ -92,46 +133,59 @@ def _judges(rows:pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(o for judges in distinct(judged, 'judges') for o in judges))
 
 def _weights_facts(rows:pd.DataFrame) -> list[str]:
-    users = _weight_users(rows)
+    "Which weights were used, by whom, and whether a network was trained with its own judge."
+    users, judges = _weight_users(rows), _judges(rows)
     weights = distinct(rows[rows.method.isin(users)], 'weights')
     if not weights: return []
-    facts = [f'Weights of {listed(network(m).label for m in users)}: {listed(weights)}.']
-    if 'in-domain' in weights: facts += [f'{network(m).label} was trained with the very {arch} that judges the reconstructions, which may flatter its accuracy.' for m in users for arch in network(m).extractors if arch in _judges(rows)]
-    facts += [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
-    return facts
-
-def _steps_fact(rows:pd.DataFrame) -> str:
-    found = (few_steps(n, bs) for n in distinct(rows, 'n_train') for bs in distinct(rows, 'batch_size') if isinstance(n, int) and isinstance(bs, int))
-    return next((o for o in found if o), '')
-
-def _chance_fact(rows:pd.DataFrame) -> str:
-    "Whether the classifier reads even the untouched images no better than by always naming the commonest class."
-    for row in rows[rows.method == 'original'].to_dict('records'):
-        accuracy, chance, n = (row.get(k) for k in ('accuracy', 'chance', 'n_test'))
-        if missing(accuracy) or not n or not isinstance(chance, (int, float)) or not 0 <= chance <= 1 or accuracy > chance + 2*math.sqrt(chance*(1 - chance)/n): continue
-        return f'The classifier reads the untouched images no better than chance ({MEASURES["accuracy"].show(accuracy)}; the commonest class alone is {MEASURES["accuracy"].show(chance)}), so accuracy and agreement say nothing here: give it more training images.'
-    return ''
+    found = [f'Weights of {listed(network(m).label for m in users)}: {listed(weights)}.']
+    if 'in-domain' in weights:
+        own = [(network(m).label, arch) for m in users for arch in network(m).extractors if arch in judges]
+        found += [f'{label} was trained with the very {arch} that judges the reconstructions, which may flatter its accuracy.'
+                  for label, arch in own]
+    return found + [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
 
 def _classifier_fact(rows:pd.DataFrame) -> str:
-    if made := distinct(rows, 'classifier'): return f'Classifier that judges: {listed(made).rstrip(".")}.'
-    return '' if rows.accuracy.notna().any() or rows.empty else 'No classifier judged the reconstructions, so accuracy and agreement are missing.'
+    judges = distinct(rows, 'classifier')
+    if judges: return f'Classifier that judges: {listed(judges).rstrip(".")}.'
+    if rows.empty or rows.accuracy.notna().any(): return ''
+    return 'No classifier judged the reconstructions, so accuracy and agreement are missing.'
 
-def _device_fact(rows:pd.DataFrame) -> str:
-    parts = [listed(distinct(rows, 'device')), listed(distinct(rows, 'device_name'))]
-    threads = ['+'.join(map(str, o)) if isinstance(o, tuple) else str(o) for o in distinct(rows, 'threads')]
-    parts += [f'{listed(threads)} thread{"s"*(threads != ["1"])}']*bool(threads) + [f'{listed(o)} precision' for o in [distinct(rows, 'precision')] if o]
-    parts = list(dict.fromkeys(o for o in parts if o))
-    exact = ' Not reproducible bit for bit: this device sums in a varying order.' if 'no' in distinct(rows, 'deterministic') else ''
-    return f'Trained on {", ".join(parts)}.{exact}' if parts else ''
+def _chance_fact(rows:pd.DataFrame) -> str: # '' where the classifier is of use
+    "Whether the classifier reads even the untouched images no better than by always naming the commonest class."
+    show = MEASURES['accuracy'].show
+    for row in rows[rows.method == 'original'].to_dict('records'):
+        accuracy, chance, n = (row.get(k) for k in ('accuracy', 'chance', 'n_test'))
+        known = not missing(accuracy) and n and isinstance(chance, (int, float)) and 0 <= chance <= 1
+        if known and accuracy <= chance + 2*math.sqrt(chance*(1 - chance)/n):
+            return (f'The classifier reads the untouched images no better than chance ({show(accuracy)}; the commonest class alone '
+                    f'is {show(chance)}), so accuracy and agreement say nothing here: give it more training images.')
+    return ''
 
-def seed_fact(rows:pd.DataFrame) -> str:
-    "How many seeds there are and what that means for small differences; '' when nothing was trained."
+# %% ../../nbs/report/04_facts.ipynb #488a92f2
+def seed_fact(rows:pd.DataFrame) -> str: # '' when nothing was trained
+    "How many seeds there are and what that means for small differences."
     networks = trained(rows)
     seeds, counts = distinct(networks, 'seed'), networks.method.value_counts()
     if networks.empty: return ''
-    if counts.max() == 1: return f'One seed ({listed(seeds)}): differences may be chance, so nothing is bold.' if len(seeds) == 1 else 'One run a method: differences may be chance.'
-    runs = str(counts.max()) if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation. Bold: shown on these test images to be better than another method, and by none to be worse (paired t tests over seeds, Holm-corrected over the pairs of methods, for each measure by itself).'
+    if counts.max() == 1:
+        if len(seeds) == 1: return f'One seed ({listed(seeds)}): differences may be chance, so nothing is bold.'
+        return 'One run a method: differences may be chance.'
+    runs = f'{counts.max()}' if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
+    return (f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation. Bold: shown on these test images to be better '
+            'than another method, and by none to be worse (paired t tests over seeds, Holm-corrected over the pairs of methods, for each '
+            'measure by itself).')
+
+def _device_fact(rows:pd.DataFrame) -> str:
+    threads = listed('+'.join(map(str, o)) if isinstance(o, tuple) else str(o) for o in distinct(rows, 'threads'))
+    precision = listed(distinct(rows, 'precision'))
+    parts = [listed(distinct(rows, 'device')), listed(distinct(rows, 'device_name'))]
+    if threads: parts.append('1 thread' if threads == '1' else f'{threads} threads')
+    if precision: parts.append(f'{precision} precision')
+    parts = list(dict.fromkeys(o for o in parts if o))
+    if not parts: return ''
+    text = f'Trained on {", ".join(parts)}.'
+    if 'no' in distinct(rows, 'deterministic'): text += ' Not reproducible bit for bit: this device sums in a varying order.'
+    return text
 
 # %% ../../nbs/report/04_facts.ipynb #d120e1f7
 def facts(
@@ -140,12 +194,16 @@ def facts(
     "What a reader must know to read the table, a sentence each."
     rows = complete(rows)
     networks = trained(rows)
-    found = [_data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks), *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows), _bytes_fact(rows), *_weights_facts(networks),
-             _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
+    found = [
+        _data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks),
+        *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows), _bytes_fact(rows),
+        *_weights_facts(networks), _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 
 def failures(rows:pd.DataFrame) -> list[str]:
     "Which runs failed and why, a sentence each."
-    failed = complete(rows)
-    failed = failed[is_failed(failed)].to_dict('records')
-    return [method_label(failed, o['method']) + ('' if missing(o['seed']) else f' (seed {o["seed"]})') + f' failed: {o["reason"] or "no reason was noted."}' for o in failed]
+    rows = complete(rows)
+    failed = rows[is_failed(rows)]
+    def seed(row): return '' if missing(row['seed']) else f' (seed {row["seed"]})'
+    def text(row): return f'{method_label(failed, row["method"])}{seed(row)} failed: {row["reason"] or "no reason was noted."}'
+    return [text(o) for o in failed.to_dict('records')]

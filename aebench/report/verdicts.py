@@ -41,8 +41,9 @@ def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) ->
     if rest.empty or table.runs.max() < 2: return f'{_LEADS[m.name]} ({value})'
     second = (rest*m.better).idxmax()
     pairs = [d.seen_from(leader) for d in differences(trained(rows), m.name, m.ratio) if {d.a, d.b} == {leader, second}]
-    ahead = any(d.holds and d.mean*m.better > 0 for d in pairs)  # over the seeds that both have, which may say otherwise than the means
-    return f'{_LEADS[m.name]} ({value})' if ahead else f'{_LEADS[m.name]} ({value}, not shown to be ahead of {table.label[second]})'
+    ahead = any(d.holds and d.mean*m.better > 0 for d in pairs)  # over the seeds that both have; the means may say otherwise
+    doubt = '' if ahead else f', not shown to be ahead of {table.label[second]}'
+    return f'{_LEADS[m.name]} ({value}{doubt})'
 
 def _leads(rows:pd.DataFrame, table:pd.DataFrame, winners:dict) -> str:
     "Who leads in what; a method that leads twice is named once."
@@ -127,7 +128,7 @@ def _crossed(methods:list[str]) -> list[str]:
     used = sorted((o for o in uses if uses[o]), key=uses.get)
     return list({FACTORS[o].name: o for o in used}.values())
 
-def _effects(rows:pd.DataFrame, name:str) -> tuple[pd.DataFrame|None, str]: # Or what is missing, in words; '' where nothing was crossed
+def _effects(rows:pd.DataFrame, name:str) -> tuple[pd.DataFrame|None, str]: # And what is missing; '' where nothing was crossed
     networks = trained(rows)
     names = _crossed(distinct(networks, 'method'))
     if len(names) < 2 or networks[name].isna().all(): return None, ''
@@ -179,46 +180,51 @@ def more_seeds(
 ) -> str:
     "The command that makes several methods with several seeds, in the folder that holds the first ones."
     place = out and Path(out).absolute()
-    if place and place.is_relative_to(Path.cwd()): place = place.relative_to(Path.cwd())  # a report that is given away names no one's home
+    if place and place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())  # a report may be given away, and then names no one's home
     if run is None: return f'aebench run --methods {",".join(methods)} --seeds {seeds}'
     return command_of(replace(run, seed=first), methods, seeds, place, without=('seed',) if first == SEED else ())
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
     "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
     row = {}
-    for o in networks.drop_duplicates('method').to_dict('records'): row = {k: v for k, v in o.items() if not missing(v)} | row
+    for o in networks.drop_duplicates('method').to_dict('records'):
+        row = {k: v for k, v in o.items() if not missing(v)} | row
     try: return run_from_row(row)
     except (UsageError, TypeError, ValueError): return None
 
-def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:str, b:str) -> bool:
-    "Is the gap between two methods, of the seeds that both have, beyond what other test images would make of it? True where that is not known."
+# %% ../../nbs/report/07_verdicts.ipynb #34b60466
+def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:str, b:str) -> bool: # True where that is not known
+    "Is the gap between two methods, over the seeds that both have, beyond what other test images would make of it?"
     if out is None or name not in _PER_IMAGE: return True
-    found = []
-    for _, of in networks.groupby('seed'):
-        runs = of.drop_duplicates('method').set_index('method').run
-        try: kept = [_per_image(Path(out)/o) for o in runs.reindex([a, b]).dropna()]
-        except UsageError: return True  # a damaged one, which `image_noise` tells of
-        if len(kept) == 2: found.append([o.get(_PER_IMAGE[name]) for o in kept])
-    if not found or len({o is not None and o.shape for both in found for o in both}) != 1 or found[0][0] is None: return True
-    noise = bootstrap(np.mean([x.astype(float) - y for x, y in found], axis=0))
+    gaps = []
+    for _, rows in networks.groupby('seed'):
+        runs = rows.drop_duplicates('method').set_index('method').run.reindex([a, b]).dropna()
+        try: kept = [_per_image(Path(out)/o).get(_PER_IMAGE[name]) for o in runs]
+        except UsageError: return True  # a damaged file, which `image_noise` reports
+        if len(kept) == 2: gaps.append(kept)
+    if not gaps or len({o is not None and o.shape for pair in gaps for o in pair}) != 1 or gaps[0][0] is None: return True
+    noise = bootstrap(np.mean([x.astype(float) - y for x, y in gaps], axis=0))
     return not noise.low <= 0 <= noise.high
 
-def _apart(m:Column) -> Callable: # A difference, or the logarithm of a factor, to text
+def _difference_text(m:Column) -> Callable: # A difference, or the logarithm of a factor, to text
     return (lambda x: f'{math.expm1(x):.0%} more') if m.ratio else m.show
 
 def verdicts(
     rows:pd.DataFrame, # Of one group
-    out:str|Path|None=None # Where the runs are kept, for the command; None: not known
+    out:str|Path|None=None # Folder of the runs, for the command; None: unknown
 ) -> list[str]: # None below two seeds
-    "What the seeds show about the leaders' distance from the others, a sentence or two for each measure."
+    "What the seeds show about the leaders' distance from the others, a few sentences for each measure."
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2: return []
-    labels, seconds, found = {m: method_label(rows, m) for m in distinct(networks, 'method')}, networks.groupby('method').seconds.mean().to_dict(), []
-    run = _common_run(networks)
-    seed = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
+    labels = {m: method_label(rows, m) for m in distinct(networks, 'method')}
+    seconds = networks.groupby('method').seconds.mean().to_dict()
+    first = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
+    command, found = partial(more_seeds, _common_run(networks), first=first, out=out), []
     for m in (MEASURES[o] for o in _LEADS if o in networks):
         means = networks.groupby('method', sort=False)[m.name].mean().dropna()
         if len(means) < 2: continue
+        pairs, beyond_images = differences(networks, m.name, m.ratio), partial(_exceeds_image_noise, networks, m.name, out)
         leader = (means*m.better).idxmax()
-        found.append(verdict(leader, differences(networks, m.name, m.ratio), labels, m.title, m.better, _apart(m), seconds, partial(more_seeds, run, first=seed, out=out), partial(_exceeds_image_noise, networks, m.name, out)))
+        found.append(verdict(leader, pairs, labels, m.title, m.better, _difference_text(m), seconds, command, beyond_images))
     return [o for o in found if o]
