@@ -8,8 +8,13 @@ Docs: https://aebench.github.io/aebench/data/sets.html.md"""
 __all__ = ['MNIST_SUMS', 'ImageSet', 'load_images']
 
 # %% ../../nbs/data/04_sets.ipynb #62f40db2
-import gzip, hashlib, json, os, stat, tarfile
+import gzip
+import hashlib
+import json
+import os
 import pickle  # nosec B403: its reader is restricted to arrays
+import stat
+import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,85 +24,96 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Augment, ImageDL, ImageLoaders
 from ..core.downloads import checksum_of, fetch
 from ..core.errors import AebenchError, UsageError
 from ..core.files import cache_home, cache_name, fingerprint, write_bytes
-from ..core.text import listed
 from ..core.locks import made_once
 from ..core.tensors import read_tensors, write_tensors
+from ..core.text import listed
+from .batches import Augment, ImageDL, ImageLoaders
 from .folders import Layout, draw_test, folder_arrays, links_out, recognise
 from .images import resize_images, subsample
 from ..registry import DATA, DataSource, get_data
 from ..settings import LARGEST
 
 # %% ../../nbs/data/04_sets.ipynb #8c88b4e4
-def _digits():
+def _digits() -> tuple: # Images and labels for training, for the test; classes
     from sklearn.datasets import load_digits
     digits = load_digits()
-    x = torch.from_numpy(digits.images*(255/16)).round().to(torch.uint8)[:, None]
+    x, y = torch.from_numpy(digits.images*(255/16)).round().to(torch.uint8)[:, None], torch.from_numpy(digits.target)
     train, test = draw_test(list(range(len(x))))
-    return x[train], torch.from_numpy(digits.target)[train], x[test], torch.from_numpy(digits.target)[test], tuple('0123456789')
+    return x[train], y[train], x[test], y[test], tuple('0123456789')
 
-def _archives(cls, home:Path) -> list[tuple[list[str], Path, str]]: # Addresses, place, MD5
-    "What torchvision downloads for a data set."
-    if hasattr(cls, 'mirrors'): return [([f'{o}{name}' for o in cls.mirrors], home/cls.__name__/'raw'/name, md5) for name, md5 in cls.resources]
-    return [([cls.url], home/cls.filename, cls.tgz_md5)]
-
-MNIST_SUMS = {'train-images-idx3-ubyte': '6bbc9ace898e44ae57da46a324031adb', 'train-labels-idx1-ubyte': 'a25bea736e30d166cdddb491f175f624',
-              't10k-images-idx3-ubyte': '2646ac647ad5339dbf082846283269ea', 't10k-labels-idx1-ubyte': '27ae3e4e09519cfbb04c329615203637'} # MD5 of the unpacked files
-
-def _whole(path:Path, md5:str) -> Path: # `path`
-    "Raises `ValueError` for a file that is another one, or isn't there."
+def _verified(path:Path, md5:str) -> Path: # `path`
+    "Raises `ValueError` for a file that is another one, or missing."
     if checksum_of(path, 'md5') != md5: raise ValueError(f'{path} is not whole.')
     return path
 
-def _mnist(home:Path) -> tuple: # Images and labels for training, for the test; classes
+MNIST_SUMS = { # MD5 of the unpacked files
+    'train-images-idx3-ubyte': '6bbc9ace898e44ae57da46a324031adb', 'train-labels-idx1-ubyte': 'a25bea736e30d166cdddb491f175f624',
+    't10k-images-idx3-ubyte': '2646ac647ad5339dbf082846283269ea', 't10k-labels-idx1-ubyte': '27ae3e4e09519cfbb04c329615203637'}
+
+def _mnist(home:Path) -> tuple: # As `_digits`
     from torchvision.datasets.mnist import MNIST, read_image_file, read_label_file
-    def part(name): return _whole(home/'MNIST'/'raw'/name, MNIST_SUMS[name])
-    def read(split): return read_image_file(part(f'{split}-images-idx3-ubyte'))[:, None], read_label_file(part(f'{split}-labels-idx1-ubyte'))
+    def part(name): return _verified(home/'MNIST'/'raw'/name, MNIST_SUMS[name])
+    def read(split):
+        images, labels = part(f'{split}-images-idx3-ubyte'), part(f'{split}-labels-idx1-ubyte')
+        return read_image_file(images)[:, None], read_label_file(labels)
     return *read('train'), *read('t10k'), MNIST.classes
 
+# %% ../../nbs/data/04_sets.ipynb #6c1e0fd9
 class _Arrays(pickle.Unpickler):
-    "Arrays, lists, dictionaries and texts, as CIFAR-10's files hold them, and nothing else."
+    "Reads the pickles of CIFAR-10: arrays, lists, dictionaries and texts. Raises `ValueError` for anything else."
     known = {'_reconstruct': np.empty(0).__reduce__()[0], 'ndarray': np.ndarray, 'dtype': np.dtype} # numpy has moved the first
     def find_class(self, module, name):
         if module.partition('.')[0] == 'numpy' and name in self.known: return self.known[name]
         raise ValueError(f'{module}.{name} is no part of an array.')
 
-def _cifar10(home:Path) -> tuple: # As `_mnist`
+def _cifar10(home:Path) -> tuple: # As `_digits`
     from torchvision.datasets import CIFAR10
     def part(name, md5):
-        with open(_whole(home/CIFAR10.base_folder/name, md5), 'rb') as f: return _Arrays(f, encoding='latin1').load()
+        with open(_verified(home/CIFAR10.base_folder/name, md5), 'rb') as f: return _Arrays(f, encoding='latin1').load()
     def read(files):
         parts = [part(*o) for o in files]
-        return torch.from_numpy(np.concatenate([o['data'] for o in parts])).reshape(-1, 3, 32, 32), torch.tensor([label for o in parts for label in o['labels']])
-    return *read(CIFAR10.train_list), *read(CIFAR10.test_list), part(CIFAR10.meta['filename'], CIFAR10.meta['md5'])[CIFAR10.meta['key']]
+        images = torch.from_numpy(np.concatenate([o['data'] for o in parts])).reshape(-1, 3, 32, 32)
+        return images, torch.tensor([label for o in parts for label in o['labels']])
+    classes = part(CIFAR10.meta['filename'], CIFAR10.meta['md5'])[CIFAR10.meta['key']]
+    return *read(CIFAR10.train_list), *read(CIFAR10.test_list), classes
 
-def _downloaded(name:str) -> tuple: # As `_mnist`
+# %% ../../nbs/data/04_sets.ipynb #3ca1e541
+def _archives(cls, home:Path) -> list[tuple[list[str], Path, str]]: # Addresses, place, MD5
+    "What torchvision downloads for a data set."
+    if not hasattr(cls, 'mirrors'): return [([cls.url], home/cls.filename, cls.tgz_md5)]
+    return [([f'{o}{name}' for o in cls.mirrors], home/cls.__name__/'raw'/name, md5) for name, md5 in cls.resources]
+
+def _unpack(path:Path, home:Path):
+    "Unpack a checked archive: a compressed file beside it, the folders of a tar file into `home`."
+    if '.tar' not in path.suffixes: return write_bytes(path.with_suffix(''), gzip.decompress(path.read_bytes()))
+    safely = dict(filter='data') if hasattr(tarfile, 'data_filter') else {}
+    with tarfile.open(path) as tar: tar.extractall(home, **safely)  # nosec B202: checked by its sum where Python is too old for filters
+
+def _downloaded(name:str) -> tuple: # As `_digits`
     "MNIST or CIFAR-10 from `cache_home()`, downloaded where it isn't whole. Raises `AebenchError` that says how to get it by hand."
     from torchvision import datasets
     home, (read, cls) = cache_home(), {'mnist': (_mnist, datasets.MNIST), 'cifar10': (_cifar10, datasets.CIFAR10)}[name]
     archives, unreadable = _archives(cls, home), (OSError, ValueError, EOFError, pickle.UnpicklingError)
-    def there():
+    def read_whole():
         with suppress(*unreadable): return read(home)
-    def get():
-        for urls, path, md5 in archives:
-            fetch(urls, path, md5, 'md5')
-            if '.tar' not in path.suffixes: write_bytes(path.with_suffix(''), gzip.decompress(path.read_bytes()))
-            else:
-                with tarfile.open(path) as tar: tar.extractall(home, **dict(filter='data') if hasattr(tarfile, 'data_filter') else {})  # nosec B202: older ones have no filters, and the archive's checksum is right
-        read(home)  # says what is wrong with it
-    try: return made_once(home/name, there, get)  # of several processes one unpacks it
+    def make():
+        for urls, path, md5 in archives: _unpack(fetch(urls, path, md5, 'md5'), home)
+        read(home)  # raises what is wrong with it
+    try: return made_once(home/name, read_whole, make)
     except (AebenchError, *unreadable) as e:
-        raise AebenchError(f'{DATA[name].label} is incomplete in {home} and could not be downloaded. {e} By hand: put {listed(urls[0] for urls, *_ in archives)} '
-                           f'into {archives[0][1].parent}, as they are; AEBENCH_HOME moves that folder.') from e
+        files, folder = listed(urls[0] for urls, *_ in archives), archives[0][1].parent
+        raise AebenchError(f'{DATA[name].label} is incomplete in {home} and could not be downloaded. {e} '
+                           f'By hand: put {files} into {folder}, as they are; AEBENCH_HOME moves that folder.') from e
 
-def _known_arrays(name:str, size:int):
+def _known_arrays(name:str, size:int) -> tuple[dict, tuple]:
     "A data set of `DATA` at `size`: arrays by name, and its classes."
     x, y, test_x, test_y, classes = _digits() if name == 'digits' else _downloaded(name)
     rgb = lambda o: resize_images(o, size).expand(-1, 3, -1, -1).contiguous()
-    return dict(train_x=rgb(x), train_y=y.to(torch.int16), test_x=rgb(test_x), test_y=test_y.to(torch.int16)), tuple(map(str, classes))
+    arrays = dict(train_x=rgb(x), train_y=y.to(torch.int16), test_x=rgb(test_x), test_y=test_y.to(torch.int16))
+    return arrays, tuple(map(str, classes))
 
 # %% ../../nbs/data/04_sets.ipynb #c6b3d146
 @dataclass(frozen=True, repr=False)
@@ -118,7 +134,8 @@ class ImageSet:
     def size(self) -> int: return self.train_x.shape[-1]
 
     def __repr__(self):
-        return f'{self.label}: {len(self.train_x):,} training and {len(self.test_x):,} test images of {self.size}×{self.size}, {len(self.classes) or "no"} classes'
+        images = f'{len(self.train_x):,} training and {len(self.test_x):,} test images of {self.size}×{self.size}'
+        return f'{self.label}: {images}, {len(self.classes) or "no"} classes'
 
     def dls(self,
         bs:int=128, # Images a batch in training
@@ -130,26 +147,17 @@ class ImageSet:
     ) -> ImageLoaders:
         "fastai `DataLoaders` of the training images and, as `valid`, of the test images."
         from fastai.torch_core import default_device
-        train_y, test_y = (self.train_y, self.test_y) if labelled else (None, None)
-        return ImageLoaders(ImageDL(self.train_x, bs, shuffle=True, labels=train_y, augment=augment, seed=seed),
-                            ImageDL(subsample(self.test_x, valid_limit), max(bs, 256), labels=test_y if test_y is None else subsample(test_y, valid_limit)),
-                            device=torch.device(device) if device else default_device())
+        train_y, test_y = (self.train_y, subsample(self.test_y, valid_limit)) if labelled else (None, None)
+        train = ImageDL(self.train_x, bs, shuffle=True, labels=train_y, augment=augment, seed=seed)
+        valid = ImageDL(subsample(self.test_x, valid_limit), max(bs, 256), labels=test_y)
+        return ImageLoaders(train, valid, device=torch.device(device) if device else default_device())
 
 # %% ../../nbs/data/04_sets.ipynb #dca74d14
-def _content_key(name:str, layout:Layout|None, size:int, skip_unreadable:bool) -> str:
-    "Fingerprint of what the decoded tensor is made from."
-    if layout is None:
-        folder = {'mnist': 'MNIST/raw', 'cifar10': 'cifar-10-batches-py'}.get(name)
-        names = [o.name for o in sorted((cache_home()/folder).glob('*')) if o.suffix not in ('.gz', '.html') and not o.name.startswith('.')] if folder else []  # the latter are being written
-        paths = [os.path.join(cache_home(), folder, o) for o in names]
-    else: names, paths = layout.train + layout.test, layout.paths(layout.train + layout.test)
-    return fingerprint([f'decoder 1, {size} pixels, {skip_unreadable}', layout.kind if layout else name, '\0'.join(names), b''.join(map(_digest, paths))])
-
 def _digest(path:str) -> bytes:
     "SHA-256 of a file's content. Bare system calls in one thread: threads made 60,000 small files take 5 times as long."
     h, most = hashlib.sha256(), 2**16
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0))  # a pipe doesn't let itself be waited for
+        fd = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0))  # not to wait for a pipe
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode): return b'no file'.ljust(32)
             while part := os.read(fd, most): h.update(part)
@@ -157,43 +165,68 @@ def _digest(path:str) -> bytes:
     except OSError as e: h.update(f'unreadable: {e.strerror}'.encode())
     return h.digest()
 
+def _source_files(name:str, layout:Layout|None) -> tuple[list[str], list[str]]: # Names and paths
+    "The files that a data set is decoded from."
+    if layout is not None: return layout.train + layout.test, layout.paths(layout.train + layout.test)
+    folder = {'mnist': 'MNIST/raw', 'cifar10': 'cifar-10-batches-py'}.get(name)
+    if not folder: return [], []
+    names = [o.name for o in sorted((cache_home()/folder).glob('*'))]
+    names = [o for o in names if Path(o).suffix not in ('.gz', '.html') and not o.startswith('.')]  # hidden ones are being written
+    return names, [os.path.join(cache_home(), folder, o) for o in names]
+
+def _content_key(name:str, layout:Layout|None, size:int, skip_unreadable:bool) -> str:
+    "Fingerprint of what the decoded tensor is made from."
+    names, paths = _source_files(name, layout)
+    kind = layout.kind if layout else name
+    return fingerprint([f'decoder 1, {size} pixels, {skip_unreadable}', kind, '\0'.join(names), b''.join(map(_digest, paths))])
+
+# %% ../../nbs/data/04_sets.ipynb #2e51dac1
 _ARRAYS = {'train_x', 'train_y', 'test_x', 'test_y'}
 
-def _read_cache(path:Path, size:int) -> tuple[dict, dict]|None: # None where it is missing, damaged or of another size: then it is made again
+def _read_cache(path:Path, size:int) -> tuple[dict, dict]|None: # Arrays, and what is known of them; None: make it again
     try:
         arrays, about = read_tensors(path)
         about = json.loads(about['about'])
-        ours = set(arrays) == _ARRAYS and {'classes', 'unreadable', 'fingerprint'} <= set(about) and {arrays[k].shape[-1] for k in ('train_x', 'test_x')} == {size}
+        complete = set(arrays) == _ARRAYS and {'classes', 'unreadable', 'fingerprint'} <= set(about)
+        fits = complete and {arrays[k].shape[-1] for k in ('train_x', 'test_x')} == {size}
     except (OSError, ValueError, KeyError, TypeError): return None
-    return (arrays, about) if ours else None
+    return (arrays, about) if fits else None
 
+def _make(source:DataSource, layout:Layout|None, size:int, skip_unreadable:bool) -> tuple[dict, dict]: # As `_read_cache` gives it
+    "Decode the images."
+    if layout: (arrays, unreadable), classes = folder_arrays(layout, size, skip_unreadable), layout.classes
+    else: (arrays, classes), unreadable = _known_arrays(source.name, size), {}
+    found = fingerprint([str(classes), *(o.numpy() for o in arrays.values())])
+    return arrays, dict(classes=classes, unreadable=unreadable, fingerprint=found)
 
-# %% ../../nbs/data/04_sets.ipynb #55741189
 def _decoded(source:DataSource, layout:Layout|None, size:int, skip_unreadable:bool) -> tuple[dict, dict]: # As `_read_cache` gives it
-    "Decode what isn't decoded yet; of several processes that want it one does."
-    def place(): return cache_home()/'images'/f'{cache_name(source.label)}-{size}-{_content_key(source.name, layout, size, skip_unreadable)}.safetensors'
-    path = place()
+    "The images, decoded at most once across processes, and mapped from their file: what is not in use takes no memory."
+    def cache_path():
+        key = _content_key(source.name, layout, size, skip_unreadable)
+        return cache_home()/'images'/f'{cache_name(source.label)}-{size}-{key}.safetensors'
+    path = cache_path()
     def read(): return _read_cache(path, size)
     def make():
         nonlocal path
-        if layout: (arrays, unreadable), classes = folder_arrays(layout, size, skip_unreadable), layout.classes
-        else: (arrays, classes), unreadable = _known_arrays(source.name, size), {}
-        about = dict(classes=classes, unreadable=unreadable, fingerprint=fingerprint([str(classes), *(o.numpy() for o in arrays.values())]))
-        if not layout: path = place()  # a download has changed it
+        arrays, about = _make(source, layout, size, skip_unreadable)
+        if not layout: path = cache_path()  # a download has changed it
         write_tensors(path, arrays, dict(about=json.dumps(about)))
-    return made_once(path, read, make)  # mapped from the file: what is not in use takes no memory
+    return made_once(path, read, make)
 
+# %% ../../nbs/data/04_sets.ipynb #55741189
 def load_images(
     data:str|Path='digits', # A name in `DATA`, or a folder
     size:int|None=None, # Pixels a side; None: the data set's default
     skip_unreadable:bool=False # Leave out what can't be decoded, in place of stopping?
 ) -> ImageSet:
-    "The images of `data`, decoded once and kept in `cache_home()`. Raises `UsageError` for a folder that won't do, `AebenchError` for a download that fails."
+    "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
     source = get_data(data)
     size = source.size if size is None else size
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
     layout = None if source.name in DATA else recognise(source.name)
     arrays, about = _decoded(source, layout, size, skip_unreadable)
-    return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'], unreadable=about['unreadable'],
-                    links=links_out(layout.folder, [o for o in layout.train + layout.test if o not in about['unreadable']]) if layout else {})
+    unreadable, links = about['unreadable'], {}
+    if layout: links = links_out(layout.folder, [o for o in layout.train + layout.test if o not in unreadable])
+    return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'],
+                    unreadable=unreadable, links=links)
