@@ -71,7 +71,8 @@ def scores_of(
     "The mean squared error of each image. Raises `AebenchError` where it is not finite."
     scores = run.errors(images).double().cpu().numpy()
     if np.isfinite(scores).all(): return scores
-    raise AebenchError(f'The model in {run.folder} gives numbers that are not finite, so its training diverged: take another run.')
+    raise AebenchError(f'The model in {run.folder} gives numbers that are not finite, so its training diverged: '
+                       'take another run.')
 
 _WAY_OUT = 'give a folder of normal images, --normal FOLDER'
 
@@ -81,11 +82,12 @@ def _measured_scores(run:Trained) -> np.ndarray: # (n,) float64
     except (OSError, ValueError, KeyError) as e:
         raise UsageError(f'{run.folder} holds no errors of its test images: {_WAY_OUT}.') from e
     if scores.ndim == 1 and len(scores) and np.isfinite(scores).all(): return scores
-    raise UsageError(f'The errors of test images in {run.folder} are damaged, and p-values from them would be wrong: {_WAY_OUT}.')
+    raise UsageError(f'The errors of test images in {run.folder} are damaged, and p-values from them would be wrong: '
+                     f'{_WAY_OUT}.')
 
 def normal_scores(
     run:Trained,
-    folder:str|Path|None=None, # Of normal images that the model was not trained on; None: the run's test images, as they were measured
+    folder:str|Path|None=None, # Of normal images that the model was not trained on; None: the run's own test images
     skip_unreadable:bool=False
 ) -> np.ndarray: # (n,) float64
     "The scores of held-out normal images. Raises `UsageError` where there are none, and for damaged ones."
@@ -108,20 +110,23 @@ class Anomalies:
     def expectation(self) -> str:
         "How many were flagged, and how many would be if all were normal."
         n, flagged, percent = len(self.table), int(self.table.flagged.sum()), f'{100*self.level:g} %'
-        if self.false_discovery: return f'{flagged} of {n:,} images flagged, of which {percent} are expected to be normal, at most.'
+        if self.false_discovery:
+            return f'{flagged} of {n:,} images flagged, of which {percent} are expected to be normal, at most.'
         expected, low, high = alarms(self.level, self.normal, n)
         return (f'{flagged} of {n:,} images flagged at {percent}; {expected:.3g} are expected if all are normal, '
                 f'and {low} to {high} in 95 of 100 such cases.')
 
     def resolution(self) -> str:
         "The smallest p-value that there can be."
-        return f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {1/(self.normal + 1):.2g}.'
+        smallest = 1/(self.normal + 1)
+        return f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {smallest:.2g}.'
 
     def warning(self) -> list[str]: # One sentence or none
         "Where there are too few normal images for the level that was asked for."
         if self.false_discovery:
             together = math.ceil(len(self.table)/(self.normal + 1)/self.level - 1e-9)
-            return [f'With so few, nothing is flagged unless {together} images or more are that strange.'] if together > 1 else []
+            if together <= 1: return []
+            return [f'With so few, nothing is flagged unless {together} images or more are that strange.']
         needed = math.ceil(1/self.level - 1e-9) - 1
         if self.normal >= needed: return []
         return [f'That is above {self.level:g}, so nothing can be flagged: give {needed:,} normal images or more, '
@@ -155,7 +160,8 @@ def _picture(
     fig = Figure(figsize=(6.4, 1.25*n + .35), dpi=110, facecolor='white')
     top = 1.25*n/fig.get_figheight()
     for i, row in enumerate(table.itertuples()):
-        for j, (title, image, style) in enumerate((('input', given[i], {}), ('output', copied[i], {}), ('error', error[i], heat))):
+        panels = ('input', given[i], {}), ('output', copied[i], {}), ('error', error[i], heat)
+        for j, (title, image, style) in enumerate(panels):
             ax = fig.add_axes((.4 + .2*j, top*(1 - (i + 1)/n), .19, top*.94/n))
             ax.imshow(image, interpolation='nearest', **style)
             ax.set_axis_off()
@@ -194,7 +200,7 @@ def write_anomalies(
     **kwargs # As in `find_anomalies`
 ) -> Anomalies:
     """`find_anomalies`, written down.
-    Raises `UsageError` for an `out` that is no *.csv or lies within the images, and where another file would be overwritten."""
+    Raises `UsageError` for an `out` that is no *.csv or lies within the images, and for a file that would be lost."""
     if Path(out).suffix.lower() != '.csv': raise UsageError(f'{out} is no table: name it *.csv.')
     for images in (folder, kwargs.get('normal')):
         if images: check_outside(out, images)

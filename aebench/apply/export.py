@@ -34,10 +34,14 @@ PARTS = {
     'encoder': 'images → latents',
     'decoder': 'latents → images',
 }
-_NAMES = {'whole': (['images'], ['latents', 'reconstructions']), 'encoder': (['images'], ['latents']), 'decoder': (['latents'], ['images'])}
+_NAMES = { # Of inputs, and of outputs
+    'whole': (['images'], ['latents', 'reconstructions']),
+    'encoder': (['images'], ['latents']),
+    'decoder': (['latents'], ['images']),
+}
 
 class Part(nn.Module):
-    "A part of a codec as a network of its own. Images are floats in [0, 1], (N, channels, size, size); latents (N, latent)."
+    "A part of a codec as a network. Images are floats in [0, 1], (N, channels, size, size); latents (N, latent)."
     def __init__(self,
         codec:Codec, # A module
         part:str='whole' # One of `PARTS`
@@ -130,7 +134,8 @@ def _check_equal(data:bytes, read, part:Part):
         for a, b in zip(read(data, given), expected if isinstance(expected, tuple) else [expected], strict=True):
             if np.allclose(a, b.numpy(), TOLERANCE, TOLERANCE): continue
             gap = np.abs(a - b.numpy()).max()
-            raise AebenchError(f'The exported model is off by {gap:.1g}, and nothing was written: try another version of torch.')
+            raise AebenchError(f'The exported model is off by {gap:.1g}, and nothing was written: '
+                               'try another version of torch.')
 
 # %% ../../nbs/apply/05_export.ipynb #6e8408ad
 def export_model(

@@ -51,9 +51,11 @@ class Savings:
 
     def __str__(self):
         others = ', '.join(f'{k} {v:.0f}' for k, v in self.others.items())
-        paid = ', '.join(f'{"never" if n is None else f"after {n:,} images"} against {k}' for k, n in self.paid_after.items())
-        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, in {self.bytes_per_image:.0f} bytes each, '
-                f'with an MSE of {self.mse:.6f}; {others}. The decoder itself is paid for {paid}.')
+        paid = {k: 'never' if n is None else f'after {n:,} images' for k, n in self.paid_after.items()}
+        paid = ', '.join(f'{v} against {k}' for k, v in paid.items())
+        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, '
+                f'in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {others}. '
+                f'The decoder itself is paid for {paid}.')
 
 def _others(images:Tensor, mse:float) -> dict[str, float]:
     "Bytes an image by other means; WebP is left out where it doesn't copy as well at any quality."
@@ -89,8 +91,10 @@ def compress_folder(
     size = len(file)/len(names)
     mse = float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean())
     others = _others(images, mse)
-    return Savings(len(names), run.size, size, mse, others, {k: paid_after(run.codec, coder, size, o) for k, o in others.items()})
+    paid = {k: paid_after(run.codec, coder, size, o) for k, o in others.items()}
+    return Savings(len(names), run.size, size, mse, others, paid)
 
+# %% ../../nbs/apply/03_folders.ipynb #afae4ac0
 def decompress_file(
     path:str|Path, # As `compress_folder` wrote it
     run:Trained,
@@ -111,7 +115,7 @@ def encode_folder(
     skip_unreadable:bool=False
 ) -> int: # Images
     """Write the latents of all images of `folder`, with their names and errors, as a table.
-    Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` where it can't be written to."""
+    Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` for one that can't be written."""
     check_kind(out)
     names, images = read_folder(folder, run.size, skip_unreadable)
     z = encode_images(run.codec, images)
@@ -123,6 +127,7 @@ def decode_table(
     run:Trained,
     out:str|Path # Folder for the images
 ) -> list[Path]: # What was written
-    "Write the images of a table of latents as PNG files. Raises `UsageError` for a table that is damaged or another run's."
+    """Write the images of a table of latents as PNG files.
+    Raises `UsageError` for a table that is damaged or another run's, and where another file would be overwritten."""
     names, z = read_latents(path, run.model, run.latent)
     return write_images(decode_latents(run.codec, z), names, out)

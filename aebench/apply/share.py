@@ -41,7 +41,8 @@ def public_row(
 ) -> dict:
     "`row` without paths of this machine: folders of images and of weights by their names alone."
     given = (row.get('data'), DATA), ((row.get('settings') or {}).get('weights'), WEIGHTS)
-    paths = [o for o, known in given if isinstance(o, str) and o not in known and Path(o).name]  # '.' has no name, and is in every number
+    paths = [o for o, known in given if isinstance(o, str) and o not in known]
+    paths = [o for o in paths if Path(o).name]  # '.' has no name, and is in every number
     for path in sorted(paths, key=len, reverse=True):
         name = Path(path).name
         row = _replaced(_replaced(row, shlex.quote(path), shlex.quote(name)), path, name)
@@ -101,7 +102,8 @@ def _card_row(run:Trained) -> dict:
     rows = frame_rows([public_row(run.row)])
     row, = rows.assign(bytes_per_image=bytes_of(rows)).to_dict('records')
     lacking = [o for o in _NEEDED if missing(row.get(o))]
-    if lacking: raise UsageError(f'The row of {run.folder} lacks {listed(lacking)}: give the folder of a run that this aebench made.')
+    if lacking:
+        raise UsageError(f'The row of {run.folder} lacks {listed(lacking)}: give the folder of a run that this aebench made.')
     return row
 
 def _front_matter(row:dict) -> str:
@@ -117,8 +119,8 @@ def _front_matter(row:dict) -> str:
 def _training(row:dict) -> str:
     "How it was trained, in a line."
     if missing(row.get('seed')): return 'Fitted to them, no network'
-    epochs, batches = length_text(length_of(row)), row['batch_size']
-    return f'Training: {epochs}, batches of {batches}, seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}'
+    settings = f'seed {row["seed"]}, protocol {row["protocol"]}, {row["precision"]}'
+    return f'Training: {length_text(length_of(row))}, batches of {row["batch_size"]}, {settings}'
 
 def _built_on(row:dict) -> str:
     "The trained networks that it builds on, and where their weights are from."
@@ -134,12 +136,13 @@ def model_card(
     Raises `UsageError` where the row lacks what a card tells, and where the extra isn't installed."""
     row = _card_row(run)
     front = _front_matter(row)
-    table = [f'| {m.title} | {m.show(row[k])} |' for k, m in MEASURES.items() if k in _ON_CARD and not missing(row.get(k))]
+    measured = {k: m for k, m in MEASURES.items() if k in _ON_CARD and not missing(row.get(k))}
+    table = [f'| {m.title} | {m.show(row[k])} |' for k, m in measured.items()]
+    versions = ', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai'))
     card = _CARD.format(
         label=literal(row['label']), data=literal(row['data_label']), size=run.size, latent=run.latent, repo=repo,
         n_test=row['n_test'], n_train=row['n_train'], fingerprint=row['data_fingerprint'], measures='\n'.join(table),
-        training=_training(row), weights=_built_on(row), versions=', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai')),
-        command=printable(row['command']))
+        training=_training(row), weights=_built_on(row), versions=versions, command=printable(row['command']))
     return f'---\n{front}\n---\n\n{card}'
 
 # %% ../../nbs/apply/06_share.ipynb #b9e67997
@@ -158,7 +161,7 @@ def model_folder(
     out:str|Path, # The folder to write
     repo:str|None=None # Where it will be had, for the card; None: the name of `out`
 ) -> list[Path]: # What was written
-    """Write what is needed to use the model and to know what it is, for `load`, `push`, or any other way to give a folder away.
+    """Write what is needed to use the model and to know what it is, for `load`, `push`, or any other way to share it.
     Raises `UsageError` where another file would be overwritten, and where the extra isn't installed."""
     out = expanded(out)
     files = {o: (run.folder/o).read_bytes() for o in COPIED if (run.folder/o).exists()}
@@ -188,7 +191,9 @@ def _client():
 def _check_visible(repo:str, private:bool, public:bool):
     "Raise `UsageError` where `repo` is seen by others than is asked for: one that was there already stays what it is."
     if private is not public: return
-    if public: raise UsageError(f'{repo} is there already and only its owner can see it: leave out --public, or change it on the hub.')
+    if public:
+        raise UsageError(f'{repo} is there already and only its owner can see it: '
+                         'leave out --public, or change it on the hub.')
     raise UsageError(f'{repo} is there already and everybody can see it: add --public, or give another name.')
 
 def push(
@@ -198,7 +203,7 @@ def push(
     api=None # The hub's client; None: an `HfApi`, signed in as `hf auth login` left it
 ) -> str: # Address
     """Put the model with its card on the Hugging Face hub.
-    Raises `UsageError` for a name that can't be, and for a repository that is there and seen by others than is asked for;
+    Raises `UsageError` for a name that can't be, and for a repository that others can see, or can't, against `public`;
     `AebenchError` where the hub refuses or can't be reached."""
     api = api or _client()
     with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +211,8 @@ def push(
         with _hub(repo):
             url = api.create_repo(repo, private=not public, exist_ok=True)
             _check_visible(repo, api.repo_info(repo).private, public)
-            api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f'{run.row["label"]}, by aebench {__version__}')
+            message = f'{run.row["label"]}, by aebench {__version__}'
+            api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
     return str(url)
 
 # %% ../../nbs/apply/06_share.ipynb #64ae7076

@@ -53,7 +53,8 @@ def _parquet(frame:pd.DataFrame, about:dict) -> bytes:
     "A parquet file. Raises `UsageError` without pyarrow."
     data, frame.attrs = io.BytesIO(), about  # pandas stores these in parquet files
     try: frame.to_parquet(data, engine='pyarrow', index=False)
-    except ImportError: raise UsageError('Parquet needs pyarrow: pip install pyarrow, or name the table *.csv or *.npy.') from None
+    except ImportError:
+        raise UsageError('Parquet needs pyarrow: pip install pyarrow, or name the table *.csv or *.npy.') from None
     return data.getvalue()
 
 def write_latents(
@@ -77,11 +78,11 @@ def write_latents(
 def _check_model(about:dict, path:Path, model:str, latent:int):
     "Raise `UsageError` for a table of another model."
     if about['model'] != model:
-        raise UsageError(f'{printable(path)} was made with the weights {printable(about["model"])} and not with these ({model}): '
-                         'give --run the run that made it.')
+        raise UsageError(f'{printable(path)} was made with the weights {printable(about["model"])} '
+                         f'and not with these ({model}): give --run the run that made it.')
     if about['latent'] != latent:
-        raise UsageError(f'{printable(path)} holds {printable(about["latent"])} numbers an image and the model takes {latent}: '
-                         'make it again with aebench encode.')
+        raise UsageError(f'{printable(path)} holds {printable(about["latent"])} numbers an image '
+                         f'and the model takes {latent}: make it again with aebench encode.')
 
 def _read_array(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
     about = json.loads(path.with_name(f'{path.name}.json').read_text(encoding='utf-8'))
@@ -89,7 +90,8 @@ def _read_array(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray
     return about['names'], np.load(path, allow_pickle=False)
 
 def _read_csv(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
-    with open(path, encoding='utf-8') as f: _check_model(json.loads(f.readline().removeprefix('# ')), path, model, latent)
+    with open(path, encoding='utf-8') as f: about = json.loads(f.readline().removeprefix('# '))
+    _check_model(about, path, model, latent)
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # pandas only warns of a row with a cell too many
         frame = pd.read_csv(path, skiprows=1, dtype=dict(name=str), keep_default_na=False, index_col=False)
@@ -115,8 +117,10 @@ def read_latents(
     try:
         names, z = _READERS[path.suffix.lower()](path, model, latent)
         names, z = [original_name(o) for o in names], np.asarray(z, np.float32)
-        if z.shape != (len(names), latent) or not len(names) or not np.isfinite(z).all(): raise ValueError('no whole numbers')
+        whole = names and z.shape == (len(names), latent) and np.isfinite(z).all()
+        if not whole: raise ValueError('no whole numbers')
     except UsageError: raise
     except Exception as e:  # the readers raise whatever a damaged file leads them to
-        raise UsageError(f'{path} cannot be read as a table of latents ({type(e).__name__}): make it with aebench encode.') from e
+        kind = type(e).__name__
+        raise UsageError(f'{path} cannot be read as a table of latents ({kind}): make it with aebench encode.') from e
     return names, z

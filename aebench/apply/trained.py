@@ -49,7 +49,8 @@ def _as_batch(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (
     kind, shape = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape)
     if len(shape) == 2: x = x[None] if kind == 'tensor' else x[..., None]  # grey
     channels = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
-    if channels not in (1, 3) or 0 in shape: raise UsageError(f'The {kind} of shape {shape} is no image: give {_SHAPES[kind]}.')
+    if channels not in (1, 3) or 0 in shape:
+        raise UsageError(f'The {kind} of shape {shape} is no image: give {_SHAPES[kind]}.')
     is_float = x.is_floating_point() if kind == 'tensor' else x.dtype.kind == 'f'
     if not is_float and x.dtype != (torch.uint8 if kind == 'tensor' else np.uint8):
         raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
@@ -86,8 +87,8 @@ def _from_files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
     paths = [expanded(o) for o in paths]
     images, bad = decode_files(paths, size)
-    if bad: raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
-    return images
+    if not bad: return images
+    raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
 
 # %% ../../nbs/apply/02_trained.ipynb #bbfcee50
 def _is_path(o) -> bool: return isinstance(o, (str, os.PathLike))
@@ -100,10 +101,11 @@ def _from_several(items:list, size:int) -> Tensor: # uint8 or float32, (N, 3, si
     return torch.cat(parts)
 
 def read_images(
-    images, # A path of an image or of a folder; a Pillow image; an array or a tensor, uint8 or floats in [0, 1]; or several of them
+    images, # A path, of an image or of a folder; a Pillow image; an array or a tensor; or several of them
     size:int # Pixels a side
-) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? The device of tensors, else None
-    "Images from wherever they come, cut to squares and scaled. Raises `UsageError` for what can't be read, and for what is no image."
+) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? The device of tensors
+    """Images from wherever they come, cut to squares and scaled; arrays and tensors are uint8, or floats in [0, 1].
+    Raises `UsageError` for what can't be read, and for what is no image."""
     if _is_path(images):
         if expanded(images).is_dir(): return read_folder(images, size)[1], False, None
         return _from_files([images], size), True, None
@@ -116,8 +118,11 @@ def read_images(
     return _from_several(items, size), False, items[0].device if all(isinstance(o, Tensor) for o in items) else None
 
 # %% ../../nbs/apply/02_trained.ipynb #875520f8
-def _read_latents(latents, width:int) -> tuple[np.ndarray, bool, torch.device|None]: # float32, (N, width); the rest as `read_images`
-    "Latents from an array, a tensor or lists of numbers. Raises `UsageError` for another width, and for numbers that are not finite."
+def _read_latents(
+    latents, # An array, a tensor or lists of numbers
+    width:int # Numbers an image
+) -> tuple[np.ndarray, bool, torch.device|None]: # float32, (N, width); the rest as `read_images`
+    "Latents in whatever form. Raises `UsageError` for another width, and for numbers that are not finite."
     is_tensor = isinstance(latents, Tensor)
     try: z = np.asarray(latents.detach().float().cpu() if is_tensor else latents).astype(np.float32)
     except (TypeError, ValueError) as e:
@@ -139,8 +144,9 @@ def _same_kind(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
 @dataclass(frozen=True, repr=False)
 class Trained:
     """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own.
-    Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several; uint8, or floats in [0, 1];
-    of any size: each is cut to a square and scaled. Tensors come back for tensors, on their device, and arrays for all else; one for one.
+    Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several;
+    uint8, or floats in [0, 1]; of any size: each is cut to a square and scaled.
+    Tensors come back for tensors, on their device, and arrays for all else; one for one.
     What can't be an image raises `UsageError`."""
     codec:Codec # A module in eval mode, on its device
     size:int # Pixels a side
@@ -186,18 +192,20 @@ class Trained:
         return _same_kind(torch.cat([error(o) for o in x.split(1000)]), *kind)
 
 # %% ../../nbs/apply/02_trained.ipynb #fe0abab8
-_NEEDED = dict(method=str, label=str, data_label=str, mse=(int, float)) # What a run's row has to hold for its model to be used
+_NEEDED = dict(method=str, label=str, data_label=str, mse=(int, float)) # In the row of a run whose model is used
 
 def load(
     folder:str|Path, # Of a finished run, or one that `aebench.apply.model_folder` wrote
     device:str='auto' # 'auto', 'cpu', 'cuda' or 'mps'
 ) -> Trained:
-    "The trained model in `folder`, ready to use. Raises `UsageError` where it is missing or damaged, and for a device that isn't there."
+    """The trained model in `folder`, ready to use.
+    Raises `UsageError` where it is missing or damaged, and for a device that isn't there."""
     folder = expanded(folder)
     codec, model = load_model(folder), fingerprint([(folder/MODEL).read_bytes()])
     row = read_json(folder/ROW_JSON) or read_json(folder/'config.json')
     if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in _NEEDED.items()):
         raise UsageError(f'{folder/ROW_JSON} is missing or damaged: give the folder of a finished run.')
     if row.get('model', model) != model:
-        raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: get them again.')
+        raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: '
+                         'get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)

@@ -69,9 +69,11 @@ def _header(body:bytes, source:str) -> tuple[dict, bytes]:
         if not (len(coded) == header['coded'] and len(coded) % 4 == 0): raise ValueError('latents of another length')
         if not {'model', 'coder', 'size'} <= set(header): raise ValueError('no whole header')
     except (zlib.error, ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UsageError(f'{source} is no whole compressed file ({type(e).__name__}). Get it again from where it came.') from e
+        kind = type(e).__name__
+        raise UsageError(f'{source} is no whole compressed file ({kind}). Get it again from where it came.') from e
     return header, coded
 
+# %% ../../nbs/codec/04_archive.ipynb #2bc3d09f
 @dataclass(frozen=True)
 class Packed:
     "What a compressed file holds."
@@ -84,7 +86,8 @@ def unpack(
     model:str, # Fingerprint of the weights that will decode it
     source:str='The file' # For messages
 ) -> Packed:
-    "Names and latents of a compressed file. Raises `UsageError` for one that is damaged, of another version, or made with other weights."
+    """Names and latents of a compressed file.
+    Raises `UsageError` for one that is damaged, of another version, or made with other weights."""
     header, coded = _header(_body(data, source), source)
     if header['model'] != model:
         raise UsageError(f'{source} was made with the weights {header["model"]} and not with these ({model}): '
@@ -94,7 +97,7 @@ def unpack(
     names = header['names']
     try: return Packed(names, coder.decode(coded, len(names)))
     except Exception as e:
-        raise UsageError(f'{source} holds fewer numbers than its names need, or others. Get it again from where it came.') from e
+        raise UsageError(f'{source} holds other numbers than its names need. Get it again from where it came.') from e
 
 # %% ../../nbs/codec/04_archive.ipynb #5e080808
 def read_folder(
@@ -129,7 +132,7 @@ def _png_paths(names:Sequence[str], out:Path) -> list[Path]:
     for name in names:
         _check_name(name, out)
         target = name if name.lower().endswith('.png') else f'{name}.png'
-        while target.casefold() in taken: target += '.png'  # a.jpg beside a.jpg.png; A.png beside a.png, which not every disk tells apart
+        while target.casefold() in taken: target += '.png'
         taken[target.casefold()] = inside(out, target)  # again: of a link with a slash behind it only this leads out
     return list(taken.values())
 
@@ -138,8 +141,8 @@ def write_images(
     names:Sequence[str], # Relative
     out:str|Path # The folder to write to
 ) -> list[Path]:
-    """PNG files under `out`; a name without .png gets it as well. Files that an earlier attempt wrote are kept.
-    Raises `UsageError`, and writes nothing, for a name that leads out of `out`, and where another file would be overwritten."""
+    """Write PNG files under `out`; a name without .png gets it as well. Files that an earlier attempt wrote are kept.
+    Raises `UsageError`, before anything is written, for a name that leads out of `out` and for a file that would be lost."""
     def file_of(image): return png_bytes(image.permute(1, 2, 0).numpy())
     paths = _png_paths(names, Path(out).absolute())
     for image, path in zip(images, paths):

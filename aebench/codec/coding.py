@@ -112,14 +112,15 @@ class Coder:
 
     def save(self) -> bytes:
         "The coder as a safetensors file."
-        tensors = dict(bits=np.array([self.bits], np.int32), low=self.low, step=self.step, levels=self.levels, counts=self.counts)
+        bits = np.array([self.bits], np.int32)
+        tensors = dict(bits=bits, low=self.low, step=self.step, levels=self.levels, counts=self.counts)
         return b''.join(tensor_parts(tensors))
 
 # %% ../../nbs/codec/03_coding.ipynb #aecf467a
 def _check(coder:Coder):
     "Raise `ValueError` where the tables do not fit together."
-    k = coder.low.shape
-    if not (len(k) == 1 and k == coder.step.shape == coder.levels.shape == coder.counts.shape[:1] and coder.counts.ndim == 2):
+    k, fits = coder.low.shape, coder.counts.ndim == 2
+    if not (fits and len(k) == 1 and k == coder.step.shape == coder.levels.shape == coder.counts.shape[:1]):
         raise ValueError('tables of different lengths')
     if not (1 <= coder.levels.min() and coder.levels.max() <= coder.counts.shape[1] and coder.counts.min() >= 0):
         raise ValueError('levels that the tables do not have')
@@ -145,7 +146,8 @@ def fit_coder(
     bits:int=6, # The number that varies most gets 2**bits levels
     common:bool=True # One step for all numbers? Else each number has 2**bits levels
 ) -> Coder:
-    "The steps and tables for latents like `z`. Raises `UsageError` for bits beyond 1 to `MOST_BITS`, and for latents that are not finite."
+    """The steps and tables for latents like `z`.
+    Raises `UsageError` for bits beyond 1 to `MOST_BITS`, and for latents that are not finite."""
     if not 1 <= bits <= MOST_BITS: raise UsageError(f'{bits} bits are no number of levels: give 1 to {MOST_BITS}.')
     if not np.isfinite(z).all():
         raise UsageError('The latents hold numbers that are not finite, so the training diverged: '
@@ -193,7 +195,7 @@ def rate_distortion(
 def _jpeg_scan(file:bytes) -> int:
     "Bytes of the entropy-coded scan, which is all that follows the headers but the end marker."
     at = 2
-    while file[at+1] != 0xda: at += 2 + int.from_bytes(file[at+2:at+4], 'big')  # from segment to segment, to the start of the scan
+    while file[at+1] != 0xda: at += 2 + int.from_bytes(file[at+2:at+4], 'big')  # to the segment that starts the scan
     header = int.from_bytes(file[at+2:at+4], 'big')
     return len(file) - at - 2 - header - 2
 

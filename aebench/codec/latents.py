@@ -30,7 +30,7 @@ def effective_rank(
 ) -> float: # 1…k
     "The exponential of the entropy of the normalised singular values of the centred latents."
     z = z.astype(float) - z.mean(0)
-    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # the eigenvalues are the singular values squared, and cheaper
+    products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # eigenvalues: the singular values squared, at less cost
     values = np.sqrt(np.linalg.eigvalsh(products).clip(min=0))
     if not values.sum() > 0: return 1.
     p = values[values > 0]/values.sum()
@@ -77,7 +77,8 @@ def _class_measures(
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage=.01)).fit(z_train, y_train)
+    discriminants = LinearDiscriminantAnalysis(solver='lsqr', shrinkage=.01)
+    probe = make_pipeline(StandardScaler(), discriminants).fit(z_train, y_train)
     near = KNeighborsClassifier(NEIGHBOURS, algorithm='brute').fit(z_train, y_train)
     clusters = KMeans(len(np.unique(y_test)), n_init=3, max_iter=100, random_state=0).fit_predict(z_test)
     scores = probe.score(z_test, y_test), near.score(z_test, y_test)
@@ -160,7 +161,8 @@ def flat_map(
     if by == 'umap':
         try: import umap
         except ImportError as e:
-            raise UsageError(f'UMAP cannot be used ({error_line(e)}): pip install umap-learn, or ask for the map by pca.') from e
+            why = error_line(e)
+            raise UsageError(f'UMAP cannot be used ({why}): pip install umap-learn, or ask for the map by pca.') from e
         return umap.UMAP(random_state=0).fit_transform(z)
     from sklearn.decomposition import PCA
     found = PCA(min(2, *z.shape), random_state=0).fit_transform(z)

@@ -113,12 +113,12 @@ class Components:
 
     @property
     def enough(self) -> int|None: # None where all that are kept are not enough
-        "The components that copy the test images to within the rounding of 8-bit pixels; a longer latent is no bottleneck."
+        "How many copy the test images to within the rounding of 8-bit pixels; a longer latent is no bottleneck."
         fine = self.mse <= 1/255**2/12
         return int(self.ks[fine.nonzero()[0, 0]]) if fine.any() else None
 
     def equal_to(self, mse:float) -> int|None: # 0: no better than the mean image; None: better than all components
-        "The number of components with about this error on the test images, between measured ones on a logarithmic scale."
+        "How many have about this error on the test images; between measured numbers, on a logarithmic scale."
         better = (self.mse <= mse).nonzero()
         if not len(better): return None
         i = int(better[0, 0])
@@ -154,8 +154,8 @@ def _fitted(data:ImageSet, device) -> tuple[dict, bool]:
     mean, directions = mean.float(), directions.float()
     levels = _levels(len(directions))
     mse = _errors(data.test_x, mean, directions, levels)
-    tensors = dict(mean=mean.cpu(), directions=directions.cpu(), variances=variances.double().cpu(), ks=torch.tensor(levels), mse=mse)
-    return tensors, exact
+    tensors = dict(mean=mean, directions=directions, variances=variances.double(), ks=torch.tensor(levels), mse=mse)
+    return {k: v.cpu() for k, v in tensors.items()}, exact
 
 def principal_components(
     data:ImageSet,
@@ -199,7 +199,8 @@ class LinearCodec(nn.Module):
 def first_components(components:Components, k:int, size:int) -> LinearCodec:
     "The codec that keeps the first `k` components. Raises `UsageError` where there are fewer."
     n = len(components.directions)
-    if k > n: raise UsageError(f'Images of {size}×{size} pixels have {n} principal components here and no PCA-{k}: ask for fewer.')
+    if k > n:
+        raise UsageError(f'Images of {size}×{size} pixels have {n} principal components here and no PCA-{k}: ask for fewer.')
     return LinearCodec(components.mean, components.directions[:k], size)
 
 # %% ../../nbs/codec/02_references.ipynb #4f90e8b0
@@ -218,7 +219,7 @@ def cosine_directions(
     x:Tensor, # uint8, (N, C, S, S), of training
     k:int # Directions wanted
 ) -> Tensor: # (k, C*S*S)
-    "The cosines along which the images vary most, in the order of falling variance. Raises `UsageError` where there are fewer."
+    "The cosines along which the images vary most, by falling variance. Raises `UsageError` where there are fewer."
     from scipy.fft import dctn, idctn
     transform = partial(dctn, axes=(1, 2, 3), norm='ortho', workers=-1)
     x = subsample(x, MAX_FITTED)
@@ -228,7 +229,8 @@ def cosine_directions(
         total, squares = total + z.sum(0), squares + (z**2).sum(0)
     kept = np.argsort(-(squares/len(x) - (total/len(x))**2), kind='stable')[:k]
     size, most = x.shape[-1], len(kept)
-    if k > most: raise UsageError(f'Images of {size}×{size} pixels have {most} cosine coefficients and no DCT-{k}: ask for fewer.')
+    if k > most:
+        raise UsageError(f'Images of {size}×{size} pixels have {most} cosine coefficients and no DCT-{k}: ask for fewer.')
     unit = np.zeros((k, *x.shape[1:]), np.float32)
     unit.reshape(k, -1)[np.arange(k), kept] = 1
     return torch.from_numpy(idctn(unit, axes=(1, 2, 3), norm='ortho').reshape(k, -1))
@@ -248,7 +250,8 @@ class Thumbnail(nn.Module):
         grey:bool=False # Keep one channel? The three of a grey image are equal
     ):
         super().__init__()
-        if side > size: raise UsageError(f'A thumbnail of {side} pixels is larger than the images of {size}: ask for a smaller one.')
+        if side > size:
+            raise UsageError(f'A thumbnail of {side} pixels is larger than the images of {size}: ask for a smaller one.')
         self.side, self.size, self.mode, self.kept = side, size, mode, 1 if grey else 3
         self.latent = self.kept*side**2
 
@@ -301,7 +304,8 @@ def to_files(
 
 def from_files(files:Sequence[bytes]) -> Tensor: # uint8, (N, 3, S, S)
     "The images in `files`, all of one size."
-    with ThreadPoolExecutor() as pool: return torch.from_numpy(np.stack(list(pool.map(_pixels_of, files)))).permute(0, 3, 1, 2)
+    with ThreadPoolExecutor() as pool: arrays = list(pool.map(_pixels_of, files))
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/codec/02_references.ipynb #a3fc045c
 class FileCodec(nn.Module):
