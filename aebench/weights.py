@@ -151,7 +151,7 @@ def train_classifier(
     device=None, # To train on; None: fastai's default device
     seed:int=3333,
     epochs:int|None=None, # None: `classifier_epochs`
-    watch:Callable|None=None, # Gets a title and the number of epochs, gives callbacks
+    callbacks_for:Callable|None=None, # (title, number of epochs) → callbacks that show the training
     checkpoint:Checkpoint|None=None # To save to and to resume from
 ) -> nn.Module: # In eval mode; takes normalised images
     "Train `arch` from random weights on the training labels of `data`: one cycle."
@@ -160,7 +160,7 @@ def train_classifier(
         net = classifier_network(arch, len(data.classes))
         learn = _learner(data, net, device, seed)
         epochs = epochs or classifier_epochs(arch, len(learn.dls.train))
-        if watch: learn.add_cbs(watch(f'{arch} classifier', epochs))
+        if callbacks_for: learn.add_cbs(callbacks_for(f'{arch} classifier', epochs))
         with learn.no_bar(), learn.no_logging(), checkpoint.on(learn) if checkpoint else nullcontext():
             learn.fit_one_cycle(epochs, 2e-3)
     return net.eval()
@@ -239,11 +239,11 @@ def in_domain_classifier(
     data:ImageSet,
     arch:str='resnet34', # A name in `HEADS`
     device=None, # None: fastai's default device
-    watch:Callable|None=None # As in `train_classifier`
+    callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> Classifier:
     "The network of `train_classifier` for `data`, trained once and saved."
     epochs = classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
-    def make(checkpoint): return train_classifier(data, arch, device, epochs=epochs, watch=watch, checkpoint=checkpoint)
+    def make(checkpoint): return train_classifier(data, arch, device, epochs=epochs, callbacks_for=callbacks_for, checkpoint=checkpoint)
     return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', make, device)
 
 def trained_network(
@@ -251,12 +251,12 @@ def trained_network(
     weights:str, # One of `WEIGHTS`, or a path
     data:ImageSet, # For in-domain training
     device=None, # Likewise; None: fastai's default device
-    watch:Callable|None=None # As in `train_classifier`
+    callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> nn.Module: # On the CPU, its weights free to be trained further
     "`arch` with weights from this source, never from another."
     if weights == 'in-domain':
         net = classifier_network(arch, len(data.classes) or 1)
-        net.load_state_dict(in_domain_classifier(data, arch, device, watch).net.state_dict())
+        net.load_state_dict(in_domain_classifier(data, arch, device, callbacks_for).net.state_dict())
         return net
     net = classifier_network(arch, 1000)
     if weights == 'random': return net
@@ -283,7 +283,7 @@ def finetune_classifier(
     device=None, # None: fastai's default device
     seed:int=3333,
     epochs:Sequence[int]=JUDGE_EPOCHS, # Of the head; of the head at the rate found; of everything
-    watch:Callable|None=None,
+    callbacks_for:Callable|None=None,
     checkpoint:Checkpoint|None=None # As in `train_classifier`
 ) -> nn.Module: # In eval mode; takes normalised images
     "The paper's classifier: a network with trained weights, fine-tuned on the training labels of `data`."
@@ -292,7 +292,7 @@ def finetune_classifier(
         net = classifier_network(arch, len(data.classes))
         load_body(net, trained_network(arch, weights, data).state_dict(), arch, weights)
         nn.init.kaiming_uniform_(net.get_parameter(f'{head_name(arch)}weight'))
-        cbs = watch(f'{arch} classifier', sum(epochs)) if watch else ()
+        cbs = callbacks_for(f'{arch} classifier', sum(epochs)) if callbacks_for else ()
         learn = _learner(data, net, device, seed, cbs, splitter=_stages)
         with learn.no_bar(), learn.no_logging():
             learn.fit_phases(epochs, freeze_first=2, next_lr=[None, (1e-6, 1e-3)], num_it=100, checkpoint=checkpoint)
@@ -303,12 +303,12 @@ def judge_for(
     data:ImageSet,
     weights:str='in-domain', # One of `WEIGHTS`, or a path; with in-domain and random it is trained from random weights
     device=None, # None: fastai's default device
-    watch:Callable|None=None, # As in `train_classifier`
+    callbacks_for:Callable|None=None, # As in `train_classifier`
     arch:str='resnet34' # A name in `HEADS`
 ) -> Classifier|None: # None for data without classes
     "The classifier that judges reconstructions of `data`, trained once and saved."
     if not data.classes: return None
-    if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, watch)
+    if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, callbacks_for)
     source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
-    def make(checkpoint): return finetune_classifier(data, weights, arch, device, watch=watch, checkpoint=checkpoint)
+    def make(checkpoint): return finetune_classifier(data, weights, arch, device, callbacks_for=callbacks_for, checkpoint=checkpoint)
     return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs", make, device)

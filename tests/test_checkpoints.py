@@ -271,7 +271,7 @@ def test_a_fine_tuned_classifier(images, tmp_path, monkeypatch):
     few = replace(images, train_x=images.train_x[:192], train_y=images.train_y[:192], test_x=images.test_x[:32], test_y=images.test_y[:32])
     torch.manual_seed(0)
     write_tensors(tmp_path/'resnet34.safetensors', classifier_network('resnet34', 1000).state_dict())
-    def tuned(cbs=(), file=None): return finetune_classifier(few, str(tmp_path), device='cpu', epochs=(1, 1, 1), watch=lambda *_: list(cbs), checkpoint=Checkpoint(file) if file else None).state_dict()
+    def tuned(cbs=(), file=None): return finetune_classifier(few, str(tmp_path), device='cpu', epochs=(1, 1, 1), callbacks_for=lambda *_: list(cbs), checkpoint=Checkpoint(file) if file else None).state_dict()
     wanted, file = tuned(), tmp_path/'state.safetensors'
     for n in (2, 3, 3):
         with pytest.raises(Interrupted): tuned([StopAt(n)], file)

@@ -48,11 +48,12 @@ from .estimate import batch_that_fits, expected_seconds
 
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
 def is_done(folder:Path, data:ImageSet) -> bool:
-    "Does the folder of a run hold it finished, made from the same images?"
+    "Does the folder of a run hold it finished, made from the same images? Raises `UsageError` for a finished run of another format."
     row = read_json(folder/ROW_JSON)
     if not isinstance(row, dict) or row.get('status') != 'done': return False
     if row.get('schema_version', SCHEMA) != SCHEMA:
-        raise UsageError(f'{folder} holds a run of another format than {SCHEMA}: convert it by tools/migrate_results.py, or choose another --out.')
+        raise UsageError(f'{folder} holds a run of another format than {SCHEMA}: '
+                         'convert it by tools/migrate_results.py, or choose another --out.')
     return row.get('data_fingerprint') in (None, data.fingerprint)  # the folder's name holds only a few digits of it
 
 def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, log:Callable) -> dict: # The row

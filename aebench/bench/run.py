@@ -59,23 +59,23 @@ def in_precision(run:Run, module:nn.Module) -> nn.Module: # `module`
 def make_model(
     run:Run,
     data:ImageSet, # For in-domain weights
-    watch:Callable|None=None # As in `train_classifier`
+    callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> AutoEncoder: # On the CPU
     "The autoencoder of `run`; a pretraining method's encoder has trained weights. Raises what `trained_network` raises."
     method = get_method(run.method)
     encoder = method.encoder
-    if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, watch))
+    if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, callbacks_for))
     return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
 
 # %% ../../nbs/bench/03_run.ipynb #a7fed7e0
 def make_loss(
     run:Run,
     data:ImageSet, # For in-domain weights
-    watch:Callable|None=None # As in `train_classifier`
+    callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> Callable: # (prediction, target) → loss
     "The loss of `run`, with the trained networks that it looks through. Raises what `trained_network` raises."
     entry = get_method(run.method).loss_entry
-    networks = [trained_network(o, run.weights, data, run.device, watch) for o in entry.extractors]
+    networks = [trained_network(o, run.weights, data, run.device, callbacks_for) for o in entry.extractors]
     options = dict(normalize=run.feature_input == 'imagenet') if networks else {}
     loss_func = LOSSES.build(entry.name, *networks, **options)
     return in_precision(run, loss_func) if isinstance(loss_func, nn.Module) else loss_func
@@ -91,7 +91,7 @@ def train_run(
     run:Run,
     data:ImageSet,
     cbs:Sequence[Callback]=(), # Further callbacks
-    watch:Callable|None=None, # As in `train_classifier`
+    callbacks_for:Callable|None=None, # As in `train_classifier`
     checkpoint:Checkpoint|None=None # To save to and to resume from
 ) -> tuple[Learner, list[Phase], History, dict]: # The last holds seconds of wall time and of CPU time
     "Train the autoencoder of `run`, phase by phase."
@@ -99,7 +99,7 @@ def train_run(
     next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
     augment = Augment() if run.augmentation == 'report' else None
     seed_everything(run.seed)
-    model, loss_func = make_model(run, data, watch), make_loss(run, data, watch)
+    model, loss_func = make_model(run, data, callbacks_for), make_loss(run, data, callbacks_for)
     dls = data.dls(run.batch_size, run.device, augment, run.seed, valid_limit=2000)
     history = History()
     learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *cbs])
@@ -280,7 +280,7 @@ def do_run(
     judges:Sequence[Classifier], # Empty: no accuracy
     folder:Path, # To write to
     cbs:Sequence[Callback]=(), # Further callbacks
-    watch:Callable|None=None, # As in `train_classifier`
+    callbacks_for:Callable|None=None, # As in `train_classifier`
     log:Callable=noop # Is told in a sentence what there is to know
 ) -> dict: # The row
     "Train and measure `run` into `folder`, going on from the state that an earlier process left there."
@@ -288,7 +288,7 @@ def do_run(
     checkpoint = training_state(run, folder, log)
     memory, row, about = PeakMemory(run.device), base_row(run, data, folder.name), _about(run, data)
     write_json(folder/'run.json', about)
-    learn, phases, history, times = train_run(run, data, cbs, watch, checkpoint)
+    learn, phases, history, times = train_run(run, data, cbs, callbacks_for, checkpoint)
     model, epochs = learn.model, pd.DataFrame(history.rows)
     about |= dict(latent=model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases])
     write_json(folder/'run.json', about)
