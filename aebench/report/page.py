@@ -28,8 +28,8 @@ from ..core.pictures import png_bytes
 from ..core.text import printable
 from ..registry import find_method
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, RUN_JSON, UMAP_PNG
-from ..settings import PROBED_SIZE
-from .columns import LATENT_MEASURES, MEASURES, TOOLTIPS, Column
+from ..settings import PROBED_SIZE, write_numbers
+from .columns import CIRCUMSTANCES, LATENT_MEASURES, MEASURES, TOOLTIPS, Column
 from .findings import sentences
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, is_picture, latent_panels, lr_panels, parameter_panel,
@@ -57,8 +57,8 @@ def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> s
     template = Environment(loader=PackageLoader('aebench.report', ''), autoescape=True).get_template('page.jinja')
     page = template.render(
         groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}',
-        published={m.published for m in MEASURES.values()}, tooltips=TOOLTIPS | EFFECT_COLUMNS, effect_columns=list(EFFECT_COLUMNS),
-        css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
+        published={m.published for m in MEASURES.values()}, tooltips=TOOLTIPS | EFFECT_COLUMNS,
+        effect_columns=list(EFFECT_COLUMNS), css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
 # %% ../../nbs/report/12_page.ipynb #f24ae515
@@ -74,11 +74,12 @@ def _css_of(cell:Cell) -> str:
 
 def _table(rows:pd.DataFrame) -> dict:
     "The comparison with its best cells marked."
-    found = cells(rows, best(rows))
-    notebooks = {method: f'report/notebooks/{quote(notebook_name(o["run"]))}' for method, o in first_commands(rows).items()}  # from the page
-    def line(method, of): return dict(_named(rows, method), notebook=notebooks.get(method, ''), cells=[dict(vars(o), css=_css_of(o)) for o in of.values()])
-    return dict(columns=['Method', *next(iter(found.values()))], intervals=any(o.bounds for of in found.values() for o in of.values()),
-                lines=[line(method, of) for method, of in found.items()])
+    found, commands = cells(rows, best(rows)), first_commands(rows)
+    def line(method, of):
+        link = f'report/notebooks/{quote(notebook_name(commands[method]["run"]))}' if method in commands else ''  # from the page
+        return dict(_named(rows, method), notebook=link, cells=[dict(vars(o), css=_css_of(o)) for o in of.values()])
+    intervals = any(o.bounds for of in found.values() for o in of.values())
+    return dict(columns=['Method', *next(iter(found.values()))], intervals=intervals, lines=[line(*o) for o in found.items()])
 
 # %% ../../nbs/report/12_page.ipynb #9295fc3e
 def _image(png:bytes, alt:str, scale:float=1) -> dict:
@@ -98,29 +99,34 @@ def _pairs(rows:pd.DataFrame, method:str, pairs:list) -> dict:
     return dict(_named(rows, method), pairs=[image(i, o) for i, o in enumerate(pairs, 1)])
 
 # %% ../../nbs/report/12_page.ipynb #e81f7a4c
-_ENVIRONMENT = '''size latent epochs batch_size protocol lr weights classifier device device_name threads deterministic precision n_train n_test data data_fingerprint
-    aebench torch fastai python git_revision'''.split()
+def _value_text(value) -> str:
+    if isinstance(value, bool): return 'yes' if value else 'no'
+    return write_numbers(value) if isinstance(value, tuple) else str(value)
 
 def _environment(out:Path, rows:pd.DataFrame) -> list[tuple[str, str]]:
     "Settings and versions; where runs differ, which methods have which."
-    found = {k: {} for k in _ENVIRONMENT}
+    found = {k: {} for k in CIRCUMSTANCES}  # setting: value: labels
     for row in rows.to_dict('records'):
         try: run = read_json(out/row['run']/RUN_JSON, {})
         except OSError: run = {}  # as one that isn't there
         more = run.get('environment') if isinstance(run, dict) else None
-        values = {**(more if isinstance(more, dict) else {}), **{k: row.get(k) for k in _ENVIRONMENT}}
+        values = (more if isinstance(more, dict) else {}) | {k: row[k] for k in CIRCUMSTANCES if not missing(row.get(k))}
+        label = method_label(rows, row['method'])
         for k, v in values.items():
-            if not missing(v): found.setdefault(k, {}).setdefault(str(v), {})[method_label(rows, row['method'])] = None
-    def text(of): return next(iter(of)) if len(of) == 1 else '; '.join(f'{v} ({", ".join(labels)})' for v, labels in of.items())
-    return [(k.replace('_', ' '), text(of)) for k, of in found.items() if of]
+            if not missing(v): found.setdefault(k, {}).setdefault(_value_text(v), {})[label] = None
+    def text(values):
+        if len(values) == 1: return next(iter(values))
+        return '; '.join(f'{v} ({", ".join(labels)})' for v, labels in values.items())
+    return [(k.replace('_', ' '), text(values)) for k, values in found.items() if values]
 
 def _commands(rows:pd.DataFrame) -> list[dict]:
-    def seed(o): return '' if missing(o['seed']) else f', seed {o["seed"]}'
-    return [dict(label=method_label(rows, o['method'])+seed(o), command=o['command']) for o in rows.to_dict('records') if not missing(o.get('command'))]
+    "How to make each run again."
+    def label(row): return method_label(rows, row['method']) + ('' if missing(row['seed']) else f', seed {row["seed"]}')
+    return [dict(label=label(o), command=o['command']) for o in rows.to_dict('records') if not missing(o.get('command'))]
 
 # %% ../../nbs/report/12_page.ipynb #2418935f
 def latent_table(rows:pd.DataFrame) -> dict|None: # None where nothing was measured
-    "What the latents are good for and cost, means and standard deviations over seeds; the original images' line is that of raw pixels."
+    "What the latents are good for and cost, means and standard deviations over seeds. The original images stand for raw pixels."
     done = rows[~is_failed(rows)].dropna(subset=['effective_rank'])
     if done.empty: return None
     found, runs = done.groupby('method', sort=False)[list(LATENT_MEASURES)].agg(['mean', 'std']), done.method.value_counts()
@@ -164,7 +170,7 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
 _EFFECT_ENTRIES = ( # Heading, explanation, text by measure and line of the effects
     ('Measure', 'What the technique changes.', lambda m, o: m.title),
     ('Change', 'Mean change, over all combinations with the other techniques.', lambda m, o: m.signed(o.effect) + m.unit),
-    ('95 % interval', 'Interval that holds the true change in 95 of 100 such studies.', lambda m, o: f'{m.signed(o.low)} to {m.signed(o.high)}'),
+    ('95 % interval', 'Holds the true change in 95 of 100 such studies.', lambda m, o: f'{m.signed(o.low)} to {m.signed(o.high)}'),
     ('p (Holm)', 'Probability of a change so large by chance, corrected for the number of effects.', lambda m, o: f'{o.p:.3g}'))
 EFFECT_COLUMNS = {heading: explanation for heading, explanation, _ in _EFFECT_ENTRIES}
 
@@ -182,7 +188,7 @@ SHEETS = dict( # The pictures that a report writes → what they show
     time_quality='Error and classifier accuracy against training time, a point a method.',
     curves='Training and validation loss by epoch, one panel a method.',
     lr_find='Loss against learning rate before the last phase, one panel a method.',
-    rates="Quality against bytes an image: rounded and coded latents of each method's first run beside image files, on a sample of the test images.",
+    rates="Quality against bytes an image: coded latents of each method's first run beside image files, on a sample of the test images.",
     sizes=f'Error at several image sizes; {SIZE_LINES}. Images larger than the originals hold no more than these do, and are smoother.',
     effects='What each technique changes on average; for two of them (×), half of what they change together beyond the sum of each alone.',
     parameters='Number of parameters, a bar a method.',
@@ -221,7 +227,7 @@ def _panel_values(rows:pd.DataFrame, several:dict[str, dict], single:dict[str, b
 def make_report(
     out:str|Path # A folder that `aebench run` wrote
 ) -> Path: # Of the page
-    "Write OUT/results.csv, OUT/report.html, OUT/report/*.png and a notebook for each line in OUT/report/notebooks/. Raises `UsageError` without runs."
+    "Write OUT/results.csv, OUT/report.html, OUT/report/*.png and OUT/report/notebooks/. Raises `UsageError` without runs."
     out = Path(out)
     link = next((o for o in (out/'report', out/'report'/'notebooks') if o.is_symlink()), None)
     if link: raise UsageError(f'{printable(link)} is a link, and pictures would be written and replaced where it leads: remove it.')

@@ -164,7 +164,9 @@ def curve_panel(
     ax.legend(fontsize=7.5, frameon=False, loc='upper right')
     return figure_png(fig)
 
-def _loss(method:str) -> str: return network(method).loss if network(method) else method  # an unknown method has a scale of its own
+def _loss(method:str) -> str:
+    "The loss of a method; one that this version doesn't know has a scale of its own."
+    return network(method).loss if network(method) else method
 
 def _loss_axis(method:str) -> str:
     "What its loss curves' axis is called; of a method that this version doesn't know, 'loss'."
@@ -191,7 +193,9 @@ def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[float
     ax.plot(_joined(c.lr for c in curves), _joined(c.loss for c in curves), color=colour(method), linewidth=1.5)
     for lr in chosen:
         found = lr if isinstance(lr, tuple) else (lr,)
-        for rate in found: ax.axvline(rate, color='#222222', linewidth=1, linestyle='--', label=f'used: {rate_text(lr)}' if rate == found[-1] else None)
+        for rate in found:
+            label = f'used: {rate_text(lr)}' if rate == found[-1] else None
+            ax.axvline(rate, color='#222222', linewidth=1, linestyle='--', label=label)
         if len(found) == 2: ax.axvspan(*found, color='#888888', alpha=.15, linewidth=0)
     low, start = min(c.loss.min() for c in curves), max(c.loss.iloc[:max(1, len(c)//3)].max() for c in curves)
     room = .15*(start-low) or .1*abs(start) or 1
@@ -204,7 +208,8 @@ def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[float
 def lr_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
     "A panel for each method that left a curve of its learning-rate finder."
     found = _curves(out, rows, LR_FIND_CSV, 'lr', 'loss')
-    return {m: lr_panel(m, method_label(rows, m), curves, distinct(trained(rows[rows.method == m]), 'lr')) for m, curves in found.items()}
+    rates = {m: distinct(trained(rows[rows.method == m]), 'lr') for m in found}
+    return {m: lr_panel(m, method_label(rows, m), curves, rates[m]) for m, curves in found.items()}
 
 # %% ../../nbs/report/10_panels.ipynb #fe1861d2
 def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None) -> bytes: # PNG
@@ -212,7 +217,8 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
     m, networks = MEASURES[name], trained(rows)
     fig, ax = _panel(f'{m.title} and latent size', bottom=.31)
     for method in distinct(networks, 'method'):
-        figures = networks[networks.method == method].astype({'latent': float, name: float}).groupby('latent')[name].agg(['mean', 'std'])
+        own = networks[networks.method == method].astype({'latent': float, name: float})
+        figures = own.groupby('latent')[name].agg(['mean', 'std'])
         ax.errorbar(figures.index, figures['mean'], yerr=figures['std'].fillna(0), color=colour(method), marker=marker(method),
                     markersize=5, linewidth=1.2, label=_literal(method_label(rows, method)))
     _pca_line(ax, rows, name, components, networks.latent.astype(float))
@@ -228,7 +234,8 @@ def _pca_line(ax, rows:pd.DataFrame, name:str, components:pd.DataFrame|None, lat
     if components is not None and name in ('mse', 'psnr'):
         near = components[components.k.between(latents.min()/1.2, latents.max()*1.2) & (components.mse > 0)]
         ax.plot(near.k, near.mse if name == 'mse' else psnr(near.mse), **style)
-    judged = rows[rows.method.str.startswith('pca-')].astype({'latent': float, name: float}).dropna(subset=[name]).sort_values('latent')
+    references = rows[rows.method.str.startswith('pca-')].astype({'latent': float, name: float})
+    judged = references.dropna(subset=[name]).sort_values('latent')
     if name in ACCURACIES and len(judged): ax.plot(judged.latent, judged[name], marker='.', **style)
 
 # %% ../../nbs/report/10_panels.ipynb #0a6bd055
@@ -383,7 +390,8 @@ def _file_lines(ax, files:pd.DataFrame):
         quality = psnr(of_format.mse)
         ax.plot(of_format.bytes_per_image, quality, color=shade, linewidth=1.2, label=format)
         ax.plot(of_format.payload, quality, color=shade, linewidth=1, linestyle=':', label=f'{format} without headers')
-    for x in files[kinds == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
+    for x in files[kinds == 'PNG'].bytes_per_image:
+        ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.', label='PNG (lossless)')
 
 # %% ../../nbs/report/10_panels.ipynb #0b9aa8c6
 def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
