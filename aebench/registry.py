@@ -228,7 +228,8 @@ METHODS = Registry('method',
     Method('feature_loss', 'Feature Loss', "Pixels, VGG16-BN's early features and their Gram matrices compared in place of pixels alone.",
            loss='feature', paper_rates=(('mnist', 1e-4), ('cifar10', 1e-3)), taught='losses', lesson='keeping_features'),
     Method('fully_convolutional', 'Fully Convolutional',
-           'A small map of numbers as the latent, in place of a list: images of any size go through.', encoder='conv_map', paper_rates=(('mnist', 1e-3), ('cifar10', 1e-3)),
+           'A small map of numbers as the latent, in place of a list: images of any size go through.',
+           encoder='conv_map', paper_rates=(('mnist', 1e-3), ('cifar10', 1e-3)),
            taught='models#a-map-as-the-latent', lesson='small_first', in_paper=False),
 )
 
