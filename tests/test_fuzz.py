@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from aebench.bench import loop as bench
-from aebench.bench import cluster
+from aebench.bench import cluster, estimate
 from aebench.data import sets as data
 from aebench.data import images
 from aebench.bench import run as runs
@@ -89,7 +89,7 @@ def apart(home, tmp_path, monkeypatch):
     for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
     monkeypatch.setattr(images, 'allocate_images', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
     monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed', run='one', reason='Nothing is trained in a test.') for _ in runs])
-    monkeypatch.setattr(bench, 'foresee', lambda runs, **kwargs: str(len(runs)))
+    monkeypatch.setattr(estimate, 'estimate_runs', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -121,9 +121,9 @@ def _check_name(name:str, out:Path):
     "Raise `UsageError` where `name` is no name of a file on this machine, or leads out of `out`."
     try: name.encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
     except UnicodeEncodeError:
-        raise UsageError(f'{name!r} can be no name of a file here: the file that names it is not to be trusted.') from None
+        raise UsageError(f'{name!r} is no name for a file here: what names it is not to be trusted.') from None
     if max(map(len, map(os.fsencode, Path(name).parts)), default=0) > 250:
-        raise UsageError(f'{printable(name[:60])}… is longer than a name of a file can be: shorten it where it was made.')
+        raise UsageError(f'{printable(name[:60])}… is too long for a name of a file: shorten it where it was made.')
     inside(out, name)
 
 def _png_paths(names:Sequence[str], out:Path) -> list[Path]:
@@ -142,7 +142,7 @@ def write_images(
     out:str|Path # The folder to write to
 ) -> list[Path]:
     """Write PNG files under `out`; a name without .png gets it as well. Files that an earlier attempt wrote are kept.
-    Raises `UsageError`, before anything is written, for a name that leads out of `out` and for a file that would be lost."""
+    Raises `UsageError`, before anything is written, for a name that leads out of `out` or a file that would be lost."""
     def file_of(image): return png_bytes(image.permute(1, 2, 0).numpy())
     paths = _png_paths(names, Path(out).absolute())
     for image, path in zip(images, paths):
