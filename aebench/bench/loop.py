@@ -90,7 +90,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     return folder
 
 # %% ../../nbs/bench/05_loop.ipynb #a90ae481
-def _webp_beside(row:dict, original:Path) -> str: # '' where there is nothing to compare with
+def _webp_clause(row:dict, original:Path) -> str: # '' where there is nothing to compare with
     "What WebP makes of as many bytes, as the end of a sentence."
     points = [o for o in read_numbers(original/FILES_CSV, 'payload', 'mse') if o.get('format') == 'WebP']
     if not points: return ''
@@ -108,7 +108,7 @@ def equals_line(row:dict, original:Path) -> str: # '' for a reference
     elif k == 0: worth = 'are no better than the mean image'
     else: worth = f'are better than all {most} principal components that are kept'
     coded = f'coded in {row["coded_bytes"]:.0f} bytes an image with an MSE of {row["coded_mse"]:.6f}'
-    return f'{row["label"]}: {row["latent"]} numbers {worth}; {coded}{_webp_beside(row, original)}.'
+    return f'{row["label"]}: {row["latent"]} numbers {worth}; {coded}{_webp_clause(row, original)}.'
 
 # %% ../../nbs/bench/05_loop.ipynb #b96b78d8
 def why_failed(e:Exception, run:Run, data:ImageSet) -> str:

@@ -98,7 +98,7 @@ def _measure_run(folder:Path, row:dict, settings:dict|None, sizes:list[int], dev
     kept = _read_kept(folder/SIZES_CSV, ways_for(model))
     rest = [size for size in sizes if size not in set(kept['size'])]
     if rest: _check_images(data, model.size, skip, row, folder)
-    log(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': is there already'))
+    log(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': measured already'))
     if rest:
         found = pd.DataFrame(at_sizes(model, model.size, data, rest, device, skip))
         kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found

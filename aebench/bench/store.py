@@ -92,7 +92,7 @@ def upload(self:Remote,
 
 @patch
 def upload_run(self:Remote, folder:Path):
-    "Upload a run in place of what is there, except where a finished run would lose its model or its end."
+    "Upload a run in place of what the URL has, except where a finished run would be replaced by less."
     target, row = f'{self.root}/{folder.name}', self.row(folder.name)
     with self._explain_errors('written to'):
         self.fs.invalidate_cache()
@@ -110,7 +110,7 @@ def _local_path(self:Remote, path:str) -> Path:
         raise UsageError(f'{printable(path)} leads out of {self.url}: remove that link.')
     try: return inside(self.copy, path.removeprefix(f'{self.root}/'))
     except UsageError:
-        raise UsageError(f'{self.url} holds {path!r}, a name that leads out of it: what is there is not to be trusted.') from None
+        raise UsageError(f'{self.url} holds {path!r}, a name that leads out of it; refusing to use it.') from None
 
 @patch
 def _pending_mark(self:Remote, name:str) -> Path:
@@ -118,7 +118,7 @@ def _pending_mark(self:Remote, name:str) -> Path:
     return self.copy/'.missing'/name
 
 @patch
-def download_run(self:Remote, name:str) -> bool: # Is it there?
+def download_run(self:Remote, name:str) -> bool: # Was it at the URL?
     "Download a run without its model, its row last."
     if not (row := self.row(name)): return False
     with self._explain_errors('read'):
@@ -163,7 +163,7 @@ def add_to_copy(self:Remote,
     for path, content in files.items(): write_bytes(inside(self.copy, f'{name}/{path}'), content)
 
 @patch
-def upload_pending(self:Remote, name:str) -> str: # '' where it is there now, else why not
+def upload_pending(self:Remote, name:str) -> str: # '' where that succeeds, else why not
     "Upload a run of the copy, and drop its model here; where that fails it is `pending`."
     try:
         write_text(self._pending_mark(name), '')

@@ -234,7 +234,7 @@ def _lead_run(self:Team, run:Run, job:Job) -> dict|None: # The row; None where i
 @patch
 @contextmanager
 def leading(self:Team) -> Iterator[Callable]: # For `do_runs`, its `executor`
-    "Make the runs together with the followers, who are sent home at the end where there was nothing to do."
+    "Make the runs together with the followers; release them at the end where nothing was to be made."
     def executor(job):
         with _explain_lost_process('The runs cannot begin'): self._announce(job.todo, job.data)
         for run in job.todo: yield self._lead_run(run, job)
