@@ -17,7 +17,7 @@ from ..registry import DATA
 from ..settings import SETTING_COLUMNS
 from .rows import distinct, groups, lengths, length_text, network, trained
 from .tables import published_as
-from .facts import _weight_users, _whole
+from .facts import weight_users, count_text
 
 # %% ../../nbs/report/05_published.ipynb #00823dec
 _PAPER = {k: f.default for k, f in SETTING_COLUMNS.items() if f.metadata['title'] and k != 'data'} | dict(protocol='report') # Its settings
@@ -28,7 +28,7 @@ def _other_settings(rows:pd.DataFrame) -> list[str]:
     "The settings in which these runs differ from the paper's, in words."
     found = [length_text(o) for o in lengths(rows) if o != (_PAPER['epochs'], None)]
     for column, usual in _PAPER.items():
-        if column in ('epochs', 'seconds_budget') or column == 'weights' and not _weight_users(rows): continue
+        if column in ('epochs', 'seconds_budget') or column == 'weights' and not weight_users(rows): continue
         title = SETTING_COLUMNS[column].metadata['title']
         found += [title.format(o) for o in distinct(rows, column) if o != usual]
     return found
@@ -37,9 +37,9 @@ def _differences(rows:pd.DataFrame, name:str) -> list[str]:
     "In what these runs differ from the paper's, in words."
     found = _other_settings(rows)
     for m in filter(None, map(network, distinct(rows, 'method'))):
-        found += [f'a latent of {_whole(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]
+        found += [f'a latent of {count_text(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]
     for column, usual, what in zip(('n_train', 'n_test'), _PAPER_IMAGES[name], ('training', 'test')):
-        found += [f'{_whole(o)} {what} images' for o in distinct(rows, column) if o != usual]
+        found += [f'{count_text(o)} {what} images' for o in distinct(rows, column) if o != usual]
     return list(dict.fromkeys(found))
 
 # %% ../../nbs/report/05_published.ipynb #6d98e6bf

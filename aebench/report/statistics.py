@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/report/statistics.html.md"""
 
 # %% auto #0
 __all__ = ['CONFIDENCE', 'ALPHA', 'MOST_SEEDS', 'Interval', 'interval', 'Difference', 'differences', 'leaders', 'seeds_needed',
-           'verdict', 'bootstrap', 'flat', 'diff_settings', 'gap', 'design', 'effects']
+           'verdict', 'bootstrap', 'design', 'effects']
 
 # %% ../../nbs/report/01_statistics.ipynb #8ef325f1
 import gc
@@ -198,42 +198,6 @@ def bootstrap(
     found = resample((values,), np.mean, n_resamples=resamples, batch=max(1, 2*10**6//len(values)), confidence_level=CONFIDENCE,
                      method='percentile', rng=np.random.default_rng(0))
     return Interval(len(values), float(values.mean()), float(found.standard_error), *map(float, found.confidence_interval))
-
-# %% ../../nbs/report/01_statistics.ipynb #b5d471d3
-def flat(tree:dict, prefix:str='') -> dict:
-    "Nested settings as one level: `environment.torch`."
-    found = {}
-    for k, v in tree.items(): found |= flat(v, f'{prefix}{k}.') if isinstance(v, dict) else {f'{prefix}{k}': v}
-    return found
-
-def diff_settings(a:dict, b:dict) -> list[tuple]: # (key, value in a, value in b)
-    "In what two nested settings differ."
-    a, b = flat(a), flat(b)
-    return [(k, a.get(k), b.get(k)) for k in dict.fromkeys((*a, *b)) if a.get(k) != b.get(k)]
-
-# %% ../../nbs/report/01_statistics.ipynb #fb939807
-def gap(
-    what:str, # The measure's title
-    a:float, b:float, # Its figures
-    show, # Number to text
-    per_image:tuple|None=None, # Values of the same test images, of both
-    spread:Interval|None=None, # Of the figures over seeds, where it is known
-    varying:int=2 # How many of the two depend on a seed
-) -> str:
-    "Whether two figures differ by more than noise, in a sentence."
-    text = f'{what}: {show(a)} and {show(b)}, a difference of {show(abs(a - b))}'
-    if per_image is not None and len(per_image[0]) > 1:
-        noise = bootstrap(np.asarray(per_image[0], float) - np.asarray(per_image[1], float))
-        text += f', {"within" if noise.low <= 0 <= noise.high else "beyond"} the noise of the test images'
-    return text + _seed_clause(abs(a - b), show, spread, varying)
-
-def _seed_clause(difference:float, show, spread:Interval|None, varying:int) -> str:
-    if not varying: return '; neither depends on a seed.'
-    if spread is None or not spread.sd > 0: return '; how far seeds alone move it is not known (--seeds 3 tells).'
-    from scipy.stats import t
-    limit = math.sqrt(varying)*t.ppf((1 + CONFIDENCE)/2, spread.n - 1)*spread.sd
-    relation = 'no more than seeds alone may make of it' if difference <= limit else 'beyond what seeds alone make of it'
-    return f'; {relation} (up to {show(limit)}, estimated from {spread.n} seeds).'
 
 # %% ../../nbs/report/01_statistics.ipynb #faa814dc
 def design(

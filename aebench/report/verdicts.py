@@ -26,8 +26,8 @@ from .statistics import ALPHA, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
 from .tables import best_value, figure_text, method_label, summarise
-from .facts import _whole
-from .evidence import _PER_IMAGE, _per_image
+from .facts import count_text
+from .evidence import IMAGE_VALUES, image_values
 
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
 _LEADS = dict(
@@ -88,7 +88,7 @@ def _at_size(rows:pd.DataFrame) -> str: # '' where no error was measured
     equals = table.equals_pca[winners['mse'][0]]
     worth = '' if missing(equals) else f'; the lowest MSE is as good as {MEASURES["equals_pca"].show(equals)}'
     leads = _leads(rows, table, {k: winners[k] for k in ('mse', 'accuracy') if k in winners})
-    return f'With {_whole(_latent_of(rows))} numbers {leads}{worth}.'
+    return f'With {count_text(_latent_of(rows))} numbers {leads}{worth}.'
 
 def _components_gain(rows:pd.DataFrame, few:int, most:int) -> float|None: # None where they were not measured
     "By what factor so many more principal components lower the MSE."
@@ -196,11 +196,11 @@ def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version ca
 # %% ../../nbs/report/07_verdicts.ipynb #34b60466
 def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:str, b:str) -> bool: # True where that is not known
     "Is the gap between two methods, over the seeds that both have, beyond what other test images would make of it?"
-    if out is None or name not in _PER_IMAGE: return True
+    if out is None or name not in IMAGE_VALUES: return True
     gaps = []
     for _, rows in networks.groupby('seed'):
         runs = rows.drop_duplicates('method').set_index('method').run.reindex([a, b]).dropna()
-        try: kept = [_per_image(Path(out)/o).get(_PER_IMAGE[name]) for o in runs]
+        try: kept = [image_values(Path(out)/o).get(IMAGE_VALUES[name]) for o in runs]
         except UsageError: return True  # a damaged file, which `image_noise` reports
         if len(kept) == 2: gaps.append(kept)
     if not gaps or len({o is not None and o.shape for pair in gaps for o in pair}) != 1 or gaps[0][0] is None: return True
