@@ -201,7 +201,7 @@ class Method:
         phases:int # How many
     ) -> tuple: # Pixels a side in each; 4 at least, and multiples of 4 where the latent is a map
         "How large the images are in each phase."
-        fractions = [*self.sizes, *[self.sizes[-1]]*phases][:phases]
+        fractions = [*self.sizes[-phases:], *[self.sizes[-1]]*phases][:phases]  # of fewer phases the last ones: training ends at full size
         pixels = [max(4, round(size*o)) for o in fractions]
         return tuple((o + 3)//4*4 if self.is_map else o for o in pixels)
 
