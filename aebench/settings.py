@@ -20,7 +20,7 @@ from typing import get_args
 from .core.errors import UsageError, choose
 from .core.files import fingerprint
 from .registry import (
-    DATA, JUDGES, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
+    DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
 
 # %% ../nbs/01_settings.ipynb #5e070707
 PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests', 'report': "the paper's own rates"}
@@ -152,13 +152,14 @@ def _resizes(run) -> bool: return isinstance(run.recipe, Method) and set(run.rec
 @dataclass(frozen=True)
 class Run:
     "All that decides a run's numbers. Raises `UsageError` for settings that can't be."
-    method:str = setting('comma-separated names, or all; A+B combines two techniques, and pca-64 is a reference',
+    method:str = setting(
+        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference (aebench methods lists them)',
         group='What is compared', flag='--methods', metavar='NAMES')
     data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', title='{}')
     size:int = setting('pixels a side, a multiple of 4', 32, group='Images', read=int, metavar='S', bounds=(8, LARGEST), check=_size_fault,
         title='{0}×{0} pixels')
-    latent:int|None = setting("numbers in the latent; several are compared", None, group='Networks', scope='network', read=int,
-        metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked')
+    latent:int|None = setting('numbers in the latent, by default as many as the encoder has; several are compared', None,
+        group='Networks', scope='network', read=int, metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked')
     epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', metavar='A B',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, title='epochs {}')
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', read=int, metavar='N', bounds=(2, 2**20),
@@ -168,8 +169,11 @@ class Run:
         title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         title='weights {}')
-    device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine', column='')
-    precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS, title='{} precision')
+    device:str = setting(
+        'cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU), or to a command auto: cuda where there is one, else cpu', 'cpu',
+        group='Machine', column='')
+    precision:str = setting('what training computes in, or to a command auto: bf16 where the device computes in it', 'fp32',
+        group='Machine', scope='network', choices=PRECISIONS, title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, title='feature loss on {} images')
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', read=_read_flag)
@@ -178,7 +182,7 @@ class Run:
         title='{:g} s of training', late=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
         read=read_names, write=write_names, metavar='NAMES', late=True)
-    augmentation:str = setting('of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
+    augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         title='augmentation {}', late=True)
     sizes:tuple|None = setting('epochs and pixels a side of each phase, for methods that resize progressively; the epochs hold for all',
         None, group='Training', scope='network', when=_resizes, read=read_numbers_of, write=write_numbers, flag='--schedule',
@@ -244,7 +248,6 @@ def check_setting(f:Field, run:Run):
     if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
         raise UsageError(f'{flag} must be {bounds[0]} to {bounds[1]}, not {value}.')
     if check and (fault := check(run)): raise UsageError(fault)
-
 
 # %% ../nbs/01_settings.ipynb #7d9211f8
 def command_of(

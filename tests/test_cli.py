@@ -28,8 +28,8 @@ def aebench(*words, home, **kwargs):
     out, err = p.communicate(timeout=600)
     return p.returncode, out, err
 
-def commands() -> dict:
-    "Each command's parser by its name."
+def commands() -> dict: # Name → parser
+    "The parsers of the commands."
     from aebench.cli import make_parser
     return make_parser()._subparsers._group_actions[0].choices
 
@@ -122,7 +122,7 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--data', 'EMPTY'], 2, 'holds no images'),
     (['run', '--data', 'BROKEN'], 2, 'broken.png'),
     (['run', '--methods', 'pixelshuffle'], 2, 'Did you mean pixel_shuffle?'),
-    (['run', '--latent', '0'], 2, 'at least 1'),
+    (['run', '--latent', '0'], 2, '--latent must be 1 to'),
     (['run', '--size', '18'], 2, 'give --size 16 or 20'),
     (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
     (['run', '--device', 'tpu'], 2, 'no tpu device'),
@@ -131,9 +131,15 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['diff', 'EMPTY', 'FLAT'], 2, 'holds no finished run'),
     (['sizes', 'EMPTY'], 2, 'holds no model'),
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
-    (['run', '--precision', 'fp8'], 2, 'There is no precision called'),
-    (['run', '--feature-input', 'grey'], 2, 'There is no feature input called'),
-    (['run', '--augmentation', 'cutout'], 2, 'There is no augmentation called'),
+    (['rnu'], 2, 'Did you mean run?'),
+    (['run', '--dta', 'mnist'], 2, 'Did you mean --data?'),
+    (['run', '--track', 'tensorbord'], 2, 'Did you mean tensorboard?'),
+    (['run', '--seeds', 'two'], 2, "--seeds takes a whole number, not 'two'"),
+    (['compress', 'FLAT'], 2, 'Usage: aebench compress FOLDER --run DIR [options]'),
+    (['run', '--schedule', '1:16', '--epochs', '1', '1'], 2, 'leave out --epochs'),
+    (['run', '--precision', 'fp8'], 2, 'There is no value of --precision called'),
+    (['run', '--feature-input', 'grey'], 2, 'There is no value of --feature-input called'),
+    (['run', '--augmentation', 'cutout'], 2, 'There is no value of --augmentation called'),
     (['data', 'digits', '--size', '-1'], 2, 'give --size 1 or more'),
     (['run', '--weights', 'NOWHERE', '--methods', 'pretraining'], 2, 'source of weights'),
     (['run', '--data', 'FLAT', '--weights', 'in-domain', '--methods', 'pretraining'], 2, 'has no classes'),
@@ -153,6 +159,12 @@ def test_bad_input(words, code, sentence, home, tmp_path):
     got, out, err = quickly(*words, home=home)
     assert got == code, err
     assert sentence in out + err and 'Traceback' not in err
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_shells_complete_it(shell, home):
+    code, script, err = aebench('--print-completion', shell, home=home)
+    assert code == 0 and all(o in script for o in ('reconstruct', 'batch-size', 'tuned')), err
+    if shutil.which(shell): assert subprocess.run([shell, '-n'], input=script, text=True).returncode == 0
 
 def test_skip_unreadable(home, tmp_path):
     folder = make_folder(tmp_path/'some')
