@@ -32,7 +32,8 @@ from ..core.files import fingerprint, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
 from ..registry import LOSSES, get_method, is_reference
 from ..settings import SCHEMA, Run, kind_of, row_settings
-from ..run_folder import MODEL, STATE, runs_in
+from ..run_folder import CODER, HISTORY_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE, runs_in
+from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .. import losses  # registers what builds each of `LOSSES`
@@ -139,9 +140,9 @@ def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) 
 
 def _save_evaluation(found:Evaluation, folder:Path):
     "The pictures, and the values of each image."
-    write_bytes(folder/'samples.png', sample_strip(found.inputs, found.outputs))
+    write_bytes(folder/SAMPLES_PNG, sample_strip(found.inputs, found.outputs))
     values = {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()}
-    write_tensors(folder/'per_image.safetensors', values)
+    write_tensors(folder/PER_IMAGE, values)
 
 # %% ../../nbs/bench/03_run.ipynb #9d642f9a
 def save_model(codec:nn.Module, build:dict, path:Path):
@@ -208,21 +209,21 @@ def study_latents(
     test = subsample(data.test_x, MAX_STUDIED)
     z_train, z_test = encode_images(codec, subsample(data.train_x, MAX_STUDIED)), encode_images(codec, test)
     rates, chosen = near_lossless_rates(codec, z_train, z_test, test)
-    write_text(folder/'rates.csv', rates.to_csv(index=False))
-    write_bytes(folder/'coder.safetensors', fit_coder(z_train, int(chosen.bits)).save())
-    write_bytes(folder/'neighbours.png', neighbour_picture(test, z_test))
-    write_bytes(folder/'between.png', between_picture(codec, test))
+    write_text(folder/RATES_CSV, rates.to_csv(index=False))
+    write_bytes(folder/CODER, fit_coder(z_train, int(chosen.bits)).save())
+    write_bytes(folder/NEIGHBOURS_PNG, neighbour_picture(test, z_test))
+    write_bytes(folder/BETWEEN_PNG, between_picture(codec, test))
     _draw_maps(z_test, data, folder, log)
     return dict(coded_bytes=chosen.bytes_per_image, coded_mse=chosen.mse, **vars(measure_latents(z_train, z_test, data)))
 
 def _draw_maps(z:np.ndarray, data:ImageSet, folder:Path, log:Callable):
     "The latents on a plane: by principal components, and by UMAP where it is installed."
     def drawn(way): return map_picture(z, subsample(data.test_y, MAX_STUDIED).numpy(), data.classes, way)
-    write_bytes(folder/'map.png', drawn('pca'))
+    write_bytes(folder/MAP_PNG, drawn('pca'))
     if not find_spec('umap'): return
     try: picture = drawn('umap')
     except Exception as e: log(f'There is no map by UMAP: {error_line(e)}')  # an optional package must not cost a training
-    else: write_bytes(folder/'map-umap.png', picture)
+    else: write_bytes(folder/UMAP_PNG, picture)
 
 # %% ../../nbs/bench/03_run.ipynb #6b8351a6
 def do_reference(
@@ -234,7 +235,7 @@ def do_reference(
 ) -> dict: # The row
     "Fit and measure the reference of `run` into `folder`."
     row = base_row(run, data, folder.name)
-    write_json(folder/'run.json', _about(run, data))
+    write_json(folder/RUN_JSON, _about(run, data))
     codec = make_reference(run.recipe, data, run.device)
     found = evaluate(codec, data, judges, run.device)
     row |= found.measures
@@ -243,7 +244,7 @@ def do_reference(
     if isinstance(codec, LinearCodec) and codec.latent:
         row |= study_latents(codec, data, folder, log)
         save_model(codec, dict(size=codec.size, channels=codec.channels), folder/MODEL)
-    write_json(folder/'row.json', row)
+    write_json(folder/ROW_JSON, row)
     return row
 
 def _describe(judges:Sequence[Classifier]) -> str: return '; '.join(judge.about for judge in judges)
@@ -263,9 +264,9 @@ def training_state(
 
 def _save_training(folder:Path, phases:Sequence[Phase], epochs:pd.DataFrame):
     "The losses epoch by epoch, and the search of a learning rate where there was one."
-    write_text(folder/'history.csv', epochs.to_csv(index=False))
+    write_text(folder/HISTORY_CSV, epochs.to_csv(index=False))
     search = next((p.found for p in phases if p.found), None)
-    if search: write_text(folder/'lr_find.csv', pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
+    if search: write_text(folder/LR_FIND_CSV, pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
 
 def _speed_measures(run:Run, data:ImageSet, epochs:pd.DataFrame) -> dict:
     "How fast the training was, and in how many threads: a list where it went on elsewhere with another number."
@@ -287,11 +288,11 @@ def do_run(
     if is_reference(run.method): return do_reference(run, data, judges, folder, log)
     checkpoint = training_state(run, folder, log)
     memory, row, about = PeakMemory(run.device), base_row(run, data, folder.name), _about(run, data)
-    write_json(folder/'run.json', about)
+    write_json(folder/RUN_JSON, about)
     learn, phases, history, times = train_run(run, data, cbs, callbacks_for, checkpoint)
     model, epochs = learn.model, pd.DataFrame(history.rows)
     about |= dict(latent=model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases])
-    write_json(folder/'run.json', about)
+    write_json(folder/RUN_JSON, about)
     _save_training(folder, phases, epochs)
     save_model(model, network_build(run, model), folder/MODEL)
     found = evaluate(model, data, judges, run.device)
@@ -302,6 +303,6 @@ def do_run(
         bytes_per_image=bytes_per_image(model), lr=phases[-1].lr, classifier=_describe(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']))
     row |= study_latents(model.eval(), data, folder, log)
-    write_json(folder/'row.json', row)
+    write_json(folder/ROW_JSON, row)
     checkpoint.remove()
     return row

@@ -18,7 +18,7 @@ from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import read_json
 from ..registry import is_reference
-from ..run_folder import runs_in
+from ..run_folder import ROW_JSON, RUN_JSON, runs_in
 from .columns import MEASURES
 from .evidence import IMAGE_VALUES, image_values
 from .rows import groups, read_rows, trained
@@ -63,14 +63,14 @@ def _seed_clause(difference:float, show, spread:Interval|None, varying:int) -> s
 # %% ../../nbs/report/08_diff.ipynb #e37ca593
 def _row_of(folder:Path) -> dict:
     "The row in the folder of a run. Raises `UsageError` where it is not finished."
-    row = read_json(folder/'row.json')
+    row = read_json(folder/ROW_JSON)
     if isinstance(row, dict) and row.get('status') == 'done': return row
     hint = runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."
     raise UsageError(f'{printable(folder)} holds no finished run.{hint}')
 
 def _settings_lines(a:Path, b:Path) -> list[str]:
     "The settings, images and environment in which two runs differ, a line each."
-    both = [o if isinstance(o := read_json(folder/'run.json'), dict) else {} for folder in (a, b)]
+    both = [o if isinstance(o := read_json(folder/RUN_JSON), dict) else {} for folder in (a, b)]
     return [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*both)] or ['The settings are the same.']
 
 def _spread(folder:Path, row:dict, name:str) -> Interval:
