@@ -21,9 +21,9 @@ from ..core.text import listed, printable
 from ..core.files import read_numbers
 from ..core.tensors import read_tensors
 from ..run_folder import FILES_CSV, PER_IMAGE, SIZES_CSV
-from ..settings import WAYS
+from ..settings import WAYS, run_from_row
 from .statistics import bootstrap, differences
-from .rows import distinct, network, trained
+from .rows import distinct, trained
 from .columns import ACCURACIES, MEASURES
 from .tables import method_label
 
@@ -96,21 +96,27 @@ def _jpeg_facts(out:str|Path, rows:pd.DataFrame) -> list[str]:
     return []
 
 # %% ../../nbs/report/06_evidence.ipynb #94913733
-def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse, begun
-    "What `aebench sizes` found at sizes other than that of training. `begun`: the size with which progressive resizing begins."
-    part = network('progressive_resizing').sizes[0] if any(_resizes(o) for o in distinct(rows, 'method')) else 0
-    columns = ['method', 'seed', 'size', 'way', 'mse', 'begun']
-    lines = [(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'], round((row['size'] or 0)*part))
+def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, size, way, mse
+    "What `aebench sizes` found at sizes other than that of training."
+    lines = [(row['method'], row['seed'], int(o['size']), o.get('way', ''), o['mse'])
              for row in trained(rows).to_dict('records')
              for o in read_numbers(out/row['run']/SIZES_CSV, 'size', 'mse') if o['size'] != row['size']]
-    return pd.DataFrame(lines, columns=columns)
+    return pd.DataFrame(lines, columns=['method', 'seed', 'size', 'way', 'mse'])
 
 def _resizes(method:str) -> bool: return 'progressive_resizing' in method.split('+')
 
-def _progressive_fact(part:pd.DataFrame, label:Callable) -> str: # '' where one of the two is missing
+def _first_sizes(rows:pd.DataFrame) -> set[int]:
+    "The smaller sizes that progressive resizing was trained at, too."
+    networks, found = trained(rows), set()
+    for row in networks[networks.method.map(_resizes).astype(bool)].to_dict('records'):
+        try: found |= {size for _, size in run_from_row(row).schedule[:-1]}
+        except (UsageError, TypeError, ValueError): continue  # a row whose settings this version doesn't know
+    return found
+
+def _progressive_fact(part:pd.DataFrame, label:Callable, first:set[int]) -> str: # '' where one of the two is missing
     "Progressive resizing against the baseline, at sizes that neither was trained at."
     a, b = 'progressive_resizing', 'baseline'
-    both = part[part.method.isin([a, b]) & (part['size'] != part.begun)]
+    both = part[part.method.isin([a, b]) & ~part['size'].isin(first)]
     if both.method.nunique() < 2: return ''
     by_seed = both.assign(mse=np.log(both.mse)).groupby(['method', 'seed'], as_index=False).mse.mean()
     d, = differences(by_seed, 'mse')
@@ -124,20 +130,21 @@ def _seeds_text(least:int, most:int) -> str:
     return '1 seed' if most == 1 else f'{most} seeds'
 
 # %% ../../nbs/report/06_evidence.ipynb #f449c735
-def _size_fact(way:str, part:pd.DataFrame, label:Callable) -> str: # '' for a single network
+def _size_fact(way:str, part:pd.DataFrame, label:Callable, first:set[int]) -> str: # '' for a single network
     "Which network has the lowest MSE at which size, by one way to take them."
     means = part.pivot_table(index='size', columns='method', values='mse', sort=False).sort_index()
     if means.shape[1] < 2: return ''
-    best, begun = {}, f'{part.begun.iloc[0]}'
-    for size, line in means.iterrows(): best.setdefault(line.astype(float).idxmin(), []).append(f'{size}')
+    best = {}
+    for size, line in means.iterrows(): best.setdefault(line.astype(float).idxmin(), []).append(size)
     def leader(m, sizes):
-        note = f' (it began its training at {begun})' if _resizes(m) and begun in sizes else ''
+        begun = [o for o in sizes if o in first] if _resizes(m) else []
+        note = f' (it began its training at {listed(begun)})' if begun else ''
         return f'{label(m)} at {listed(sizes)} pixels{note}'
     counts = part.groupby('method').seed.nunique()
     seeds = _seeds_text(counts.min(), counts.max())
     leaders = listed(leader(m, sizes) for m, sizes in best.items())
     text = f'Images of other sizes, {WAYS.get(way, way)}: lowest MSE, the mean of {seeds}, by {leaders}.'
-    return f'{text} {_progressive_fact(part, label)}'.strip()
+    return f'{text} {_progressive_fact(part, label, first)}'.strip()
 
 def size_facts(
     out:str|Path, # A folder that `aebench run` wrote
@@ -145,7 +152,7 @@ def size_facts(
 ) -> list[str]: # Empty before `aebench sizes` has measured several networks
     "Which network copies images of other sizes best, by each way to take them."
     parts = _other_sizes(Path(out), rows).groupby('way', sort=False)
-    found = [_size_fact(way, part, partial(method_label, rows)) for way, part in parts]
+    found = [_size_fact(way, part, partial(method_label, rows), _first_sizes(rows)) for way, part in parts]
     return [o for o in found if o]
 
 def saved_facts(

@@ -138,7 +138,7 @@ def to_csv(rows:pd.DataFrame) -> str:
 def gather(
     out:str|Path # A folder that `aebench run` wrote
 ) -> pd.DataFrame: # As `read_rows` gives it
-    "Write the rows of all runs in `out` to its results.csv. Raises `UsageError` where there are none, `AebenchError` where it can't be written."
+    "Write the rows of all runs in `out` to its results.csv. Raises `UsageError` without any, `AebenchError` where it can't be written."
     rows = read_rows(out)
     write_text(Path(out)/'results.csv', to_csv(rows))
     return rows
