@@ -1,7 +1,7 @@
 "Images, from a path to batches: `from aebench.data import load_images`."
 
 def __getattr__(name):
-    "What users of the package want first, fetched when it is asked for: it brings torch."
+    "Import `load_images` and `ImageSet` when they are first used: they bring torch."
     if name not in ('load_images', 'ImageSet'): raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     from . import sets
     return getattr(sets, name)
