@@ -90,11 +90,12 @@ def entries(pages:list[Page]) -> list: # A folder's own page has no title in the
     return [o.path for o in pages if o.file == 'index.md'] + [{o.title: o.path} for o in pages if o.file != 'index.md']
 
 def library_menu(found:list[Page]) -> list:
-    "A section a room, the techniques first; the modules in the notebooks' order."
+    "A section a room, the techniques first; the modules in the notebooks' order. A room of one module is an entry."
     def pages(room):
         if not room.modules: return [o for o in found if o.folder == room.name]
         return [next(o for o in found if o.path == f'{module}.md') for module in room.modules]
-    return [LIBRARY, *({room.name if not room.modules else room.name.capitalize(): entries(pages(room))} for room in listed_rooms())]
+    def section(room, inside): return entries(inside)[0] if len(inside) == 1 else {room.name: entries(inside)}
+    return [LIBRARY, *(section(o, pages(o)) for o in listed_rooms())]
 
 def navigation(found:list[Page]) -> list:
     "The menu: a tab for each folder of `TABS`, the library, the project."

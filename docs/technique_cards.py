@@ -1,9 +1,10 @@
 """One card a technique: what it does, why, a picture, what it was measured to be worth, and how to use it.
 
-The words and the picture are taken from the technique's own notebook, the figures from results/; nothing is written here a second time.
+Words and picture come from the technique's own notebook, figures from results/: nothing is written a second time.
 """
 import html
 import re
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,11 +12,11 @@ from aebench.registry import METHODS, Method
 from aebench.report.rows import data_label, groups, length_text, lengths, missing, read_rows, trained
 from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
-from links import result_folders
+from links import Links, result_folders
 from notebook_to_markdown import maths, outputs
 from pages import Page, SiteError, index_page, markdown_table
 
-PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each in bold, with a full stop, at the beginning of a paragraph
+PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each begins a paragraph, in bold and with a full stop
 
 def section_of(notebook:dict, heading:str) -> list[dict]:
     "The cells of `notebook` from its heading whose anchor is `heading` to the next of that level; all of them for ''."
@@ -33,11 +34,11 @@ def anchor_of(title:str) -> str:
     return re.sub(r'[-\s]+', '-', re.sub(r'[^\w\s-]', '', title.lower()).strip())
 
 def parts_of(cells:list[dict]) -> dict[str, str]:
-    "The paragraphs' parts that begin with a bold name of `PARTS`."
+    "What follows each bold name of `PARTS`, to the next or to the paragraph's end."
     text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
     found = {}
-    for m in re.finditer(r'\*\*(' + '|'.join(PARTS) + r')\.\*\*\s*(.*?)(?=\s*\*\*(?:' + '|'.join(PARTS) + r')\.\*\*|\n\n|\Z)', text, re.S):
-        found.setdefault(m[1], m[2].strip())
+    name = rf'\*\*({"|".join(PARTS)})\.\*\*'
+    for m in re.finditer(rf'{name}\s*(.*?)(?=\s*{name}|\n\n|\Z)', text, re.S): found.setdefault(m[1], m[2].strip())
     return found
 
 def first_picture(cells:list[dict], page:Page, link) -> str: # '' where there is none
@@ -47,59 +48,79 @@ def first_picture(cells:list[dict], page:Page, link) -> str: # '' where there is
 # ---- what was measured
 
 def _change(rows:pd.DataFrame, method:str, measure:str) -> str:
-    "How `method` differs from the baseline, and whether that holds among all comparisons of `rows`."
-    m = MEASURES[measure]
-    means = rows.groupby('method')[measure].mean()
-    if missing(means[method]) or missing(means['baseline']): return 'n/a'
-    text = f'{means[method]/means["baseline"] - 1:+.0%}' if m.ratio else f'{100*(means[method] - means["baseline"]):+.1f} points'
+    "How `method` differs from the baseline; «(holds)» where a paired test finds it among all comparisons of `rows`."
+    m, means = MEASURES[measure], rows.groupby('method')[measure].mean()
+    own, base = means[method], means['baseline']
+    if missing(own) or missing(base): return 'n/a'
+    text = f'{own/base - 1:+.0%}' if m.ratio else f'{100*(own - base):+.1f} points'
     found = next((d for d in differences(rows, measure, m.ratio) if {d.a, d.b} == {method, 'baseline'}), None)
-    return text.replace('-', '−') + (' (holds)' if found is not None and found.holds else '')
+    return text.replace('-', '−') + (' (holds)' if found and found.holds else '')
 
-def _shown(rows:pd.DataFrame, measure:str) -> str: return 'n/a' if missing(rows[measure].mean()) else MEASURES[measure].show(rows[measure].mean())
+def _mean(rows:pd.DataFrame, measure:str) -> str:
+    mean = rows[measure].mean()
+    return 'n/a' if missing(mean) else MEASURES[measure].show(mean)
 
-def measured(method:Method) -> pd.DataFrame: # Indexed by the folder's name
+def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict: # {} where a comparison lacks the method or the baseline
+    "A method beside the baseline in one comparison."
+    rows = trained(part)
+    own, base = rows[rows.method == name], rows[rows.method == 'baseline']
+    if own.empty or base.empty: return {}
+    line = dict(Comparison=folder.name, Data=data_label(part), Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(),
+                MSE=_mean(own, 'mse'), Accuracy=_mean(own, 'accuracy'))
+    if name == 'baseline': return line
+    return line | {'MSE, change': _change(rows, name, 'mse'), 'Accuracy, change': _change(rows, name, 'accuracy'),
+                   'Training time': f'×{own.seconds.mean()/base.seconds.mean():.2f}'}
+
+def measured(method:Method) -> pd.DataFrame:
     "The method beside the baseline, a line for each comparison in results/."
-    lines = []
-    for folder in result_folders():
-        for title, part in groups(read_rows(folder)):
-            rows = trained(part)
-            own, base = rows[rows.method == method.name], rows[rows.method == 'baseline']
-            if own.empty or base.empty: continue
-            line = dict(Comparison=folder.name, Data=data_label(part), Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(), MSE=_shown(own, 'mse'), Accuracy=_shown(own, 'accuracy'))
-            if method.name != 'baseline': line |= {'MSE, change': _change(rows, method.name, 'mse'), 'Accuracy, change': _change(rows, method.name, 'accuracy'), 'Training time': f'×{own.seconds.mean()/base.seconds.mean():.2f}'}
-            lines.append(line)
-    table = pd.DataFrame(lines)
-    return table if table.empty else table.set_index('Comparison').drop(columns=[] if table.Settings.any() else 'Settings')
+    found = [_measured_line(method.name, folder, title, part) for folder in result_folders() for title, part in groups(read_rows(folder))]
+    table = pd.DataFrame([o for o in found if o])
+    return table if table.empty or table.Settings.any() else table.drop(columns='Settings')
 
-def card(method:Method, notebooks:dict, lessons:dict, links) -> Page: # Opened notebooks and lessons' titles, by their pages' names
-    "The card of `method`. Raises `SiteError` for a method that names no notebook or an unknown lesson, and for a notebook that lacks a part of the card."
+def _measured_text(method:Method) -> str:
+    table = measured(method)
+    if table.empty: return 'Nothing yet.'
+    table['Comparison'] = [f'[{o}](../benchmarks/{o}.md)' for o in table['Comparison']]
+    return markdown_table(tuple(table.columns), [tuple(map(str, line)) for line in table.itertuples(index=False)])
+
+# ---- the card
+
+BESIDE = ('Beside the baseline, in the same run. With several seeds «holds» marks what a paired test finds after correction for many comparisons; '
+          'one seed can show nothing of the kind. Times are of one machine each.')
+
+def card(
+    method:Method,
+    notebooks:dict, # Opened notebooks by their pages' names
+    lessons:dict, # Lessons' titles by their pages' names
+    links:Links
+) -> Page:
+    "The card of `method`. Raises `SiteError` where the method names no notebook or lesson, or its notebook lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
-    if stem not in notebooks or method.lesson not in ('', *lessons):
-        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section', and lesson='name' if a tutorial is on it.")
-    notebook, title = notebooks[stem], notebooks[stem]['title']
+    if stem not in notebooks or method.lesson not in lessons:
+        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section' and lesson='name' as the others have.")
+    notebook = notebooks[stem]
     page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
-    found = parts_of(cells)
-    if lost := [o for o in PARTS if o not in found]: raise SiteError(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} lacks «**{lost[0]}.**».')
-    picture = first_picture(cells, page, link)
-    if not picture: raise SiteError(f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name} has no picture.')
-    def text(part): return maths(link(found[part]))
-    step_by_step = f' **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).' if method.lesson else ''
-    table = measured(method)
-    rows = [f'| [{label}](../benchmarks/{label}.md) | ' + ' | '.join(str(o) for o in line) + ' |' for label, line in zip(table.index, table.itertuples(index=False))]
-    lines = [f'# {method.label}', f'<p class="lead">{html.escape(method.summary, quote=False)}</p>',
-             f'`aebench run --methods {method.name}`', '## Why', text('Why'), picture,
-             '## Measured', ('Beside the baseline, in the same run. With several seeds «holds» marks what a paired test finds after correction for many comparisons; one seed can show nothing of the kind. '
-              'Times are of one machine each.' if method.name != 'baseline' else 'What the others are compared with.') + ' The first column leads to the whole comparison.',
-             '\n'.join(['| Comparison | ' + ' | '.join(table.columns) + ' |', '|' + ' --- |'*(len(table.columns)+1), *rows]) if rows else 'Nothing yet.',
-             '## Suggested values', text('Suggested values'), '## Goes with', text('Goes with'), '## Known failures', text('Known failures'), '## Source', text('Source'),
-             f'**How it is made:** [{title}](../{stem}.md{"#" + heading if heading else ""}), with its code and its assertions.{step_by_step}']
-    page.text = '\n\n'.join(lines) + '\n'
+    parts, picture = parts_of(cells), first_picture(cells, page, link)
+    where = f'{notebook["source"]}, section «{heading or "all"}»: the card of {method.name}'
+    if lost := [o for o in PARTS if o not in parts]: raise SiteError(f'{where} lacks «**{lost[0]}.**».')
+    if not picture: raise SiteError(f'{where} has no picture.')
+    beside = 'What the others are compared with.' if method.name == 'baseline' else BESIDE
+    blocks = [f'# {method.label}', f'<p class="lead">{html.escape(method.summary, quote=False)}</p>', f'`aebench run --methods {method.name}`']
+    for part in PARTS:
+        blocks += [f'## {part}', maths(link(parts[part]))]
+        if part == 'Why': blocks += [picture, '## Measured', f'{beside} The first column leads to the whole comparison.', _measured_text(method)]
+    taught = f'../{stem}.md' + (f'#{heading}' if heading else '')
+    blocks.append(f'**How it is made:** [{notebook["title"]}]({taught}), with its code and its assertions. '
+                  f'**Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).')
+    page.text = '\n\n'.join(blocks) + '\n'
     return page
 
 def index(cards:list[Page]) -> Page:
     "All cards in one table."
-    rows = [(f'[{o.title}]({o.path.rpartition("/")[2]})', m.summary) for o, m in zip(cards, METHODS.values())]
-    return index_page('techniques/index.md', 'Techniques', 'What each one changes, why, what it was measured to be worth, and how to use it.', markdown_table(('Technique', 'What it changes'), rows),
-                      'Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. What trains no network is in [References](../codec/references.md).')
+    rows = [(f'[{o.title}]({o.file})', m.summary) for o, m in zip(cards, METHODS.values())]
+    lead = 'What each one changes, why, what it was measured to be worth, and how to use it.'
+    more = ('Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. '
+            'What trains no network is in [References](../codec/references.md).')
+    return index_page('techniques/index.md', 'Techniques', lead, markdown_table(('Technique', 'What it changes'), rows), more)

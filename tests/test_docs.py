@@ -90,7 +90,7 @@ def test_search_and_theme(address, browser):
         except playwright_timeout: pass
     pytest.fail('The search does not find FeatureLoss.')
 
-@pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'benchmarks/digits.html'])
+@pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'core/files.html', 'library/index.html', 'benchmarks/digits.html'])
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_accessible(address, browser, name, scheme):
     from axe_playwright_python import sync_playwright as axe

@@ -43,7 +43,8 @@ SUBJECT = ('techniques', 'judges') # Listed first
 # ---- the import graph
 
 def modules() -> dict[str, Path]: # 'core.files' → its file
-    return {'.'.join(o.relative_to(PACKAGE).with_suffix('').parts): o for o in sorted(PACKAGE.rglob('*.py')) if o.stem not in ('__init__', '_modidx')}
+    files = (o for o in sorted(PACKAGE.rglob('*.py')) if o.stem not in ('__init__', '_modidx'))
+    return {'.'.join(o.relative_to(PACKAGE).with_suffix('').parts): o for o in files}
 
 def imports(module:str, known:dict[str, Path]) -> set[str]:
     "The modules of the package that `module` imports, anywhere in it."
@@ -70,8 +71,10 @@ def room_of(module:str) -> Room: return next(o for o in ROOMS if part_of(module)
 
 def inside(room:Room) -> list[str]:
     "Its modules without the folder's name, in the order of their notebooks."
-    numbers = {o.relative_to(NOTEBOOKS).with_name(o.stem.partition('_')[2]).as_posix().replace('/', '.'): o.name for o in NOTEBOOKS.rglob('[0-9]*.ipynb')}
-    return [o.rpartition('.')[2] for o in sorted((o for o in graph() if part_of(o) in room.parts), key=lambda o: numbers.get(o, ''))]
+    def module(notebook): return notebook.relative_to(NOTEBOOKS).with_name(notebook.stem.partition('_')[2]).as_posix().replace('/', '.')
+    numbers = {module(o): o.name for o in NOTEBOOKS.rglob('[0-9]*.ipynb')}
+    own = [o for o in graph() if part_of(o) in room.parts]
+    return [o.rpartition('.')[2] for o in sorted(own, key=lambda o: numbers.get(o, ''))]
 
 def imported_rooms(room:Room) -> list[Room]:
     "The rooms that it imports from."
@@ -98,8 +101,9 @@ def lines_of(room:Room, width:int) -> list[tuple[str, str]]:
 
 def box(room:Room, lines:list, left:int, top:int, width:int, height:int) -> list[str]:
     fill = '#fff3d6' if room.name in SUBJECT else '#eef2f7'
-    texts = [f'<text x="{left + PAD}" y="{top + PAD - 4 + i*LINE}" class="{kind}">{html.escape(text)}</text>' for i, (kind, text) in enumerate(lines, 1)]
-    return [f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="5" fill="{fill}" stroke="#8c959f"/>', *texts]
+    rect = f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="5" fill="{fill}" stroke="#8c959f"/>'
+    def text(i, kind, words): return f'<text x="{left + PAD}" y="{top + PAD - 4 + i*LINE}" class="{kind}">{html.escape(words)}</text>'
+    return [rect, *(text(i, *line) for i, line in enumerate(lines, 1))]
 
 def picture() -> str:
     "The house as SVG, the last room on top."
@@ -115,7 +119,8 @@ def picture() -> str:
         y += height + GAP
     boxes += box(ASIDE, lines_of(ASIDE, WING), WIDTH - GAP - WING, min(beside), WING, max(beside) - min(beside))
     head = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" font-family="sans-serif" font-size="13">',
-            '<style>.name{font-weight:bold;font-size:15px}.uses{fill:#57606a;font-size:12px}</style>', f'<rect width="{WIDTH}" height="{y}" rx="8" fill="#fff"/>']
+            '<style>.name{font-weight:bold;font-size:15px}.uses{fill:#57606a;font-size:12px}</style>',
+            f'<rect width="{WIDTH}" height="{y}" rx="8" fill="#fff"/>']
     return '\n'.join([*head, *boxes, '</svg>']) + '\n'
 
 # ---- the table
@@ -141,4 +146,5 @@ def guide() -> str:
 if __name__ == '__main__':
     for path, wanted in ((PICTURE, picture()), (GUIDE, guide())):
         if '--check' not in sys.argv: path.write_text(wanted, encoding='utf-8')
-        elif not path.exists() or path.read_text(encoding='utf-8') != wanted: sys.exit(f'{path.relative_to(ROOT)} does not show the package as it is: run `make rooms`.')
+        elif not path.exists() or path.read_text(encoding='utf-8') != wanted:
+            sys.exit(f'{path.relative_to(ROOT)} does not show the package as it is: run `make rooms`.')
