@@ -169,11 +169,8 @@ class Run:
         title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         title='weights {}')
-    device:str = setting(
-        'cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU), or to a command auto: cuda where there is one, else cpu', 'cpu',
-        group='Machine', column='')
-    precision:str = setting('what training computes in, or to a command auto: bf16 where the device computes in it', 'fp32',
-        group='Machine', scope='network', choices=PRECISIONS, title='{} precision')
+    device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine', column='')
+    precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS, title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, title='feature loss on {} images')
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', read=_read_flag)

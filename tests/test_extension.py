@@ -72,6 +72,12 @@ COLUMNS = {  # In nbs/report/00_columns.ipynb
     Column('toy', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
 }
 
+SETTINGS = {  # In nbs/01_settings.ipynb
+    "title='augmentation {}', late=True)": """
+    toy:str = setting('which toy', 'bear', group='Training', scope='network', choices=dict(bear='a soft one', block='a hard one'),
+        title='toy {}', late=True)""",
+}
+
 ADDED = {'huber': 'Huber', 'strided': 'strides', 'softened': 'softened', 'three_sizes': 'Three sizes'} # Name: label
 
 TRAIN = '''
@@ -97,7 +103,7 @@ def edit_notebook(path:Path, entries:dict, cells:list):
 
 @pytest.fixture(scope='module')
 def extended(tmp_path_factory) -> Path:
-    "A copy of the repository with a toy loss, encoder, upsampling, schedule and column."
+    "A copy of the repository with a toy loss, encoder, upsampling, schedule, column and setting."
     copy = tmp_path_factory.mktemp('extended')
     for name in run('git', 'ls-files', 'nbs', 'aebench', 'index.ipynb', 'pyproject.toml', 'settings.ini', cwd=ROOT).stdout.splitlines():
         if not (ROOT/name).is_file(): continue
@@ -106,6 +112,7 @@ def extended(tmp_path_factory) -> Path:
     edit_notebook(copy/'nbs'/'00_registry.ipynb', ENTRIES, [])
     for name, source in BUILDERS.items(): edit_notebook(copy/'nbs'/name, {}, [source])
     edit_notebook(copy/'nbs'/'report'/'00_columns.ipynb', COLUMNS, [])
+    edit_notebook(copy/'nbs'/'01_settings.ipynb', SETTINGS, [])
     exported = run(BIN/'nbdev-export', cwd=copy)
     assert exported.returncode == 0, exported.stderr
     return copy
@@ -153,6 +160,27 @@ def test_a_column_is_one_entry(aebench, tmp_path):
     assert names.index('toy') == names.index('mse') + 1 and [o[names.index('toy')] for o in rows] == ['', '7.25', '']
     page = (out/'report.html').read_text(encoding='utf-8')
     assert '<th scope="col" title="How a toy would rate it.">Toy score</th>' in page and '<td>7.2</td>' in page
+
+BOTH_TOYS = '''
+import sys
+from aebench.cli import main
+words = 'run -q --data digits --methods baseline --epochs 1 0 --batch-size 719 --protocol report --device cpu --precision fp32'.split()
+for toy in ('bear', 'block'): assert main([*words, '--toy', toy, '--out', sys.argv[1]]) == 0
+assert main([*words, '--toy', 'blok']) == 2
+'''
+
+def test_a_setting_is_one_field(aebench, tmp_path):
+    "A flag with its help, a value in the row and in results.csv, words in the row's command, notebook and title, and a difference between runs."
+    help = aebench('-m', 'aebench.cli', 'run', '--help')
+    assert '--toy bear|block' in help and 'which toy; bear: a soft one; block: a hard one (default: bear)' in ' '.join(help.split())
+    aebench('-c', BOTH_TOYS, tmp_path)
+    rows = {row['settings']['toy']: row for row in (json.loads(o.read_text()) for o in tmp_path.glob('baseline*/row.json'))}
+    assert set(rows) == {'bear', 'block'}
+    with open(tmp_path/'results.csv', newline='', encoding='utf-8') as f: table = {o['toy']: o for o in csv.DictReader(f) if o['toy']}
+    assert set(table) == {'bear', 'block'} and '--toy block' in table['block']['command'] and '--toy' not in table['bear']['command']
+    notebooks = [o.read_text(encoding='utf-8') for o in (tmp_path/'report'/'notebooks').glob('*.ipynb')]
+    assert sum("toy='block'" in o for o in notebooks) == 1 and 'toy block' in (tmp_path/'report.html').read_text(encoding='utf-8')
+    assert 'toy: bear | block' in aebench('-m', 'aebench.cli', 'diff', *(tmp_path/table[o]['run'] for o in ('bear', 'block')))
 
 def test_the_docs_list_it(aebench):
     "Its card, and a line of the list of techniques."
