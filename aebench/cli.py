@@ -113,18 +113,19 @@ def _written(value, write:Callable=str) -> list[str]: # Empty for no value
     return [' '.join(map(str, value)) if isinstance(value, (list, tuple)) else write(value)]
 
 # %% ../nbs/11_cli.ipynb #3374dda1
+def _word_of(p:inspect.Parameter, comment:tuple, has_settings:bool) -> Word:
+    flag = f'--{p.name.replace("_", "-")}' if p.kind is p.KEYWORD_ONLY else ''
+    left_to_setting = has_settings and flag in SETTINGS and p.default is None
+    return Word(p.name, flag, p.annotation, argparse.SUPPRESS if left_to_setting else p.default, *comment)
+
 def words_of(f:Callable) -> list[Word]:
     "The command line of `f`."
-    parameters, comments, words = inspect.signature(f).parameters.values(), _comments(f), []
+    parameters, comments = inspect.signature(f).parameters.values(), _comments(f)
     has_settings = any(p.annotation is Run for p in parameters)
-    for p in parameters:
-        flag = f'--{p.name.replace("_", "-")}' if p.kind is p.KEYWORD_ONLY else ''
-        if p.annotation is Run:
-            words += [Word(o.name, flag, o.type, argparse.SUPPRESS) for flag, o in SETTINGS.items() if flag not in {w.flag for w in words}]
-        else:
-            left_to_setting = has_settings and flag in SETTINGS and p.default is None
-            words.append(Word(p.name, flag, p.annotation, argparse.SUPPRESS if left_to_setting else p.default, *comments.get(p.name, ())))
-    return words
+    words = [_word_of(p, comments.get(p.name, ()), has_settings) for p in parameters if p.annotation is not Run]
+    if not has_settings: return words
+    named = {o.flag for o in words}
+    return words + [Word(o.name, flag, o.type, argparse.SUPPRESS) for flag, o in SETTINGS.items() if flag not in named]
 
 def _help(word:Word, choices:dict|tuple, kind:type) -> str:
     "What it is, what each choice means, and the defaults."
@@ -135,25 +136,29 @@ def _help(word:Word, choices:dict|tuple, kind:type) -> str:
     text, defaults = '; '.join(parts), '; '.join(word.defaults())
     return (f'{text} ({defaults})' if defaults else text).replace('%', '%%')  # which argparse would fill in
 
+def _value(word:Word, choices:dict|tuple, kind:type) -> dict:
+    "How the value is read and shown, for `add_argument`."
+    options = dict(READERS.get(kind) or dict(type=word.about['read']))
+    if kind is bool: return options
+    if choices and kind is not tuple:
+        options['choices'] = list(choices)
+        if word.default == 'auto': options['choices'].insert(0, 'auto')
+    metavar = word.metavar or word.about.get('metavar') or '|'.join(options.get('choices', [])) or word.name.upper()
+    if ' ' not in metavar: return options | dict(metavar=metavar)
+    names = tuple(metavar.split())
+    return options | dict(metavar=names, nargs=len(names))
+
 def _argument(word:Word) -> tuple[list, dict]:
     "The arguments of `add_argument` for `word`."
     kind, choices = _kind_and_choices(word.annotation)
-    options = dict(READERS.get(kind) or dict(type=word.about['read']))
     choices = choices or word.about.get('choices') or ()
-    options['help'] = _help(word, choices, kind)
     required = word.default is inspect.Parameter.empty
-    names = [o for o in (word.metavar if word.metavar.startswith('-') else '', word.flag or word.name) if o]
+    options = _value(word, choices, kind) | dict(help=_help(word, choices, kind))
+    if not required: options['default'] = word.default
     if word.flag: options |= dict(dest=word.name, required=required)
     elif not required: options['nargs'] = '?'
-    if not required: options['default'] = word.default
-    if kind is not bool:
-        if choices and kind is not tuple:
-            is_choice = word.default in (*choices, None, argparse.SUPPRESS, inspect.Parameter.empty)
-            options['choices'] = list(choices) if is_choice else [word.default, *choices]
-        metavar = word.metavar or word.about.get('metavar') or '|'.join(options.get('choices', [])) or word.name.upper()
-        if ' ' in metavar: options['nargs'] = len(metavar.split())
-        options['metavar'] = tuple(metavar.split()) if ' ' in metavar else metavar
-    return names, options
+    short = [word.metavar] if word.metavar.startswith('-') else []
+    return [*short, word.flag or word.name], options
 
 # %% ../nbs/11_cli.ipynb #f2fd6875
 class Parser(argparse.ArgumentParser):
