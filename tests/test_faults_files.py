@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -363,15 +364,18 @@ def test_formulas_are_quoted(start, tmp_path):
     assert not re.search(rf'^{re.escape(start)}', (tmp_path/'z.csv').read_text(), re.M)
 
 def test_notebooks_run_only_aebench(nasty):
-    "The command of a row is quoted word by word, or left out; no cell holds anything else of it as code."
+    "A notebook's command is made from the row's settings, quoted word by word; what a row calls its command is not run."
     made = list((nasty.parent/'report'/'notebooks').glob('*.ipynb'))
     assert made and all(o.resolve().parent == nasty.parent/'report'/'notebooks' for o in made)
-    def code(command):
-        nb = json.loads(row_notebook(dict(method='baseline', data='digits', label='x', command=command)))
+    def code(**row):
+        nb = json.loads(row_notebook(dict(method='baseline', data='digits', label='x') | row))
         return [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code' and ''.join(c['source']).startswith('%%bash')]
-    assert code('aebench run --epochs 1 2 --out "my runs"') == ["%%bash\naebench run --epochs 1 2 --out 'my runs'"]
-    assert code('aebench run; rm -rf ~ && $(reboot)\nreboot') == [] and code('rm -rf /') == [] and code('aebench run "') == []
-    assert code('aebench run --data `reboot` $(x) ;\nreboot') == ["%%bash\naebench run --data '`reboot`' '$(x)' ';' reboot"]
+    for evil in ('my runs', '`reboot` $(x) ;\nreboot', "a'b", '{1+1}'):
+        cell, = code(data=evil, weights=evil)
+        words = shlex.split(cell.removeprefix('%%bash\n'))
+        assert words[:6] == ['aebench', 'run', '--methods', 'baseline', '--data', evil] and words[words.index('--weights') + 1] == evil
+    assert code(command='rm -rf /') == code(command='aebench run') and 'rm' not in code(command='rm -rf /')[0]
+    assert code(method='baseline; reboot') == code(epochs='1; reboot') == []
     for path in made:
         for c in json.loads(path.read_text())['cells']:
             if c['cell_type'] == 'code' and 'Run(' in ''.join(c['source']): compile(''.join(c['source']), str(path), 'exec')
@@ -379,8 +383,8 @@ def test_notebooks_run_only_aebench(nasty):
 def test_site_escapes(nasty, monkeypatch):
     "The page of a folder of results, as the docs site shows it."
     monkeypatch.syspath_prepend(ROOT/'docs')
-    import comparisons
-    tags = {tag for tag, _ in Page(comparisons.table(read_rows(nasty.parent), 'digits')).tags}
+    import result_pages
+    tags = {tag for tag, _ in Page(result_pages.comparison_table(read_rows(nasty.parent), 'digits')).tags}
     assert 'td' in tags and not tags & {'script', 'img', 'style'}
 
 @pytest.mark.parametrize('name', ['../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'link/', 'link/.', 'a/\0.png'])
