@@ -73,15 +73,15 @@ def setting(
     write:Callable=str, # And back
     flag:str|None=None, # On the command line; None: `--` and the field's name
     metavar:str='', # What `--help` shows for the value
-    title:str='', # How the title of a table words a value; '': rows that differ in it may be averaged
+    table_title:str='', # A value in a table's title: rows that differ in it stand in tables of their own; '': they are averaged
     column:str|None=None, # Of results.csv; None: named as the field; '': none
-    late:bool=False # Did it come after the first version? At its default it is then no part of a run's key
+    late:bool=False # True for every setting added from now on: at its default it is no part of a run's key, which stays
 ) -> Field:
     "A field of `Run` that knows all that others need to know of it."
     assert scope in _SCOPES
     return field(default=default, metadata=dict(
         help=help, group=group, scope=scope, when=when, choices=choices, bounds=bounds, check=check, read=read, write=write,
-        flag=flag, metavar=metavar, title=title, column=column, late=late))
+        flag=flag, metavar=metavar, table_title=table_title, column=column, late=late))
 
 def kind_of_setting(f:Field) -> type: # int, float, str, bool or tuple
     "The type of a setting's values, None apart."
@@ -155,35 +155,36 @@ class Run:
     method:str = setting(
         f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference (aebench methods lists them)',
         group='What is compared', flag='--methods', metavar='NAMES')
-    data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', title='{}')
+    data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', table_title='{}')
     size:int = setting('pixels a side, a multiple of 4', 32, group='Images', read=int, metavar='S', bounds=(8, LARGEST), check=_size_fault,
-        title='{0}×{0} pixels')
+        table_title='{0}×{0} pixels')
     latent:int|None = setting('numbers in the latent, by default as many as the encoder has; several are compared', None,
         group='Networks', scope='network', read=int, metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked')
     epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', metavar='A B',
-        read=read_numbers_of, write=write_numbers, check=_epochs_fault, title='epochs {}')
+        read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', read=int, metavar='N', bounds=(2, 2**20),
-        title='batches of {}')
+        table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', read=int, metavar='N', bounds=(1 - 2**32, 2**32 - 1))
     protocol:str = setting('where the rates of training come from', 'tuned', group='Training', scope='network', choices=PROTOCOLS,
-        title='protocol {}')
+        table_title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
-        title='weights {}')
+        table_title='weights {}')
     device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine', column='')
-    precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS, title='{} precision')
+    precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS,
+        table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
-        choices=FEATURE_INPUTS, title='feature loss on {} images')
+        choices=FEATURE_INPUTS, table_title='feature loss on {} images')
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', read=_read_flag)
     seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
         group='Training', scope='network', read=float, write=write_number, metavar='T', check=_seconds_fault, column='seconds_budget',
-        title='{:g} s of training', late=True)
+        table_title='{:g} s of training', late=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
         read=read_names, write=write_names, metavar='NAMES', late=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
-        title='augmentation {}', late=True)
+        table_title='augmentation {}', late=True)
     sizes:tuple|None = setting('epochs and pixels a side of each phase, for methods that resize progressively; the epochs hold for all',
         None, group='Training', scope='network', when=_resizes, read=read_numbers_of, write=write_numbers, flag='--schedule',
-        metavar='E:S,…', check=_sizes_fault, column='phase_sizes', title='phases at {} pixels', late=True)
+        metavar='E:S,…', check=_sizes_fault, column='phase_sizes', table_title='phases at {} pixels', late=True)
 
     def __post_init__(self):
         get_method(self.method)

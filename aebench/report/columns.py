@@ -96,9 +96,10 @@ _QUALITY = (
 
 # %% ../../nbs/report/00_columns.ipynb #078225ef
 _COST = (
-    Column('bytes_per_image', float, 'Bytes an image takes: of a latent rounded and coded, where that was measured.', 'Bytes',
+    Column('bytes_per_image', float,
+           'Bytes an image takes, of a latent as float32 numbers; tables show it rounded and coded, where that was measured.', 'Bytes',
            show=_count, table='measured', terminal=True),
-    Column('seconds', float, 'Time of training, without measuring.', 'Training time', 'Time', duration,
+    Column('seconds', float, 'Time of training, its validation and the search of a rate included.', 'Training time', 'Time', duration,
            better=-1, ratio=True, least=0, published='Time (paper)', table='always', terminal=True),
     Column('cpu_seconds', float, 'Processor time of training, all threads together.'),
     Column('images_per_second', float, 'Training images a second.', 'Images/s', 'Img/s', _rate,

@@ -9,6 +9,7 @@ __all__ = ['flat', 'diff_settings', 'gap', 'compare_runs']
 
 # %% ../../nbs/report/08_diff.ipynb #5e424242
 import math
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import read_json
 from ..registry import is_reference
+from ..settings import Run
 from ..run_folder import ROW_JSON, RUN_JSON, runs_in
 from .columns import MEASURES
 from .evidence import IMAGE_VALUES, image_values
@@ -71,6 +73,9 @@ def _row_of(folder:Path) -> dict:
 def _settings_lines(a:Path, b:Path) -> list[str]:
     "The settings, images and environment in which two runs differ, a line each."
     both = [o if isinstance(o := read_json(folder/RUN_JSON), dict) else {} for folder in (a, b)]
+    defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Run) if f.default is not MISSING}
+    for about in both:  # an older run had the default of a setting that came later
+        if isinstance(about.get('settings'), dict): about['settings'] = defaults | about['settings']
     return [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*both)] or ['The settings are the same.']
 
 def _spread(folder:Path, row:dict, name:str) -> Interval:

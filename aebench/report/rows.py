@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 from ..core.files import read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
-from ..settings import SCHEMA, SETTING_COLUMNS, write_numbers
+from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, write_numbers
 from .columns import COLUMNS, ENTRIES
 
 # %% ../../nbs/report/02_rows.ipynb #2798a120
@@ -145,7 +145,7 @@ def gather(
 
 # %% ../../nbs/report/02_rows.ipynb #9bd310d4
 JUDGED = ('data', 'data_fingerprint', 'size', 'classifier') # What the original images' row and the references' depend on
-_TITLES = {column: f.metadata['title'] for column, f in SETTING_COLUMNS.items() if f.metadata['title']} | dict(
+_TITLES = {column: f.metadata['table_title'] for column, f in SETTING_COLUMNS.items() if f.metadata['table_title']} | dict(
     latent='latent {}', device='on {}', data_fingerprint='images {}', classifier='judged by {}') # How a table's title words a value
 _LENGTH = ('epochs', 'seconds_budget') # Together they say how long a training is
 SETTINGS = tuple(dict.fromkeys([*JUDGED, 'latent', *(k for k in _TITLES if k not in _LENGTH[1:])])) # Rows that are averaged agree in these
@@ -193,10 +193,17 @@ def _shared_latent(row:dict, latents:set) -> int|None:
     own = latent == known.latent and missing(row.get('latent_asked'))
     return PAPER_LATENT if own and PAPER_LATENT in latents else latent
 
+def _late_defaults(method:str) -> dict: # Column → value
+    "The defaults of the settings that came later than others and matter to a network: a row without one had its default."
+    if network(method) is None: return {}
+    run = Run(method, 'digits')
+    return {k: f.default for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['late'] and matters(f, run)}
+
 def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
     records = rows.to_dict('records')
-    found = [{k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in records]
+    late = {method: _late_defaults(method) for method in distinct(rows, 'method')}
+    found = [late[row['method']] | {k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in records]
     def has_paper_latent(method): return (known := network(method)) is not None and known.has_paper_latent
     latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and has_paper_latent(method)}
     for s, row in zip(found, records):
@@ -234,6 +241,7 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     printable = [{**s, 'data': label} for s, label in zip(settings, labels)]
     def word(k, value):
         if k == 'epochs': return length_text(value)
+        if value is None: return f'{k.replace("_", " ")} by default'
         return _TITLES[k].format(write_numbers(value) if isinstance(value, tuple) else value)
     def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in printable]
     keys = ['data', *(k for k in differ if k != 'data')]
