@@ -96,8 +96,7 @@ _QUALITY = (
 
 # %% ../../nbs/report/00_columns.ipynb #078225ef
 _COST = (
-    Column('bytes_per_image', float,
-           'Bytes an image takes, of a latent as float32 numbers; tables show it rounded and coded, where that was measured.', 'Bytes',
+    Column('bytes_per_image', float, 'Bytes an image takes; of a latent 4 a number, or coded in tables where that was measured.', 'Bytes',
            show=_count, table='measured', terminal=True),
     Column('seconds', float, 'Time of training, its validation and the search of a rate included.', 'Training time', 'Time', duration,
            better=-1, ratio=True, least=0, published='Time (paper)', table='always', terminal=True),
