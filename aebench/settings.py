@@ -345,8 +345,8 @@ def plan_runs(
 
 def _with_defaults(source, settings:dict) -> dict: # By name of the field, with a latent
     "`settings` with the defaults of the data set where there is None. Raises `TypeError` for what is no setting."
-    known = {f.name for f in fields(Run)}
-    if extra := set(settings) - known: raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
-    given = {k: tuple(v) if k in ('epochs', 'sizes', 'judges') else v for k, v in settings.items() if v is not None}
+    known = {f.name: kind_of_setting(f) for f in fields(Run)}
+    if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
+    given = {k: tuple(v) if known[k] is tuple else v for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}
     return defaults | given
