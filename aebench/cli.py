@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, fields
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from types import UnionType
@@ -35,7 +35,7 @@ from .core.errors import AebenchError, Interrupted, UsageError, choose, error_li
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
-from .settings import BUDGETS, Run, names_of, plan_runs, read_schedule
+from .settings import BUDGETS, Run, names_of, plan_runs, read_schedule, read_setting, write_setting
 from .registry import DATA, METHODS, REFERENCES, TRACKERS, cell_name, crossed, get_data
 
 # %% ../nbs/11_cli.ipynb #02675648
@@ -105,7 +105,7 @@ class Word:
         if self.default is not argparse.SUPPRESS: return [f'default: {o}' for o in _written(self.default)]
         field, values = self.setting, {o.name: getattr(o, self.setting.name, self.setting.default) for o in DATA.values()}
         others = [f'{name}: {o}' for name, value in values.items() if value != field.default for o in _written(value)]
-        return [f'default: {o}' for o in _written(field.default, field.metadata['write'])] + others
+        return [f'default: {o}' for o in _written(field.default, partial(write_setting, field))] + others
 
 def _written(value, write:Callable=str) -> list[str]: # Empty for no value
     "A default as it is typed."
@@ -138,7 +138,7 @@ def _help(word:Word, choices:dict|tuple, kind:type) -> str:
 
 def _value(word:Word, choices:dict|tuple, kind:type) -> dict:
     "How the value is read and shown, for `add_argument`."
-    options = dict(READERS.get(kind) or dict(type=word.about['read']))
+    options = dict(READERS.get(kind) or dict(type=partial(read_setting, word.setting)))
     if kind is bool: return options
     if choices and kind is not tuple:
         options['choices'] = list(choices)

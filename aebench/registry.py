@@ -43,7 +43,9 @@ class Registry(dict):
 
     def build(self, name:str, *args, **kwargs):
         "What the builder of `name` makes of the arguments. Raises `UsageError` for an unknown name."
-        return self.builders[self[name].name](*args, **kwargs)
+        if self[name].name not in self.builders:
+            raise UsageError(f'The {self.what} {name} has no builder: register one by the decorator `builder({name!r})`.')
+        return self.builders[name](*args, **kwargs)
 
 # %% ../nbs/00_registry.ipynb #3b084e3d
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED', 'PROBED_SIZE',
-           'LARGEST', 'SETTING_COLUMNS', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'read_numbers_of',
-           'write_numbers', 'write_number', 'read_names', 'write_names', 'read_schedule', 'write_schedule', 'Run',
-           'matters', 'is_default', 'check_setting', 'command_of', 'row_settings', 'run_from_row', 'numbers_in_image',
-           'few_steps', 'canonical', 'plan_runs']
+           'LARGEST', 'SETTING_COLUMNS', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of',
+           'read_numbers_of', 'write_numbers', 'write_number', 'read_setting', 'write_setting', 'read_names',
+           'write_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
+           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import shlex
@@ -69,19 +69,19 @@ def setting(
     choices:dict|tuple|None=None, # The values it can have, with their meaning; None: any
     bounds:tuple|None=None, # The least and the largest value
     check:Callable|None=None, # A function of the `Run` that returns what is wrong, in a sentence, or ''
-    read:Callable=str, # From text to a value
-    write:Callable=str, # And back
+    read:Callable|None=None, # From text to a value; None: by the field's type
+    write:Callable|None=None, # And back
     flag:str|None=None, # On the command line; None: `--` and the field's name
     metavar:str='', # What `--help` shows for the value
-    table_title:str='', # A value in a table's title: rows that differ in it stand in tables of their own; '': they are averaged
+    table_title:str|None=None, # A value in a table's title, rows that differ in it having tables of their own; '': they are averaged
     column:str|None=None, # Of results.csv; None: named as the field; '': none
-    late:bool=False # True for every setting added from now on: at its default it is no part of a run's key, which stays
+    added_later:bool=False # True for every new setting: its default is left out of the run's key, so finished runs keep their names
 ) -> Field:
     "A field of `Run` that knows all that others need to know of it."
     assert scope in _SCOPES
     return field(default=default, metadata=dict(
         help=help, group=group, scope=scope, when=when, choices=choices, bounds=bounds, check=check, read=read, write=write,
-        flag=flag, metavar=metavar, table_title=table_title, column=column, late=late))
+        flag=flag, metavar=metavar, table_title=table_title, column=column, added_later=added_later))
 
 def kind_of_setting(f:Field) -> type: # int, float, str, bool or tuple
     "The type of a setting's values, None apart."
@@ -91,6 +91,11 @@ def names_of(f:Field) -> tuple[str, str]: # The flag on the command line and the
     "What a setting is called elsewhere."
     flag, column = f.metadata['flag'], f.metadata['column']
     return f'--{f.name.replace("_", "-")}' if flag is None else flag, f.name if column is None else column
+
+def table_title_of(f:Field) -> str: # '' for a setting over which rows are averaged
+    "How the title of a table words a value."
+    title = f.metadata['table_title']
+    return f'{f.name.replace("_", " ")} {{}}' if title is None else title
 
 # %% ../nbs/01_settings.ipynb #fb041dc3
 def _read_flag(text) -> bool: return str(text) == 'True'
@@ -103,6 +108,17 @@ def write_numbers(values:Iterable) -> str: return ' '.join(map(str, values))
 
 def write_number(value:float) -> str: # The shortest text that is read as `value` again
     return f'{value:g}' if float(f'{value:g}') == value else repr(value)
+
+_READERS = {int: int, float: float, bool: _read_flag, str: str}
+_WRITERS = {float: write_number}
+
+def read_setting(f:Field, text:str):
+    "The value that `text` stands for. Raises `ValueError` for text that is no value of this setting."
+    return (f.metadata['read'] or _READERS[kind_of_setting(f)])(text)
+
+def write_setting(f:Field, value) -> str:
+    "What `read_setting` reads."
+    return (f.metadata['write'] or _WRITERS.get(kind_of_setting(f), str))(value)
 
 def read_names(text:str) -> tuple:
     "The names in `text`, with commas or spaces between them."
@@ -154,37 +170,38 @@ class Run:
     "All that decides a run's numbers. Raises `UsageError` for settings that can't be."
     method:str = setting(
         f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference (aebench methods lists them)',
-        group='What is compared', flag='--methods', metavar='NAMES')
+        group='What is compared', flag='--methods', metavar='NAMES', table_title='')
     data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', table_title='{}')
-    size:int = setting('pixels a side, a multiple of 4', 32, group='Images', read=int, metavar='S', bounds=(8, LARGEST), check=_size_fault,
+    size:int = setting('pixels a side, a multiple of 4', 32, group='Images', metavar='S', bounds=(8, LARGEST), check=_size_fault,
         table_title='{0}×{0} pixels')
     latent:int|None = setting('numbers in the latent, by default as many as the encoder has; several are compared', None,
-        group='Networks', scope='network', read=int, metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked')
+        group='Networks', scope='network', metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked', table_title='')
     epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', metavar='A B',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
-    batch_size:int = setting('images a batch', 128, group='Training', scope='network', read=int, metavar='N', bounds=(2, 2**20),
+    batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
-    seed:int = setting('the first seed', SEED, group='Seeds', scope='network', read=int, metavar='N', bounds=(1 - 2**32, 2**32 - 1))
+    seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
     protocol:str = setting('where the rates of training come from', 'tuned', group='Training', scope='network', choices=PROTOCOLS,
         table_title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         table_title='weights {}')
-    device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine', column='')
+    device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine',
+        column='', table_title='')
     precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS,
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
-    skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', read=_read_flag)
+    skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='')
     seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
-        group='Training', scope='network', read=float, write=write_number, metavar='T', check=_seconds_fault, column='seconds_budget',
-        table_title='{:g} s of training', late=True)
+        group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
+        table_title='{:g} s of training', added_later=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
-        read=read_names, write=write_names, metavar='NAMES', late=True)
+        read=read_names, write=write_names, metavar='NAMES', table_title='', added_later=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
-        table_title='augmentation {}', late=True)
-    sizes:tuple|None = setting('epochs and pixels a side of each phase, for methods that resize progressively; the epochs hold for all',
+        table_title='augmentation {}', added_later=True)
+    sizes:tuple|None = setting('epochs and pixels a side of each phase; a method that does not resize takes the epochs alone',
         None, group='Training', scope='network', when=_resizes, read=read_numbers_of, write=write_numbers, flag='--schedule',
-        metavar='E:S,…', check=_sizes_fault, column='phase_sizes', table_title='phases at {} pixels', late=True)
+        metavar='E:S,…', check=_sizes_fault, column='phase_sizes', table_title='phases at {} pixels', added_later=True)
 
     def __post_init__(self):
         get_method(self.method)
@@ -202,7 +219,7 @@ class Run:
     @property
     def key(self) -> str:
         "Readable first, then a fingerprint of every setting but the paths of images and weights."
-        values = {f.name: getattr(self, f.name) for f in fields(self) if not (f.metadata['late'] and is_default(f, self))}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if not (f.metadata['added_later'] and is_default(f, self))}
         values |= dict(device=kind_of(self.device))
         if self.data not in DATA: values['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         if self.weights not in WEIGHTS: values['weights'] = 'file'  # and that of the weights
@@ -260,7 +277,7 @@ def command_of(
     runs = [replace(run, method=o) for o in methods]
     for f in fields(run):
         value = write_names(methods) if f.name == 'method' else getattr(run, f.name)
-        left_out = f.name in without or not any(matters(f, o) for o in runs) or f.metadata['late'] and is_default(f, run)
+        left_out = f.name in without or not any(matters(f, o) for o in runs) or f.metadata['added_later'] and is_default(f, run)
         if not (left_out or value is None or value is False): words += _words_of(f, value, runs)
     if seeds > 1: words += ['--seeds', str(seeds)]
     return ' '.join([*words, *(['--out', shlex.quote(str(out))] if out else [])])
@@ -272,7 +289,7 @@ def _words_of(f:Field, value, runs:list[Run]) -> list[str]:
         return ['--schedule', write_schedule(value, sizes)]
     if f.name == 'sizes': return []  # written with the epochs
     if value is True: return [flag]
-    text = f.metadata['write'](value)
+    text = write_setting(f, value)
     return [flag, text if f.name == 'epochs' else shlex.quote(text)]
 
 def row_settings(run:Run) -> dict: # For JSON
@@ -289,7 +306,7 @@ def run_from_row(
     for column, f in SETTING_COLUMNS.items():
         value = row.get(column)
         if value is None or value == '' or value != value: continue
-        values[f.name] = f.metadata['read'](value) if isinstance(value, str) else value
+        values[f.name] = read_setting(f, value) if isinstance(value, str) else value
     return Run(**values)
 
 # %% ../nbs/01_settings.ipynb #ba393f6f

@@ -73,9 +73,9 @@ COLUMNS = {  # In nbs/report/00_columns.ipynb
 }
 
 SETTINGS = {  # In nbs/01_settings.ipynb
-    "title='augmentation {}', late=True)": """
+    "table_title='augmentation {}', added_later=True)": """
     toy:str = setting('which toy', 'bear', group='Training', scope='network', choices=dict(bear='a soft one', block='a hard one'),
-        title='toy {}', late=True)""",
+        table_title='toy {}', added_later=True)""",
 }
 
 ADDED = {'huber': 'Huber', 'strided': 'strides', 'softened': 'softened', 'three_sizes': 'Three sizes'} # Name: label

@@ -14,13 +14,13 @@ import pandas as pd
 
 from ..core.text import listed
 from ..registry import DATA
-from ..settings import SETTING_COLUMNS
+from ..settings import SETTING_COLUMNS, table_title_of
 from .rows import distinct, groups, lengths, length_text, network, trained
 from .tables import published_as
 from .facts import weight_users, count_text
 
 # %% ../../nbs/report/05_published.ipynb #00823dec
-_PAPER = {k: f.default for k, f in SETTING_COLUMNS.items() if f.metadata['table_title'] and k != 'data'} # Its settings
+_PAPER = {k: f.default for k, f in SETTING_COLUMNS.items() if table_title_of(f) and k != 'data'} # Its settings
 _PAPER['protocol'] = 'report'
 _PAPER_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
 _CONDITIONS = '32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU'
@@ -30,7 +30,7 @@ def _other_settings(rows:pd.DataFrame) -> list[str]:
     found = [length_text(o) for o in lengths(rows) if o != (_PAPER['epochs'], None)]
     for column, usual in _PAPER.items():
         if column in ('epochs', 'seconds_budget') or column == 'weights' and not weight_users(rows): continue
-        title = SETTING_COLUMNS[column].metadata['table_title']
+        title = table_title_of(SETTING_COLUMNS[column])
         found += [title.format(o) for o in distinct(rows, column) if o != usual]
     return found
 

@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 from ..core.files import read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
-from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, write_numbers
+from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, read_setting, table_title_of, write_numbers, write_setting
 from .columns import COLUMNS, ENTRIES
 
 # %% ../../nbs/report/02_rows.ipynb #2798a120
@@ -42,7 +42,7 @@ def _numbers(value) -> float|int|tuple|None: # One number, or a tuple of several
 def _setting(column:str, value): # None for what is no value of it
     "A cell of a setting, as `Run` has it."
     f = SETTING_COLUMNS[column]
-    try: return f.metadata['read'](value if isinstance(value, str) else f.metadata['write'](value))
+    try: return read_setting(f, value if isinstance(value, str) else write_setting(f, value))
     except (TypeError, ValueError): return None
 
 def _cell(column:str, value):
@@ -145,7 +145,7 @@ def gather(
 
 # %% ../../nbs/report/02_rows.ipynb #9bd310d4
 JUDGED = ('data', 'data_fingerprint', 'size', 'classifier') # What the original images' row and the references' depend on
-_TITLES = {column: f.metadata['table_title'] for column, f in SETTING_COLUMNS.items() if f.metadata['table_title']} | dict(
+_TITLES = {column: title for column, f in SETTING_COLUMNS.items() if (title := table_title_of(f))} | dict(
     latent='latent {}', device='on {}', data_fingerprint='images {}', classifier='judged by {}') # How a table's title words a value
 _LENGTH = ('epochs', 'seconds_budget') # Together they say how long a training is
 SETTINGS = tuple(dict.fromkeys([*JUDGED, 'latent', *(k for k in _TITLES if k not in _LENGTH[1:])])) # Rows that are averaged agree in these
@@ -197,7 +197,7 @@ def _late_defaults(method:str) -> dict: # Column → value
     "The defaults of the settings that came later than others and matter to a network: a row without one had its default."
     if network(method) is None: return {}
     run = Run(method, 'digits')
-    return {k: f.default for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['late'] and matters(f, run)}
+    return {k: f.default for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
 
 def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
