@@ -69,7 +69,7 @@ def softened(ni:int, scale:int=2) -> nn.Module:
 
 COLUMNS = {  # In nbs/report/00_columns.ipynb
     "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),": """
-    Column('toy', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
+    Column('toy_score', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
 }
 
 SETTINGS = {  # In nbs/01_settings.ipynb
@@ -153,11 +153,11 @@ def test_table_report_and_notebooks_show_it(aebench, out):
 
 def test_a_column_is_one_entry(aebench, tmp_path):
     "In results.csv, in the terminal, and in the report with its explanation, each in its place."
-    out = fake_out(tmp_path, [original(), made_up('baseline', toy=7.25), made_up('resnet')])
+    out = fake_out(tmp_path, [original(), made_up('baseline', toy_score=7.25), made_up('resnet')])
     heading, *lines = aebench('-m', 'aebench.cli', 'report', out).splitlines()
     assert heading.split()[:4] == ['Method', 'MAE', 'MSE', 'Toy'] and any('Baseline' in o and ' 7.2 ' in o for o in lines)
     names, *rows = csv.reader((out/'results.csv').read_text(encoding='utf-8').splitlines())
-    assert names.index('toy') == names.index('mse') + 1 and [o[names.index('toy')] for o in rows] == ['', '7.25', '']
+    assert names.index('toy_score') == names.index('mse') + 1 and [o[names.index('toy_score')] for o in rows] == ['', '7.25', '']
     page = (out/'report.html').read_text(encoding='utf-8')
     assert '<th scope="col" title="How a toy would rate it.">Toy score</th>' in page and '<td>7.2</td>' in page
 
