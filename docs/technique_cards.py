@@ -94,10 +94,10 @@ def card(
     lessons:dict, # Lessons' titles by their pages' names
     links:Links
 ) -> Page:
-    "The card of `method`. Raises `SiteError` where the method names no notebook or lesson, or its notebook lacks a part of the card."
+    "The card of `method`. Raises `SiteError` where the method names no notebook, or its notebook lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
-    if stem not in notebooks or method.lesson not in lessons:
-        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section' and lesson='name' as the others have.")
+    if stem not in notebooks or method.lesson and method.lesson not in lessons:
+        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section', and as its lesson one that there is.")
     notebook = notebooks[stem]
     page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
     link = links.of(notebook['source'], page.path)
@@ -112,8 +112,8 @@ def card(
         blocks += [f'## {part}', maths(link(parts[part]))]
         if part == 'Why': blocks += [picture, '## Measured', f'{beside} The first column leads to the whole comparison.', _measured_text(method)]
     taught = f'../{stem}.md' + (f'#{heading}' if heading else '')
-    blocks.append(f'**How it is made:** [{notebook["title"]}]({taught}), with its code and its assertions. '
-                  f'**Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).')
+    blocks.append(f'**How it is made:** [{notebook["title"]}]({taught}), with its code and its assertions.')
+    if method.lesson: blocks[-1] += f' **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).'
     page.text = '\n\n'.join(blocks) + '\n'
     return page
 
