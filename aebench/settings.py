@@ -61,7 +61,7 @@ _SCOPES = ('network', 'reference', 'both')
 
 def setting(
     help:str, # What it decides, in a few words
-    default=MISSING,
+    default=..., # None of its own: the setting must be given
     *,
     group:str, # The heading under which `--help` lists it
     scope:str='both', # What it matters to: 'network', 'reference' or 'both'
@@ -79,7 +79,7 @@ def setting(
 ) -> Field:
     "A field of `Run` that knows all that others need to know of it."
     assert scope in _SCOPES
-    return field(default=default, metadata=dict(
+    return field(default=MISSING if default is ... else default, metadata=dict(
         help=help, group=group, scope=scope, when=when, choices=choices, bounds=bounds, check=check, read=read, write=write,
         flag=flag, metavar=metavar, table_title=table_title, column=column, added_later=added_later))
 
