@@ -32,7 +32,9 @@ from aebench.cli import main
 from aebench.data import load_images
 from aebench.core.errors import AebenchError, UsageError
 from aebench.data.images import MAX_PIXELS
-from aebench.data.folders import image_files, inspect_folder, recognise
+from aebench.data.files import image_files
+from aebench.data.folders import inspect_folder
+from aebench.data.layouts import recognise
 from aebench.bench.memory import PeakMemory
 from aebench.settings import plan_runs
 from aebench.bench.run import train_run

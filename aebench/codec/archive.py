@@ -27,7 +27,8 @@ from ..core.errors import UsageError
 from ..core.files import check_new, expanded, inside, write_bytes
 from ..core.pictures import png_bytes
 from ..core.text import printable
-from ..data.folders import decode_files, image_files, refuse_unreadable
+from ..data.files import image_files
+from ..data.folders import decode_files, refuse_unreadable
 
 # %% ../../nbs/codec/04_archive.ipynb #1c41c096
 MAGIC = b'AEBENCH\x01' # The last byte is the version
