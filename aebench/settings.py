@@ -6,10 +6,11 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED', 'PROBED_SIZE',
-           'LARGEST', 'SETTING_COLUMNS', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of',
-           'read_numbers_of', 'write_numbers', 'write_number', 'read_setting', 'write_setting', 'read_names',
-           'write_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
+           'LARGEST', 'SETTING_COLUMNS', 'READING', 'kind_of', 'setting', 'kind_of_setting', 'names_of',
+           'table_title_of', 'read_numbers_of', 'write_numbers', 'write_number', 'read_setting', 'write_setting',
+           'read_names', 'write_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default',
+           'check_setting', 'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical',
+           'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import shlex
@@ -75,13 +76,14 @@ def setting(
     metavar:str='', # What `--help` shows for the value
     table_title:str|None=None, # A value in a table's title, rows that differ in it having tables of their own; '': they are averaged
     column:str|None=None, # Of results.csv; None: named as the field; '': none
+    reading:bool=False, # Does it decide which images there are, as an argument of `load_images`? Their fingerprint stands in a run's name
     added_later:bool=False # True for every new setting: its default is left out of the run's key, so finished runs keep their names
 ) -> Field:
     "A field of `Run` that knows all that others need to know of it."
     assert scope in _SCOPES
     return field(default=MISSING if default is ... else default, metadata=dict(
         help=help, group=group, scope=scope, when=when, choices=choices, bounds=bounds, check=check, read=read, write=write,
-        flag=flag, metavar=metavar, table_title=table_title, column=column, added_later=added_later))
+        flag=flag, metavar=metavar, table_title=table_title, column=column, reading=reading, added_later=added_later))
 
 def kind_of_setting(f:Field) -> type: # int, float, str, bool or tuple
     "The type of a setting's values, None apart."
@@ -191,7 +193,8 @@ class Run:
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
-    skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='')
+    skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
+        reading=True)
     seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)
@@ -218,13 +221,18 @@ class Run:
 
     @property
     def key(self) -> str:
-        "Readable first, then a fingerprint of every setting but the paths of images and weights."
-        values = {f.name: getattr(self, f.name) for f in fields(self) if not (f.metadata['added_later'] and is_default(f, self))}
+        "Readable first, then a fingerprint of every setting but those of the images, and the path of the weights."
+        values = {f.name: getattr(self, f.name) for f in fields(self) if _in_key(f, self)}
         values |= dict(device=kind_of(self.device))
         if self.data not in DATA: values['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         if self.weights not in WEIGHTS: values['weights'] = 'file'  # and that of the weights
         seed = '' if is_reference(self.method) else f'-seed{self.seed}'
         return f'{self.method}{seed}-{fingerprint([repr(sorted(values.items()))], 8)}'
+
+    @property
+    def reading(self) -> dict: # Arguments of `load_images`
+        "How its images are read."
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata['reading']}
 
     @property
     def title(self) -> str:
@@ -253,6 +261,8 @@ def matters(f:Field, run:Run) -> bool:
     return scope in (kind, 'both') and (when is None or when(run))
 
 def is_default(f:Field, run:Run) -> bool: return getattr(run, f.name) == f.default
+
+def _in_key(f:Field, run:Run) -> bool: return not (f.metadata['added_later'] and (f.metadata['reading'] or is_default(f, run)))
 
 def check_setting(f:Field, run:Run):
     "Raise `UsageError` where the value that `run` has for this setting can't be."
@@ -297,6 +307,7 @@ def row_settings(run:Run) -> dict: # For JSON
     return {k: list(v) if isinstance(v, tuple) else v for k, v in run.settings.items()}
 
 SETTING_COLUMNS = {names_of(f)[1]: f for f in fields(Run) if names_of(f)[1]} # Column of results.csv → field of `Run`
+READING = tuple(f.name for f in fields(Run) if f.metadata['reading']) # Settings that decide which images there are
 
 def run_from_row(
     row:dict # A row by columns of results.csv, each value as `Run` has it or as text; what it lacks has its default

@@ -61,7 +61,7 @@ def estimate_runs(
     "What training `runs` would take in time and memory, from a few steps of each on the very images."
     runs = [run for run in runs if not is_reference(run.method)]
     first, lines, total = runs[0], [], 0.
-    data = load_images(first.data, first.size, first.skip_unreadable)
+    data = load_images(first.data, first.size, **first.reading)
     for run in runs:
         memory, seconds = PeakMemory(run.device), expected_seconds(run, data, steps, most_seconds)
         lines.append(f'  {get_method(run.method).label:22}{seconds/60:8.1f} min  {memory.megabytes/1024:6.1f} GB')

@@ -258,7 +258,7 @@ def do_runs(
     if runs[0].data not in DATA: check_outside(out, runs[0].data)
     with one_writer(out, progress.log if wait else None):
         before_start()
-        with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, runs[0].skip_unreadable)
+        with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
         folders = {run: out/run_name(run, data) for run in runs}
         todo = {run: folder for run, folder in folders.items() if not is_done(folder, data)}
         _remove_stale_states(out)

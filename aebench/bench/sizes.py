@@ -26,6 +26,7 @@ from ..models import AutoEncoder, MapAutoEncoder, check_size
 from ..callback.progress import LineProgress, Progress
 from ..codec.references import LinearCodec
 from ..run_folder import MODEL, ROW_JSON, RUN_JSON, SIZES_CSV
+from ..settings import READING
 from .run import load_model
 
 # %% ../../nbs/bench/06_sizes.ipynb #201e3ad3
@@ -58,13 +59,13 @@ def at_sizes(
     data:str, # A name in `DATA`, or a folder
     sizes:Iterable[int], # Pixels a side
     device:str='cpu',
-    skip_unreadable:bool=False
+    **reading # As `load_images` takes it
 ) -> list[dict]: # size, way, mae, mse, psnr, ssim
     "The measures of test images of other sizes, by each way that `model` has."
     found = []
     model.to(device).eval()
     for size in sizes:
-        images = load_images(data, size, skip_unreadable)
+        images = load_images(data, size, **reading)
         found += [dict(size=size, way=way, **_evaluate_way(model, way, trained, images, device)) for way in ways_for(model)]
     return found
 
@@ -76,9 +77,9 @@ def _read_kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there i
     if frame.empty or not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
     return frame[frame.groupby('size').way.transform(lambda o: len(o) == len(ways) and set(o) == set(ways))]
 
-def _check_images(data:str, size:int, skip_unreadable:bool, row:dict, folder:Path):
+def _check_images(data:str, size:int, reading:dict, row:dict, folder:Path):
     "Raise `UsageError` where `data` holds other images than the run in `folder` was trained on."
-    fingerprint = load_images(data, size, skip_unreadable).fingerprint
+    fingerprint = load_images(data, size, **reading).fingerprint
     if row.get('data_fingerprint') not in (None, fingerprint):
         raise UsageError(f'{printable(data)} holds other images than {printable(folder)} was trained on, some of which may now be '
                          'among its test images: give it the images it had, or train again.')
@@ -94,13 +95,13 @@ def _measure_run(folder:Path, row:dict, settings:dict|None, sizes:list[int], dev
     if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)):
         raise UsageError(f'{printable(folder/RUN_JSON)} does not say which images the run was trained on: '
                          'remove that run and make it again.')
-    data, skip = settings['data'], bool(settings.get('skip_unreadable'))
+    data, reading = settings['data'], {k: settings[k] for k in READING if k in settings}
     kept = _read_kept(folder/SIZES_CSV, ways_for(model))
     rest = [size for size in sizes if size not in set(kept['size'])]
-    if rest: _check_images(data, model.size, skip, row, folder)
+    if rest: _check_images(data, model.size, reading, row, folder)
     log(f'{row.get("label")} at {", ".join(map(str, sizes))} pixels' + ('' if rest else ': measured already'))
     if rest:
-        found = pd.DataFrame(at_sizes(model, model.size, data, rest, device, skip))
+        found = pd.DataFrame(at_sizes(model, model.size, data, rest, device, **reading))
         kept = pd.concat([kept, found]).sort_values('size', kind='stable', ignore_index=True) if len(kept) else found
         write_text(folder/SIZES_CSV, kept.to_csv(index=False))
     about = dict(run=folder.name, method=str(row.get('method')), label=str(row.get('label')), seed=_seed_of(row), trained=model.size)

@@ -265,7 +265,7 @@ def follow(self:Team):
     with _explain_lost_process('The runs cannot begin'): dist.broadcast(chosen, 0)
     todo = [run for run, made in zip(self.runs, chosen.tolist()) if made]
     if not todo: return
-    data = load_images(todo[0].data, todo[0].size, todo[0].skip_unreadable)
+    data = load_images(todo[0].data, todo[0].size, **todo[0].reading)
     with _explain_lost_process('The runs cannot begin'): self._check_same_images(data)
     configure_torch()
     for run in todo:

@@ -40,7 +40,7 @@ from aebench.bench.run import train_run
 
 device = resolve_device()
 run = Run({settings})
-images = load_images(run.data, run.size, run.skip_unreadable)
+images = load_images(run.data, run.size, **run.reading)
 learn, phases, history, times = train_run(run, images)
 learn.show_results()'''
 
