@@ -18,6 +18,7 @@ from fastai.learner import Metric
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .layers import to_three_channels
 from .models import Normalize
 from .registry import LOSSES
 from .speed import fold_batchnorm
@@ -112,9 +113,9 @@ class FeatureLoss(nn.Module):
         self.parts = {}  # of the last call: detached and weighted
 
     def features(self, x:Tensor) -> list[Tensor]: # One for each of `weights`, (N, C, H, W), from the image inwards
-        "The hooked activations for images (N, 3, H, W) in [0, 1]."
+        "The hooked activations for images (N, channels, H, W) in [0, 1], which the extractor sees in three channels."
         with hook_outputs([self.extractor[i] for i in self.taps], detach=False) as hooks:
-            self.extractor(self.normalize(x))
+            self.extractor(self.normalize(to_three_channels(x)))
             return list(hooks.stored)
 
     def forward(self, pred:Tensor, target:Tensor) -> Tensor:

@@ -184,7 +184,7 @@ class Classifier:
 
     @torch.no_grad()
     def labels(self,
-        x:Tensor # Images in [0, 1], (N, 3, S, S)
+        x:Tensor # Images in [0, 1], (N, channels, S, S)
     ) -> Tensor: # (N,) class indices
         "The class that it gives to each image."
         normalize = Normalize().to(x.device)
