@@ -179,7 +179,10 @@ def _look(path:str) -> tuple|str: # Mode, (width, height), fingerprint of the pi
         _raise_system_error(e, path)
         return why_unreadable(e)
 
-def inspect_folder(folder:str|Path) -> FolderReport:
+def inspect_folder(
+    folder:str|Path,
+    **reading # As `load_images` takes it
+) -> FolderReport:
     "Open every image of `folder`. Raises `UsageError` for an unknown layout, `AebenchError` where the trouble is not an image's."
     layout = recognise(folder)
     names = layout.train + layout.test
