@@ -32,6 +32,7 @@ from typing import Annotated, get_args
 
 from . import __version__
 from .core.errors import AebenchError, Interrupted, UsageError, choose, error_line, error_message, suggestion
+from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
@@ -67,6 +68,7 @@ READERS = {
     float: dict(type=float),
     str: dict(type=_text),
     list[int]: dict(type=int, nargs='+'),
+    list[str]: dict(type=str, nargs='+'),
     int|list[int]: dict(type=_numbers),
 } # How words of each annotated type are read
 
@@ -411,7 +413,9 @@ def _load(run:str, device:str):
     with _imports(): from aebench.apply.trained import load
     return load(run, device)
 
-def _name_of(folder:str) -> str: return Path(folder).resolve().name
+def _name_of(folder:str, end:str='') -> str:
+    "The name of `folder` with `end` behind it, as long as names may be here."
+    return fitted(Path(folder).resolve().name, longest_name('.'), end)
 
 @command
 def reconstruct(
@@ -423,7 +427,7 @@ def reconstruct(
     skip_unreadable:bool=False
 ):
     "Write what a model makes of a folder's images."
-    model, out = _load(run, device), out or f'{_name_of(folder)}-copies'
+    model, out = _load(run, device), out or _name_of(folder, '-copies')
     from aebench.apply.folders import reconstruct_folder
     written, mse = reconstruct_folder(folder, model, out, skip_unreadable)
     print(f'{len(written)} images in {out}, with an MSE of {mse:.6f}')
@@ -439,7 +443,7 @@ def compress(
     skip_unreadable:bool=False
 ):
     "Write a folder's images as one file of coded latents."
-    model, out = _load(run, device), out or f'{_name_of(folder)}.ae'
+    model, out = _load(run, device), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
     print(compress_folder(folder, model, out, skip_unreadable))
     log(f'Written to {out}')
@@ -448,14 +452,20 @@ def compress(
 def decompress(
     file:str, # FILE: what aebench compress wrote
     *,
-    run:str, # DIR: a finished run's folder
+    run:str|None=None, # DIR: the run that made it; --list needs none
     out:str|None=None, # PATH: the folder (default: NAME-copies)
+    only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
+    list:bool=False, # print the names of the images, a line each, and write nothing
     device:str='auto'
 ):
-    "Write the images of such a file."
-    model, out = _load(run, device), out or f'{Path(file).stem}-copies'
+    "Write the images of such a file, or list them."
+    if list:
+        with _imports(): from aebench.apply.folders import list_file
+        return print('\n'.join(list_file(file, only or ())))
+    if run is None: raise UsageError('Only the model that made the file can read it: give --run DIR, or --list for the names alone.')
+    model, out = _load(run, device), out or fitted(Path(file).stem, longest_name('.'), '-copies')
     from aebench.apply.folders import decompress_file
-    print(f'{len(decompress_file(file, model, out))} images in {out}')
+    print(f'{len(decompress_file(file, model, out, only or ()))} images in {out}')
 
 # %% ../nbs/11_cli.ipynb #9b83718e
 @command
@@ -468,7 +478,7 @@ def encode(
     skip_unreadable:bool=False
 ):
     "Write the latents of a folder's images as a table."
-    model, out = _load(run, device), out or f'{_name_of(folder)}.csv'
+    model, out = _load(run, device), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
     print(f'{encode_folder(folder, model, out, skip_unreadable)} images in {out}')
 
@@ -481,7 +491,7 @@ def decode(
     device:str='auto'
 ):
     "Write the images of such a table."
-    model, out = _load(run, device), out or f'{Path(table).stem}-copies'
+    model, out = _load(run, device), out or fitted(Path(table).stem, longest_name('.'), '-copies')
     from aebench.apply.folders import decode_table
     print(f'{len(decode_table(table, model, out))} images in {out}')
 
@@ -499,7 +509,7 @@ def anomaly(
     skip_unreadable:bool=False
 ):
     "Say which images of a folder are unlike normal ones, with p-values."
-    model, out = _load(run, device), out or f'{_name_of(folder)}-anomalies.csv'
+    model, out = _load(run, device), out or _name_of(folder, '-anomalies.csv')
     from aebench.apply.anomaly import write_anomalies
     print(write_anomalies(
         folder, model, out, normal=normal, level=level, false_discovery=false_discovery, skip_unreadable=skip_unreadable))
@@ -515,14 +525,14 @@ def export(*,
     device:str='auto'
 ):
     "Write a model as one file for other programs, or as a folder for other people."
-    model, name = _load(run, device), _name_of(run)
+    model, name = _load(run, device), partial(_name_of, run)
     from aebench.apply.export import FORMATS, export_model
     from aebench.apply.share import model_folder
     if to == 'folder':
         if part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
-        written = Path(out or f'{name}-model')
+        written = Path(out or name('-model'))
         model_folder(model, written)
-    else: written = export_model(model, out or f'{name}{FORMATS[to][0]}', to, part)
+    else: written = export_model(model, out or name(FORMATS[to][0]), to, part)
     print(f'{model!r}\nWritten to {written}')
 
 # %% ../nbs/11_cli.ipynb #d33aadc3

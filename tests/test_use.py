@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,17 +19,20 @@ import pytest
 import torch
 import yaml
 from fastcore.docments import docments
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from PIL import Image
 
 from aebench import load
 from aebench.cli import main
 from aebench.codec import Codec, bytes_per_image
-from aebench.codec.archive import write_images
+from aebench.codec.archive import read_folder, write_images
+from aebench.codec.coding import decode_latents, encode_images, read_coder
 from aebench.codec.latents import RawPixels
 from aebench.codec.references import make_reference
 from aebench.data import load_images
+from aebench.core import files
 from aebench.core.errors import UsageError
+from aebench.apply import folders
 from aebench.apply.tables import original_name
 from aebench.registry import METHODS, REFERENCES
 from aebench.settings import plan_runs
@@ -150,6 +155,72 @@ def test_odd_names_stay_within(run, said, data, tmp_path):
     assert code == 0 and sorted(map(original_name, pd.read_csv(tmp_path/'found.csv').path)) == sorted(names), err
     assert sorted(o.name for o in tmp_path.iterdir()) == ['found.csv', 'found.png', 'in', 'out']
 
+def in_bytes(name:str, most:int=255) -> str:
+    "The beginning of `name` that a file may have as its name."
+    while len(os.fsencode(name)) > most: name = name[:-1]
+    return name
+
+SCRIPTS = 'aZ0 .~%', 'äÉß', 'e\u0301A\u030a', '\u0995\u0643\u6f22\u30ab\u3099', '\U0001f600\udcff', '\\\n\t"<>:|?*$#,;='
+LETTERS = st.one_of(*(st.sampled_from(o) for o in SCRIPTS))
+LONG = st.builds(lambda o, n: o*n, st.text(LETTERS, min_size=1, max_size=9), st.sampled_from([1, 28, 63, 127, 255]))
+PART = st.one_of(st.text(LETTERS, min_size=1, max_size=9), LONG).map(lambda o: 'x' + o)
+NAMES = st.lists(st.builds(lambda folders, name, end: '/'.join([*map(in_bytes, folders), in_bytes(name, 255 - len(end)) + end]),
+                           st.lists(PART, max_size=2), PART, st.sampled_from(['.png', '.PNG', '.jpg', '.jpeg', '.tiff'])), min_size=1, max_size=5)
+
+def with_relatives(names):
+    "Names that some disk takes for the same, and that get the same end, beside those that are given."
+    more = [f(o) for o in names for f in (str.swapcase, lambda o: unicodedata.normalize('NFC', o), lambda o: unicodedata.normalize('NFD', o), lambda o: f'{o}.png')]
+    return sorted({o for o in [*names, *more] if Path(o).suffix.lower() in ('.png', '.jpg', '.jpeg', '.tiff') and all(len(os.fsencode(p)) <= 255 for p in o.split('/'))})
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
+@settings(max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=NAMES.map(with_relatives), deep=st.sampled_from([0, 0, 3700]))
+def test_whatever_name_is_compressed_comes_back(ae, names, deep):
+    "Each image, and under a name that begins and ends as its own, that fits any disk and that no disk takes for another's."
+    with tempfile.TemporaryDirectory() as d, pytest.MonkeyPatch.context() as patch:
+        made = set()
+        for i, name in enumerate(names):
+            path = Path(d)/'in'/name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists(): Image.new('RGB', (16, 16), (50*i % 256, 90*i % 256, i)).save(path, 'PNG'), made.add(name)
+        patch.setattr(folders, '_others', lambda *args: {})  # as what files of other kinds they would be takes most of the time
+        folders.compress_folder(f'{d}/in', ae, f'{d}/x.ae')
+        back = Path(d, *['y'*100]*(deep//101), 'back')
+        written = folders.decompress_file(f'{d}/x.ae', ae, back)
+        names, images = read_folder(f'{d}/in', 16)
+        assert set(names) == made and len(written) == len(names) == sum(o.is_file() for o in back.rglob('*'))
+        coder = read_coder(ae.folder/'coder.safetensors')
+        copies = decode_latents(ae.codec, coder.restore(coder.quantise(encode_images(ae.codec, images))))
+        assert len({unicodedata.normalize('NFC', str(o).casefold()) for o in written}) == len(names)
+        for name, path, copy in zip(names, written, copies):
+            assert np.array_equal(np.asarray(Image.open(path)).transpose(2, 0, 1), copy)
+            own, found = f'{name.removesuffix(".png")}.png', path.relative_to(back)
+            if str(found).startswith(own[:-4]): continue
+            last, shown = (o.name.replace('.png', '') for o in (Path(own), found))
+            assert all(len(os.fsencode(o)) <= 255 for o in found.parts) and shown.endswith(last[-9:])
+            assert shown.startswith(last[:20]) or deep and str(found).startswith(own[:20].replace('/', '_')), (name, found)
+
+def test_names_that_commands_choose(run, said, tmp_path, monkeypatch):
+    "Of a folder whose name is as long as names can be; and some images, by name or pattern, without the rest."
+    monkeypatch.chdir(tmp_path)
+    name = 'ü'*127 + 'x'
+    make_folder(tmp_path/name, n=4, classes='a')
+    for command in ('reconstruct', 'compress', 'encode', 'anomaly'):
+        code, _, err = said(command, name, '--run', run, '--device', 'cpu')
+        assert code == 0, err
+    made = [o for o in tmp_path.iterdir() if o.name != name]
+    assert len(made) == 5 and all(o.name.startswith('üüü') and len(os.fsencode(o.name)) > 250 for o in made)
+    file, = (o for o in made if o.suffix == '.ae')
+    code, out, err = said('decompress', file, '--list')
+    assert code == 0 and out.splitlines() == sorted(f'a/{o.name}' for o in (tmp_path/name/'a').iterdir()), err
+    first, second, *_ = out.splitlines()
+    assert said('decompress', file, '--run', run, '--out', 'all', '--device', 'cpu')[0] == said('decompress', file, '--run', run, '--only', first, second[:-4] + '.*', '--out', 'two', '--device', 'cpu')[0] == 0
+    assert bytes_of(tmp_path/'two') == {Path(o): (tmp_path/'all'/o).read_bytes() for o in (first, second)}
+    code, _, err = said('decompress', file, '--run', run, '--only', first[:-1], '--out', 'none')
+    assert code == 2 and f'Did you mean {first}?' in err and not Path('none').exists()
+    code, _, err = said('decompress', file)
+    assert code == 2 and 'give --run DIR, or --list' in err
+
 def test_links_lead_nowhere(run, said, tmp_path):
     make_folder(tmp_path/'in', n=4, classes='a')
     (tmp_path/'elsewhere').mkdir(), (tmp_path/'out').mkdir()
@@ -169,6 +240,31 @@ def test_interrupted_copies_are_gone_on_with(run, said, tmp_path):
     lost[0].unlink(), lost[1].write_bytes(b'mine')
     code, _, err = said(*words)
     assert code == 2 and f'{lost[1]} is there already' in err and not lost[0].exists() and lost[1].read_bytes() == b'mine'
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a fork')
+def test_killed_between_pictures(tmp_path, monkeypatch):
+    "Killed before every change on the disk: what has its name is whole, the same call goes on, and the disk is not waited for file by file."
+    monkeypatch.setattr(files, 'AT_ONCE', 3)
+    images, names = torch.arange(5, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8), [f'{i % 2}/{i}.png' for i in range(5)]
+    changes, syncs = [], []
+    monkeypatch.setattr(files, 'on_disk_change', lambda *what: changes.append(what)), monkeypatch.setattr(os, 'fsync', syncs.append)
+    write_images(images, names, tmp_path/'whole')
+    whole = bytes_of(tmp_path/'whole')
+    assert len(whole) == 5 and not syncs and len(changes) == 3 + 4*5
+    for i in range(len(changes)):
+        out, left = tmp_path/f'{i}', iter(range(i))
+        def die(*what):
+            if next(left, None) is None: os._exit(9)
+        if not (child := os.fork()):
+            files.on_disk_change = die
+            write_images(images, names, out)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        found = bytes_of(out)
+        assert all(whole[k] == v for k, v in found.items() if k.suffix == '.png') and (changes[i][0] in ('make', 'open') or len(found) > sum(k.suffix == '.png' for k in found))
+        files._cleaned_dirs.clear()
+        write_images(images, names, out)
+        assert bytes_of(out) == whole
 
 @pytest.mark.parametrize('to, read', [('onnx', run_onnx), ('torch', run_torch)])
 @pytest.mark.parametrize('part', PARTS)
