@@ -195,6 +195,12 @@ class Run:
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
         reading=True)
+    split:float|None = setting('draw this share of the training images for testing (default: 0.2 where nothing else is for that)', None,
+        group='Images', metavar='SHARE', bounds=(.001, .999), table_title='', reading=True, added_later=True)
+    train_folder:str|None = setting('the folder of training images, such as images/train', None, group='Images', metavar='NAME',
+        table_title='', reading=True, added_later=True)
+    test_folder:str|None = setting('the folder of test images', None, group='Images', metavar='NAME', table_title='', reading=True,
+        added_later=True)
     seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)

@@ -125,12 +125,13 @@ class FolderReport:
         "For JSON."
         layout = self.layout
         return dict(folder=str(layout.folder), kind=layout.kind, train=len(layout.train), test=len(layout.test), classes=layout.classes,
-                    modes=self.modes, sizes=self.sizes, unreadable=self.unreadable, shared=self.shared, links=self.links)
+                    modes=self.modes, sizes=self.sizes, unreadable=self.unreadable, shared=self.shared, links=self.links,
+                    tree=layout.tree())
 
     def describe(self, most:int=20) -> str:
         "For people; lists at most `most` shared images, and every unreadable one."
         few = few_steps(len(self.layout.train), DataSource.batch_size)
-        lines = [repr(self.layout), *self._contents(most), *self._faults(), *self._shared(most)]
+        lines = [repr(self.layout), *self.layout.drawn(), *self._contents(most), *self._faults(), *self._shared(most)]
         return '\n'.join([*lines, few] if few else lines)
 
     def _contents(self, most:int) -> Iterator[str]:
@@ -181,10 +182,13 @@ def _look(path:str) -> tuple|str: # Mode, (width, height), fingerprint of the pi
 
 def inspect_folder(
     folder:str|Path,
-    **reading # As `load_images` takes it
+    split:float|None=None, # This and the next two as `recognise` takes them
+    train_folder:str|None=None,
+    test_folder:str|None=None,
+    **reading # The other settings that `load_images` takes; they make no difference here
 ) -> FolderReport:
     "Open every image of `folder`. Raises `UsageError` for an unknown layout, `AebenchError` where the trouble is not an image's."
-    layout = recognise(folder)
+    layout = recognise(folder, split, train_folder, test_folder)
     names = layout.train + layout.test
     looks = dict(zip(names, _in_threads(_look, layout.paths(names))))
     good = {o: found for o, found in looks.items() if isinstance(found, tuple)}

@@ -178,7 +178,7 @@ def _source_files(name:str, layout:Layout|None) -> tuple[list[str], list[str]]: 
 def _content_key(name:str, layout:Layout|None, size:int, skip_unreadable:bool) -> str:
     "Fingerprint of what the decoded tensor is made from."
     names, paths = _source_files(name, layout)
-    kind = layout.kind if layout else name
+    kind = f'{layout.kind}, {len(layout.train)} for training' if layout else name
     return fingerprint([f'decoder 1, {size} pixels, {skip_unreadable}', kind, '\0'.join(names), b''.join(map(_digest, paths))])
 
 # %% ../../nbs/data/06_sets.ipynb #2e51dac1
@@ -218,14 +218,20 @@ def _decoded(source:DataSource, layout:Layout|None, size:int, skip_unreadable:bo
 def load_images(
     data:str|Path='digits', # A name in `DATA`, or a folder
     size:int|None=None, # Pixels a side; None: the data set's default
-    skip_unreadable:bool=False # Leave out what can't be decoded, in place of stopping?
+    skip_unreadable:bool=False, # Leave out what can't be decoded, in place of stopping?
+    split:float|None=None, # Of a folder, this and the next two as `recognise` takes them
+    train_folder:str|None=None,
+    test_folder:str|None=None
 ) -> ImageSet:
     "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
     source = get_data(data)
     size = source.size if size is None else size
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
-    layout = None if source.name in DATA else recognise(source.name)
+    asked = {k: v for k, v in dict(split=split, train_folder=train_folder, test_folder=test_folder).items() if v is not None}
+    if asked and source.name in DATA:
+        raise UsageError(f'{source.label} has a split of its own: leave out --{next(iter(asked)).replace("_", "-")}.')
+    layout = None if source.name in DATA else recognise(source.name, **asked)
     arrays, about = _decoded(source, layout, size, skip_unreadable)
     unreadable, links = about['unreadable'], {}
     if layout: links = links_out(layout.folder, [o for o in layout.train + layout.test if o not in unreadable])

@@ -1,0 +1,122 @@
+"What folders of images are taken for: layouts as people have them, from contests, libraries' documentation and data sets' own archives."
+import itertools
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from aebench.core.errors import UsageError
+from aebench.data.folders import inspect_folder
+from aebench.data.layouts import recognise
+
+def names(text:str) -> list[str]:
+    "The images of a layout: `train/{a,b} 6` stands for six images in each of two folders."
+    found = []
+    for part in text.split(';'):
+        path, n = part.rsplit(maxsplit=1)
+        choices = [o.split(',') for o in re.split(r'[{}]', path.strip())]  # every other one is in braces
+        found += [f'{"".join(o)}/{i}.png' for o in itertools.product(*choices) for i in range(int(n))]
+    return found
+
+def laid_out(folder:Path, text:str) -> Path:
+    "Empty files serve: a layout is a matter of names."
+    for o in names(text):
+        (folder/o).parent.mkdir(parents=True, exist_ok=True)
+        (folder/o).touch()
+    return folder
+
+TAKEN = dict(  # layout: files; training and test images, classes, words of the sentence
+    classic=('train/{a,b} 6; test/{a,b} 3', 12, 6, 'a b', 'train and test; 2 classes'),
+    keras_no_split=('{cat,dog} 10', 16, 4, 'cat dog', 'no split: one image in five'),
+    valid_and_test=('train/{a,b} 6; valid/{a,b} 3; test/{a,b} 2', 12, 4, 'a b', 'train and test; valid not used'),
+    capitals=('Train/{a,b} 6; Test/{a,b} 3', 12, 6, 'a b', 'Train and Test'),
+    fastai_mnist=('training/{0,1} 6; testing/{0,1} 3', 12, 6, '0 1', 'training and testing'),
+    training_validation=('training/{0,1} 6; validation/{0,1} 3', 12, 6, '0 1', 'training and validation'),
+    kaggle_set=('training_set/{cats,dogs} 6; test_set/{cats,dogs} 3', 12, 6, 'cats dogs', 'training_set and test_set'),
+    kaggle_intel=('seg_train/seg_train/{sea,street} 6; seg_test/seg_test/{sea,street} 3; seg_pred/seg_pred 5', 12, 6, 'sea street',
+                  'seg_train/seg_train and seg_test/seg_test; seg_pred not used'),
+    one_half_wrapped=('train/train/{a,b} 6; test/{a,b} 3', 12, 6, 'a b', 'train/train and test'),
+    coco=('train2017 12; val2017 4', 12, 4, '', 'train2017 and val2017; no classes'),
+    yolo=('images/train 12; images/val 4', 12, 4, '', 'images/train and images/val; no classes'),
+    roboflow=('train/images 12; valid/images 4', 12, 4, '', 'no classes'),
+    yolo_masks=('images/train 12; images/val 4; labels/{train,val} 4', 12, 4, '', 'labels not used; no classes'),
+    visdrone=('VisDrone2019-DET-{train,val,test-dev}/images 12', 12, 12, '', 'VisDrone2019-DET-train/images and VisDrone2019-DET-val/images'),
+    zip_of_its_own=('PetImages/{Cat,Dog} 10', 16, 4, 'Cat Dog', 'classes of PetImages; no split'),
+    several_deep=('archive/data/raw/{Cat,Dog} 10', 16, 4, 'Cat Dog', 'classes of archive/data/raw'),
+    wrapped_split=('chest/chest_xray/{train,test}/{NORMAL,PNEUMONIA} 10', 20, 20, 'NORMAL PNEUMONIA', 'chest/chest_xray/train and'),
+    imagenet=('Data/CLS-LOC/train/{n01,n02} 10; Data/CLS-LOC/{val,test} 7', 16, 4, 'n01 n02', 'Data/CLS-LOC/test and Data/CLS-LOC/val not used'),
+    contest=('train/{a,b} 10; test 7', 16, 4, 'a b', 'test not used'),
+    contest_valid=('train/{a,b} 10; valid/{a,b} 3; test 7', 20, 6, 'a b', 'train and valid; test not used'),
+    contest_unknown=('train/{a,b} 10; test/unknown 7', 16, 4, 'a b', 'test not used'),
+    contest_test1=('train 12; test1 4', 12, 4, '', 'train and test1; no classes'),
+    tiny_imagenet=('train/{n01,n02}/images 10; val/images 4; test/images 4', 16, 4, 'n01 n02', 'no split'),
+    oxford_pets=('images 12; annotations/trimaps 12', 10, 2, '', 'annotations not used; no classes'),
+    voc=('VOC/JPEGImages 20; VOC/SegmentationClass 5; VOC/SegmentationObject 5', 16, 4, '', 'no classes'),
+    birds=('CUB/images/{x,y} 10; CUB/segmentations/{x,y} 10', 16, 4, 'x y', 'classes of CUB/images; no split'),
+    carvana=('train 12; train_masks 12; test 5', 12, 5, '', 'train and test; train_masks not used'),
+    masks_within=('train/{images,masks} 12; test/{images,masks} 5', 12, 5, '', 'no classes'),
+    face_masks=('{mask,no_mask} 10', 16, 4, 'mask no_mask', '2 classes'),
+    railway=('{bus,train} 10', 16, 4, 'bus train', '2 classes'),
+    split_in_each=('{cat,dog}/{train,test} 6', 12, 12, 'cat dog', 'train and test in each class'),
+    one_class=('cat 10', 8, 2, '', 'no classes'),
+    deep=('{a,b}/2024/05 10', 16, 4, 'a b', '2 classes'),
+    test_lacks_one=('train/{a,b} 6; test/a 4', 12, 4, 'a b', 'train and test'),
+    mvtec=('train/good 20; test/good 6; test/{broken,scratch} 5; ground_truth/{broken,scratch} 5', 20, 6, '', 'ground_truth not used'),
+    mvtec_ok=('train/ok 20; test/{ok,nok,unsure} 5', 20, 5, '', 'anomaly detection'),
+    mvtec_wrapped=('bottle/train/good 20; bottle/test/{good,broken} 5; bottle/ground_truth/broken 5', 20, 5, '', 'anomaly detection'),
+    mvtec_no_good_test=('train/good 20; test/broken 5', 16, 4, '', 'anomaly detection, no split'),
+    mvtec_flat_train=('train 20; test/{good,broken} 5', 20, 5, '', 'anomaly detection'),
+    mvtec_two=('train/good 20; validation/good 5; test_public/{good,bad} 5', 20, 5, '', 'test_public not used'),
+)
+
+@pytest.mark.parametrize('layout', TAKEN)
+def test_taken_for_what_it_is(layout, tmp_path):
+    text, train, test, classes, words = TAKEN[layout]
+    found = recognise(laid_out(tmp_path, text))
+    assert (len(found.train), len(found.test), ' '.join(found.classes)) == (train, test, classes), found
+    assert words in found.kind
+    assert not {*found.train} & {*found.test} and set(found.labels(found.test)) <= set(found.labels(found.train))
+    counted = sum(int(o.split()[0].replace(',', '')) for o in found.unused.values() if o[0].isdigit())
+    assert len({*found.train, *found.test, *found.kinds}) + counted == len(names(text))  # nothing is lost in silence
+    tree = json.loads(json.dumps(found.tree()))
+    assert (sum(tree['train']['classes'].values()), sum(tree['test']['classes'].values())) == ((train, test) if classes else (0, 0))
+
+REFUSED = dict(
+    two_splits=('{cat,dog}_{train,test} 6', {}, r'cat_train and cat_test, dog_train'),
+    mvtec_whole=('{bottle,cable}/train/good 10; {bottle,cable}/test/{good,broken} 5', {}, 'bottle and cable in .* each have a split .* such as .*/bottle'),
+    only_in_test=('train/{a,b} 6; test/{a,c} 3', {}, "class 'c' is in the test images"),
+    one_class_each=('train/a 10; test/b 10', {}, "class 'b' is in the test images"),
+    faults_unnamed=('train/bottle 10; test/{bottle,crack} 5', {}, 'call it good'),
+    few_strays=('train/{a,b} 10; train 1; test/{a,b} 5', {}, 'outside the class folders'),
+    half_sorted=('train/{a,b} 10; test/{a,b} 5; test 5', {}, 'outside the class folders'),
+    half_a_split=('seg_train/{a,b} 10; seg_pred 10', {}, '--train-folder seg_train'),
+    no_such_folder=('{a,b} 10', dict(train_folder='c'), "--train-folder c: .* no such folder of images; it contains a/, b/"),
+    both_asked=('{a,b} 10', dict(test_folder='b', split=.5), 'give one of the two'),
+    no_share=('{a,b} 10', dict(split=2), 'no share'),
+)
+
+@pytest.mark.parametrize('layout', REFUSED)
+def test_refused_with_a_way_out(layout, tmp_path):
+    text, asked, words = REFUSED[layout]
+    with pytest.raises(UsageError, match=words): recognise(laid_out(tmp_path, text), **asked)
+
+ASKED = dict(
+    share=('{a,b} 10', dict(split=.5), 10, 10, 'a b'),
+    share_beside_test=('train/{a,b} 10; test/{a,b} 5', dict(split=.1), 18, 2, 'a b'),
+    holdout=('{a,b} 10; holdout/{a,b} 5', dict(test_folder='holdout'), 20, 10, 'a b'),
+    which_of_two=('{cat,dog}_{train,test}/{x,y} 6', dict(train_folder='cat_train', test_folder='dog_test'), 12, 12, 'x y'),
+    train_alone=('lear/{a,b} 10; prova/{a,b} 5', dict(train_folder='lear'), 16, 4, 'a b'),
+    deeper=('x/lear/{a,b} 10; x/prova/{a,b} 5', dict(train_folder='x/lear/', test_folder='x/prova'), 20, 10, 'a b'),
+    masks=('images 10; masks 10', dict(train_folder='masks'), 8, 2, ''),
+    mvtec_share=('train/good 20; test/{good,broken} 5', dict(split=.3), 14, 6, ''),
+    mvtec_public=('train/good 20; validation/good 5; test_public/{good,bad} 5', dict(train_folder='train', test_folder='test_public'), 20, 5, ''),
+)
+
+@pytest.mark.parametrize('layout', ASKED)
+def test_what_no_rule_can_know_is_asked_for(layout, tmp_path):
+    text, asked, train, test, classes = ASKED[layout]
+    found = recognise(laid_out(tmp_path, text), **asked)
+    assert (len(found.train), len(found.test), ' '.join(found.classes)) == (train, test, classes), found
