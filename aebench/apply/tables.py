@@ -8,19 +8,20 @@ Docs: https://aebench.github.io/aebench/apply/tables.html.md"""
 __all__ = ['KINDS', 'check_kind', 'shown_name', 'original_name', 'write_latents', 'read_latents']
 
 # %% ../../nbs/apply/02_tables.ipynb #5e525252
+import csv
 import io
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import UsageError
-from ..core.files import write_new
-from ..core.text import printable
+from ..core.files import plain_csv, write_new
+from ..core.text import listed, printable
 
 # %% ../../nbs/apply/02_tables.ipynb #37d2aaec
 KINDS = ('.parquet', '.csv', '.npy')
@@ -31,15 +32,16 @@ def check_kind(path:str|Path):
         raise UsageError(f'{path} has no known kind of table: name it {", ".join(f"*{o}" for o in KINDS)}.')
 
 def shown_name(name:str) -> str:
-    "A name that every format can hold and no spreadsheet takes for a formula; `original_name` turns it back."
+    "A name that every format can hold and no spreadsheet takes for a formula or a number; `original_name` turns it back."
     name = re.sub('[\\\\\x00-\x1f\ud800-\udfff]', lambda o: f'\\u{ord(o[0]):04x}', name)
-    return f"'{name}" if name.startswith(('=', '+', '-', '@', "'")) else name
+    return f"'{name}" if re.match(r"[=+\-@']|[\W\d_eE]*$", name) else name
 
 def original_name(text:str) -> str:
     "The name that `shown_name` wrote as `text`."
     return re.sub(r'\\u([0-9a-f]{4})', lambda o: chr(int(o[1], 16)), text.removeprefix("'"))
 
 # %% ../../nbs/apply/02_tables.ipynb #520f55fc
+_WEIGHTS = 'weights-' # Before a fingerprint, which may look like a number
 def _columns(k:int) -> list[str]: return [f'z{i}' for i in range(k)]
 
 def _array_files(path:Path, names:list[str], z:np.ndarray, mse:np.ndarray, about:dict) -> dict[Path, bytes]:
@@ -49,9 +51,9 @@ def _array_files(path:Path, names:list[str], z:np.ndarray, mse:np.ndarray, about
     beside = json.dumps(about | dict(names=names, mse=[float(o) for o in mse]), indent=1)
     return {path.with_name(f'{path.name}.json'): beside.encode(), path: data.getvalue()}
 
-def _parquet(frame:pd.DataFrame, about:dict) -> bytes:
+def _parquet(frame:pd.DataFrame) -> bytes:
     "A parquet file. Raises `UsageError` without pyarrow."
-    data, frame.attrs = io.BytesIO(), about  # pandas stores these in parquet files
+    data = io.BytesIO()
     try: frame.to_parquet(data, engine='pyarrow', index=False)
     except ImportError:
         raise UsageError('Parquet needs pyarrow: pip install pyarrow, or name the table *.csv or *.npy.') from None
@@ -69,10 +71,10 @@ def write_latents(
     path, kind, names = Path(path), Path(path).suffix.lower(), [shown_name(o) for o in names]
     about = dict(aebench='latents', model=model, latent=z.shape[1])
     if kind == '.npy': return write_new(_array_files(path, names, z, mse, about))[-1]
-    frame = pd.concat([pd.DataFrame(dict(name=names, mse=mse)), pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
-    if kind == '.parquet': return write_new({path: _parquet(frame, about)})[-1]
-    text = f'# {json.dumps(about)}\n' + frame.to_csv(index=False, lineterminator='\n')
-    return write_new({path: text.encode()})[-1]
+    described = pd.DataFrame(dict(name=names, mse=mse, model=f'{_WEIGHTS}{model}'))
+    frame = pd.concat([described, pd.DataFrame(z, columns=_columns(z.shape[1]))], axis=1)
+    data = _parquet(frame) if kind == '.parquet' else frame.to_csv(index=False, lineterminator='\n').encode()
+    return write_new({path: data})[-1]
 
 # %% ../../nbs/apply/02_tables.ipynb #f8d346c9
 def _check_model(about:dict, path:Path, model:str, latent:int):
@@ -85,22 +87,77 @@ def _check_model(about:dict, path:Path, model:str, latent:int):
                          f'and the model takes {latent}: make it again with aebench encode.')
 
 def _read_array(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
-    about = json.loads(path.with_name(f'{path.name}.json').read_text(encoding='utf-8'))
+    beside = path.with_name(f'{path.name}.json')
+    if not beside.is_file():
+        raise UsageError(f'{printable(beside)}, which names the images and the model, is missing: put it beside the table.')
+    about = json.loads(beside.read_text(encoding='utf-8'))
     _check_model(about, path, model, latent)
     return about['names'], np.load(path, allow_pickle=False)
 
+def _described(frame:pd.DataFrame, path:Path, model:str, latent:int) -> dict:
+    "What the columns of `frame` say of its model. Raises `UsageError` where they say nothing, or several things."
+    models = set(frame['model'].astype(str)) - {''} if 'model' in frame else ()
+    if not models:
+        raise UsageError(f'{printable(path)} does not say which model made it: its column model is missing, or the first line, which '
+                         f'begins with # {{. Make it again with aebench encode; if this run made it, give it a column model of '
+                         f'{_WEIGHTS}{model}.')
+    if len(models) > 1:
+        raise UsageError(f'{printable(path)} holds rows of {len(models)} models: part it by its column model.')
+    found = {o for o in frame if re.fullmatch(r'z\d+', o)}
+    return dict(model=models.pop().removeprefix(_WEIGHTS), latent=len(found) if found == set(_columns(len(found))) else latent)
+
+def _check_columns(names:Iterable[str], found:Iterable[str], path:Path):
+    "Raise `UsageError` where any of `names` is not `found`."
+    if not (lost := [o for o in names if o not in found]): return
+    more = [f'{len(lost) - 4} more'] if len(lost) > 5 else []
+    words = listed([*lost[:4], *more] if more else lost)
+    raise UsageError(f'{printable(path)} lacks the column{"s" if len(lost) > 1 else ""} {words}: make it again with aebench encode.')
+
+def _numbers(frame:pd.DataFrame, columns:list[str], path:Path) -> np.ndarray:
+    "The latents. Raises `UsageError` for a cell that holds no number."
+    with np.errstate(over='ignore'): z = frame[columns].apply(pd.to_numeric, errors='coerce').to_numpy(np.float32, copy=True)
+    for i, j in np.argwhere(~np.isfinite(z))[:1]:
+        value = frame[columns[j]].iloc[i]
+        shown = 'nothing' if pd.isna(value) or value == '' else printable(repr(value))
+        raise UsageError(f'{printable(path)} has {shown} in the column {columns[j]} of {printable(frame["name"].iloc[i])}, '
+                         'where a number should be.')
+    return z
+
+def _read_frame(frame:pd.DataFrame, about:dict, path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
+    "Names and latents of a table. `about` is what it says beside its columns."
+    if not {'name', 'z0'} & set(frame):
+        line = 'name,mse,z0' if about else 'name,mse,model,z0'
+        raise UsageError(f'{printable(path)} lacks the line that names its columns: put {line} and so on to z{latent-1} above the rows.')
+    if frame.empty: raise UsageError(f'{printable(path)} names its columns and holds no images.')
+    _check_model(about or _described(frame, path, model, latent), path, model, latent)
+    _check_columns(['name', *_columns(latent)], set(frame), path)
+    empty = frame['name'].eq('')
+    if empty.any(): frame = frame[~empty | frame.loc[empty, _columns(latent)].ne('').any(axis=1).reindex(frame.index, fill_value=True)]
+    return frame['name'].tolist(), _numbers(frame, _columns(latent), path)
+
+def _first_line(text:str, path:Path) -> tuple[dict, str]:
+    "What the first line says of the model, as in earlier tables, and the text after it. Raises `UsageError` where it is damaged."
+    first, _, rest = text.replace('\r\n', '\n').partition('\n')
+    words = ','.join(next(csv.reader([first]), [])).strip(',').removeprefix("'")  # a spreadsheet may have made cells of it
+    if not words.startswith('#'): return {}, text
+    try: about = json.loads(words[1:])
+    except ValueError: about = None
+    if isinstance(about, dict) and {'model', 'latent'} <= set(about): return about, rest
+    raise UsageError(f'The first line of {printable(path)}, which names the model, is damaged ({printable(first[:60])}): '
+                     'make the table again with aebench encode.')
+
 def _read_csv(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
-    with open(path, encoding='utf-8') as f: about = json.loads(f.readline().removeprefix('# '))
-    _check_model(about, path, model, latent)
+    try: about, text = _first_line(plain_csv(path.read_bytes()), path)
+    except UnicodeDecodeError:
+        raise UsageError(f'{printable(path)} is not UTF-8, so that its names cannot be read: save it as «CSV UTF-8».') from None
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # pandas only warns of a row with a cell too many
-        frame = pd.read_csv(path, skiprows=1, dtype=dict(name=str), keep_default_na=False, index_col=False)
-    return frame['name'].tolist(), frame[_columns(latent)].to_numpy()
+        frame = pd.read_csv(io.StringIO(text), dtype=dict(name=str, model=str), keep_default_na=False, index_col=False)
+    return _read_frame(frame, about, path, model, latent)
 
 def _read_parquet(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
     frame = pd.read_parquet(path, engine='pyarrow')
-    _check_model(frame.attrs, path, model, latent)
-    return frame['name'].tolist(), frame[_columns(latent)].to_numpy()
+    return _read_frame(frame, frame.attrs if 'model' in frame.attrs else {}, path, model, latent)
 
 # %% ../../nbs/apply/02_tables.ipynb #ab3941a5
 _READERS = {'.npy': _read_array, '.csv': _read_csv, '.parquet': _read_parquet}

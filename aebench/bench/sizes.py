@@ -8,6 +8,7 @@ Docs: https://aebench.github.io/aebench/bench/sizes.html.md"""
 __all__ = ['Resized', 'ways_for', 'at_sizes', 'measure_sizes']
 
 # %% ../../nbs/bench/06_sizes.ipynb #ee82bccb
+import io
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import nn
 from ..data.sets import ImageSet, load_images
 from ..core.errors import UsageError
 from ..core.locks import one_writer
-from ..core.files import read_json, write_text
+from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..metrics import evaluate
 from ..models import AutoEncoder, MapAutoEncoder, check_size
@@ -72,7 +73,7 @@ def at_sizes(
 # %% ../../nbs/bench/06_sizes.ipynb #3e4e85f1
 def _read_kept(path:Path, ways:list[str]) -> pd.DataFrame: # Empty where there is nothing, or the file is damaged
     "What was measured earlier, of the sizes that were measured by all `ways`."
-    try: frame = pd.read_csv(path)
+    try: frame = pd.read_csv(io.StringIO(plain_csv(path.read_bytes())))
     except (OSError, ValueError): frame = pd.DataFrame()
     if frame.empty or not {'size', 'way', 'mse'} <= set(frame) or frame.mse.isna().any(): return pd.DataFrame(columns=['size'])
     return frame[frame.groupby('size').way.transform(lambda o: len(o) == len(ways) and set(o) == set(ways))]

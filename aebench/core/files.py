@@ -8,13 +8,14 @@ Docs: https://aebench.github.io/aebench/core/files.html.md"""
 __all__ = ['on_disk_change', 'AT_ONCE', 'expanded', 'cache_home', 'cache_name', 'inside', 'check_outside', 'longest_name',
            'longest_path', 'name_length', 'fitted', 'disk_error', 'make_folder', 'remove', 'write_parts', 'write_bytes',
            'write_text', 'json_bytes', 'write_json', 'write_many', 'check_new', 'write_new', 'clear_folder',
-           'read_json', 'read_numbers', 'fingerprint', 'git_revision']
+           'read_json', 'plain_csv', 'read_numbers', 'fingerprint', 'git_revision']
 
 # %% ../../nbs/core/04_files.ipynb #db4c2036
 import csv
 import ctypes
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -24,7 +25,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -339,6 +340,36 @@ def read_json(
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError): return default
     except (ValueError, RecursionError): return default  # the latter: brackets without end
 
+# %% ../../nbs/core/04_files.ipynb #81e4e01b
+_DECIMAL_COMMA = re.compile(r'([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)')
+_ONE_CELL = re.compile(r'^"(?:[^"]|"")*"\r?$', re.M) # A line in quotes
+
+def _split(text:str, separator:str) -> Iterator[list[str]]:
+    "The cells of each line."
+    return csv.reader(io.StringIO(text, newline=''), delimiter=separator)
+
+def _separator(text:str) -> str:
+    "What stands between the cells: that which gives the most of them in the first line that is no remark."
+    def n_cells(separator): return next((len(o) for o in _split(text, separator) if o and not o[0].startswith('#')), 0)
+    return max(',;\t', key=n_cells)
+
+def plain_csv(data:bytes) -> str: # Commas between the cells, points in the numbers
+    "The text of a CSV, whatever spreadsheet saved it. Raises `ValueError` for what is none."
+    text = data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
+    text = re.sub(r'\A"?sep=."?\r?\n', '', text)  # tells Excel what the separator is
+    if '\n' not in text: text = text.replace('\r', '\n')
+    try:
+        separator = _separator(text)
+        if separator == ',' and not _ONE_CELL.search(text): return text
+        plain = io.StringIO()
+        writer = csv.writer(plain, lineterminator='\n')
+        for row in _split(text, separator):
+            if separator == ',': row = next(_split(row[0], ','), []) if len(row) == 1 else row
+            else: row = [f'{o[1]}.{o[2]}' if (o := _DECIMAL_COMMA.fullmatch(cell)) else cell for cell in row]
+            writer.writerow(row)
+    except csv.Error as e: raise ValueError(str(e)) from e
+    return plain.getvalue()
+
 # %% ../../nbs/core/04_files.ipynb #ac30fee3
 def _as_number(text) -> float: # NaN for what is none
     try: return float(text)
@@ -349,8 +380,7 @@ def read_numbers(
     *columns:str # Those that must hold numbers
 ) -> list[dict]: # A row each; `columns` are floats, others text. Empty for a file that can't be read
     "Rows in which every column is finite; bad rows are skipped."
-    try:
-        with open(path, newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
+    try: rows = list(csv.DictReader(io.StringIO(plain_csv(Path(path).read_bytes()), newline='')))
     except (OSError, ValueError, csv.Error): return []
     rows = [o | {c: _as_number(o.get(c)) for c in columns} for o in rows if None not in o]  # None: more fields than the header has
     return [o for o in rows if all(math.isfinite(o[c]) for c in columns)]

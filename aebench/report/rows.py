@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/report/rows.html.md"""
 # %% auto #0
 __all__ = ['JUDGED', 'SETTINGS', 'is_measured', 'missing', 'frame_rows', 'read_rows', 'to_csv', 'gather', 'is_failed',
            'references', 'trained', 'network', 'length_of', 'lengths', 'length_text', 'groups', 'sweeps', 'distinct',
-           'complete', 'data_label']
+           'complete', 'data_label', 'read_results']
 
 # %% ../../nbs/report/02_rows.ipynb #237fc218
 import csv, io, json, shlex, warnings
@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import UsageError
-from ..core.files import read_json, write_text
+from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
 from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, read_setting, table_title_of, write_numbers, write_setting
@@ -296,7 +296,7 @@ def complete(
     rows:pd.DataFrame # Of runs, from wherever: it may be an older CSV
 ) -> pd.DataFrame:
     "`rows` with all of `COLUMNS`, in the tables' order. Raises `UsageError` for what are no rows of aebench."
-    if 'method' not in rows: raise UsageError('These are no rows of aebench: they have no column called method.')
+    if 'method' not in rows: raise UsageError('No rows of aebench: the column method, or the line that names the columns, is missing.')
     if not _is_framed(rows): rows = frame_rows([{**o, 'run': str(o.get('run', ''))} for o in rows.to_dict('records')])
     places = list(map(_place, rows[['method', 'seed', 'run']].to_dict('records')))
     order = sorted(range(len(places)), key=places.__getitem__)
@@ -305,3 +305,13 @@ def complete(
 def data_label(rows:pd.DataFrame) -> str:
     "What the data is called."
     return str(next(iter(distinct(rows, 'data_label') + distinct(rows, 'data')), 'unnamed data'))
+
+# %% ../../nbs/report/02_rows.ipynb #ec274d50
+def read_results(
+    path:str|Path # A results.csv
+) -> pd.DataFrame: # As `read_rows` gives it
+    "The rows of a results.csv, whatever program saved it. Raises `UsageError` for a file that holds none."
+    try: rows = pd.read_csv(io.StringIO(plain_csv(Path(path).read_bytes())), float_precision='round_trip')
+    except (OSError, ValueError) as e:
+        raise UsageError(f'{printable(path)} cannot be read as a results.csv ({type(e).__name__}): give one that aebench run wrote.') from e
+    return complete(rows.loc[:, ~rows.columns.str.startswith('Unnamed: ')].dropna(how='all'))  # a spreadsheet fills up with empty cells
