@@ -1,15 +1,18 @@
 "What folders of images are taken for: layouts as people have them, from contests, libraries' documentation and data sets' own archives."
 import itertools
 import json
-import os
 import re
-import unicodedata
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
 
+from aebench.cli import main
 from aebench.core.errors import UsageError
-from aebench.data.folders import inspect_folder
 from aebench.data.layouts import recognise
 
 def names(text:str) -> list[str]:
@@ -120,3 +123,32 @@ def test_what_no_rule_can_know_is_asked_for(layout, tmp_path):
     text, asked, train, test, classes = ASKED[layout]
     found = recognise(laid_out(tmp_path, text), **asked)
     assert (len(found.train), len(found.test), ' '.join(found.classes)) == (train, test, classes), found
+
+@pytest.fixture(scope='module')
+def parts(tmp_path_factory):
+    "MVTec's layout: digits are good, inverted ones and halves are faults."
+    folder, digits = tmp_path_factory.mktemp('parts'), (load_digits().images*15.9).astype(np.uint8)
+    for part, images in {'train/good': digits[:200], 'test/good': digits[200:260], 'test/inverted': 255 - digits[260:280],
+                         'test/half': np.where(np.arange(8) < 4, digits[280:300], 0).astype(np.uint8), 'ground_truth/half': 0*digits[:20]}.items():
+        (folder/part).mkdir(parents=True)
+        for i, o in enumerate(images): Image.fromarray(o).save(folder/part/f'{i:03}.png')
+    return folder
+
+@pytest.mark.parametrize('flags, n_train, n_test, among', [([], 200, 60, 60), (['--split', .2], 160, 40, 0)])
+def test_faults_are_found_by_one_command(flags, n_train, n_test, among, parts, at_home, tmp_path, capsys):
+    "The normal images that p-values come from are never the ones that are judged: each is compared with the others, or a part is held out."
+    def said(*words):
+        code = main([str(o) for o in words])
+        return code, *capsys.readouterr()
+    code, out, err = said('run', '--data', parts, '--methods', 'pca-8', '--size', 8, '--out', tmp_path/'runs', '--json', *flags)
+    row = next(o for o in json.loads(out) if o['method'] == 'pca-8')
+    assert (code, row['n_train'], row['n_test'], row['accuracy']) == (0, n_train, n_test, None), err
+    code, out, err = said('anomaly', parts, '--run', tmp_path/'runs'/row['run'], '--level', .05, '--out', tmp_path/'found.csv', '--device', 'cpu')
+    table = pd.read_csv(tmp_path/'found.csv')
+    good = table.kind == 'good'
+    assert code == 0 and table.kind.value_counts().to_dict() == dict(good=60, inverted=20, half=20), err
+    assert f'AUROC {roc_auc_score(~good, table.score):.3f} (95 % interval' in out and re.search(r'\n  half +[01]\.\d+ .*\n  inverted +1\.000 ', out), out
+    assert f'{table.flagged[good].sum()} of 60 normal ones, {table.flagged[~good].sum()} of 40 others' in out
+    assert (f'{among} of the images are among these' in out) == bool(among) and '220 images of the folder were not judged' in out
+    assert table.flagged[good].sum() == 3 if among else table.flagged[good].sum() <= 9
+    assert table.p_value.min() == pytest.approx(1/(n_test + 1)) and table.flagged[table.kind == 'inverted'].all()

@@ -114,12 +114,13 @@ def unpack(
 def read_folder(
     folder:str|Path, # Of images, in subfolders or not
     size:int, # Pixels a side
-    skip_unreadable:bool=False
+    skip_unreadable:bool=False,
+    names:list|None=None # Relative to `folder`, those to read; None: all
 ) -> tuple[list[str], Tensor]: # Relative names, and uint8 (N, 3, size, size)
-    "All images below `folder`. Raises `UsageError` where there are none, and for unreadable ones."
+    "The images below `folder`. Raises `UsageError` where there are none, and for unreadable ones."
     folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
-    names = image_files(folder)
+    names = image_files(folder) if names is None else names
     images, bad = decode_files([f'{folder}{os.sep}{o}' for o in names], size)
     if bad and not skip_unreadable: refuse_unreadable({names[i]: why for i, why in bad.items()}, folder)
     kept = [i for i in range(len(names)) if i not in bad]

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/layouts.html.md"""
 
 # %% auto #0
 __all__ = ['LAYOUTS', 'TRAIN_NAMES', 'TEST_NAMES', 'IMAGE_NAMES', 'MASK_NAMES', 'NORMAL_NAMES', 'Layout', 'draw_test',
-           'is_normal', 'recognise']
+           'is_normal', 'mask_folders', 'recognise']
 
 # %% ../../nbs/data/03_layouts.ipynb #1daee356
 import os
@@ -90,7 +90,7 @@ def draw_test(files:list, labels:list|None=None, share:float=.2) -> tuple[list, 
         drawn.update(gen.sample(members, min(max(1, round(len(members)*share)), len(members)-1)))
     return [p for i, p in enumerate(files) if i not in drawn], [p for i, p in enumerate(files) if i in drawn]
 
-# %% ../../nbs/data/03_layouts.ipynb #98a6f416
+# %% ../../nbs/data/03_layouts.ipynb #37ab7802
 LAYOUTS = 'train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it, or train/good with test/good and test/FAULT'
 TRAIN_NAMES = ('train', 'training')
 TEST_NAMES = ('test', 'testing', 'valid', 'validation', 'val', 'eval')
@@ -113,7 +113,7 @@ def _folders(files:Iterable[str]) -> set[str]:
         new = {os.path.dirname(o) for o in new}
     return found
 
-def _mask_folders(files:list[str]) -> list[str]:
+def mask_folders(files:list[str]) -> list[str]:
     "The folders that hold masks of the images that lie beside them."
     beside = {}
     for o in _folders(files): beside.setdefault(os.path.dirname(o), []).append(os.path.basename(o).lower())
@@ -179,7 +179,7 @@ def _tree(folder:Path, most:int=8) -> str:
     more = f' and {len(names)-most} more' if len(names) > most else ''
     return ', '.join(map(printable, names[:most])) + more
 
-# %% ../../nbs/data/03_layouts.ipynb #1ed340dc
+# %% ../../nbs/data/03_layouts.ipynb #1788e534
 def _go_into(files:list[str], root:str, known:Iterable[str]=()) -> str: # `root`, or a folder below it
     "Where the classes begin. A folder of a `known` name is a class."
     while len(names := _names_below(files, root)) == 1 and not _direct(files, root):
@@ -237,7 +237,7 @@ def _tests_classes(folder:Path, classes:tuple, test:list[str], root:str) -> bool
     raise UsageError(f'The class {unknown[0]!r} is in the test images of {printable(folder)} only: '
                      f'add training images of it, or remove it.{normal}')
 
-# %% ../../nbs/data/03_layouts.ipynb #bf452deb
+# %% ../../nbs/data/03_layouts.ipynb #d3fbb068
 def _kinds(files:list[str], root:str) -> dict[str, str]: # {path: kind}
     return {o: o[len(root):].split(os.sep)[0] for o in files if os.sep in o[len(root):]}
 
@@ -248,7 +248,7 @@ def _normal_kind(train:tuple, kinds:set, has_masks:bool) -> str: # '' where it i
     normal = [o for o in kinds if is_normal(o)]
     return normal[0] if len(normal) == 1 and len(kinds) > 1 else ''
 
-# %% ../../nbs/data/03_layouts.ipynb #1f6ed8b8
+# %% ../../nbs/data/03_layouts.ipynb #642c8a48
 def _count_unused(folder:Path, files:list[str], used:Iterable[str], reasons:dict) -> dict[str, str]: # {folder: how many images, and why}
     "What of `files` is not in use, by the uppermost folder that holds nothing in use."
     used = set(used)
@@ -331,7 +331,7 @@ def recognise(
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     if split is not None and not 0 < split < 1: raise UsageError(f'{split:g} is no share of the images: give --split one between 0 and 1.')
     everything = _images_in(folder)
-    masks = {o: ', which are masks' for o in _mask_folders(everything) if o not in asked.values()}
+    masks = {o: ', which are masks' for o in mask_folders(everything) if o not in asked.values()}
     files = [o for o in everything if not o.startswith(tuple(f'{o}{os.sep}' for o in masks))]
     train, root, tests = _split_images(folder, files, split, asked)
     found, strays = _classes_in(folder, train, root), _direct(train, root) if _names_below(train, root) else []
