@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .core.pictures import psnr
 from .models import device_of
 from .weights import Classifier
-from .data.images import subsample
+from .data.pixels import subsample
 from .data.sets import ImageSet
 
 # %% ../nbs/10_metrics.ipynb #a83677fa

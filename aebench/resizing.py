@@ -13,7 +13,7 @@ from fastcore.basics import patch
 
 from .data.batches import ImageDL, ImageLoaders
 from .core.errors import UsageError
-from .data.images import resize_images
+from .data.pixels import resize_images
 
 # %% ../nbs/07_resizing.ipynb #21da9112
 def resized(

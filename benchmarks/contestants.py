@@ -25,7 +25,7 @@ from torchvision.models import resnet34, vgg16_bn
 from aebench.data.batches import Augment
 from aebench.callback.progress import Progress, TellProgress
 from aebench.data import ImageSet
-from aebench.data.images import resize_images
+from aebench.data.pixels import resize_images
 from aebench.models import Normalize
 from aebench.registry import METHODS, Method
 from aebench.settings import Run

@@ -3,7 +3,7 @@ import torch
 
 from aebench.codec.coding import encode_images
 from aebench.data import load_images
-from aebench.data.images import resize_images
+from aebench.data.pixels import resize_images
 from aebench.models import autoencoder
 
 def load_and_encode(answers):

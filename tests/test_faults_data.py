@@ -31,7 +31,7 @@ from aebench.core import downloads
 from aebench.cli import main
 from aebench.data import load_images
 from aebench.core.errors import AebenchError, UsageError
-from aebench.data.images import MAX_PIXELS
+from aebench.settings import MAX_PIXELS
 from aebench.data.files import image_files
 from aebench.data.folders import inspect_folder
 from aebench.data.layouts import recognise
@@ -137,7 +137,7 @@ def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys, tally):
     for name, (way, reason) in harmed.items(): assert reason.lower() in found.unreadable[name].lower(), (way, found.unreadable[name])
     assert not [o for o in found.unreadable.values() if str(place) in o or '\n' in o]
     assert len(data.train_x) + len(data.test_x) == n + 3 - len(harmed)
-    assert found.links == {'b/linked.jpg': f'leads out of the folder, to {place.resolve()}/outside/fine.jpg', 'b/up': 'a link to a folder, not followed'}
+    assert found.links == {'b/linked.jpg': f'leads out of the folder, to {place.resolve()}/outside/fine.jpg', 'b/up': 'a link to a folder that holds it, not followed'}
     assert data.links == {'b/linked.jpg': found.links['b/linked.jpg']}
     assert code == 1 and f'Unreadable: {len(harmed)} ' in text and len(re.findall(r'^  [abc]/\S?bad|^  [abc]/<script>', text, re.M)) == len(harmed)  # one line each
     assert '\x1b' not in text and '\\nsecond line\\x1b[31m.jpg: no image' in text and '\\udcff\\udcfe.jpg: no image' in text

@@ -27,7 +27,7 @@ from ..core.errors import UsageError
 from ..core.files import expanded, fingerprint, read_json
 from ..core.text import printable
 from ..data.folders import decode_files, listing
-from ..data.images import fit_image, fit_tensor
+from ..data.pixels import fit_image, fit_tensor
 from ..models import device_of
 from ..run_folder import MODEL, ROW_JSON
 
@@ -86,8 +86,8 @@ def _from_item(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
 def _from_files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
     paths = [expanded(o) for o in paths]
-    images, bad = decode_files(paths, size)
-    if not bad: return images
+    found = decode_files(paths, size)
+    if not (bad := found.bad): return found.images
     raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
 
 # %% ../../nbs/apply/01_trained.ipynb #bbfcee50

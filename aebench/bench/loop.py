@@ -34,7 +34,7 @@ from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, 
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
 from ..weights import Classifier, judge_for, trained_network
-from ..data.images import resize_images, subsample
+from ..data.pixels import resize_images, subsample
 from ..data.folders import listing
 from ..data.sets import ImageSet, load_images
 from ..callback.trackers import check_tracker, tracked
@@ -220,6 +220,7 @@ def _get_judges(job:Job) -> list[Classifier]:
 def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
     "Log what the images are, how many of the runs are done, and which images are left out or read through links."
     log(f'{data!r}' + (f'; {asked - todo} of {asked} runs are there already' if todo < asked else ''))
+    for note in data.notes: log(note)
     if data.unreadable: log(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
     if data.links: log(listing(f'{len(data.links)} links lead out of the folder, and their images are read:', data.links))
 

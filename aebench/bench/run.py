@@ -41,7 +41,7 @@ from ..training import History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
 from ..metrics import Evaluation, evaluate
 from ..core.pictures import png_bytes
-from ..data.images import subsample
+from ..data.pixels import subsample
 from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint

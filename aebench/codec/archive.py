@@ -121,7 +121,8 @@ def read_folder(
     folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     names = image_files(folder) if names is None else names
-    images, bad = decode_files([f'{folder}{os.sep}{o}' for o in names], size)
+    found = decode_files([f'{folder}{os.sep}{o}' for o in names], size)
+    images, bad = found.images, found.bad
     if bad and not skip_unreadable: refuse_unreadable({names[i]: why for i, why in bad.items()}, folder)
     kept = [i for i in range(len(names)) if i not in bad]
     if not kept: raise UsageError(f'{folder} holds no images that can be read: give a folder of images.')

@@ -29,7 +29,7 @@ from ..core.errors import UsageError
 from ..core.files import cache_home, cache_name, fingerprint
 from ..core.pictures import psnr
 from ..core.tensors import read_tensors, tensor_parts, write_tensors
-from ..data.images import subsample
+from ..data.pixels import subsample
 from ..data.sets import ImageSet
 from ..metrics import BATCH
 from ..models import device_of

@@ -21,7 +21,7 @@ from .coding import MAX_STUDIED, decode_latents, encode_images
 from .protocol import Codec, RawPixels
 from ..core.errors import UsageError, error_line
 from ..core.pictures import figure_png, png_bytes
-from ..data.images import subsample
+from ..data.pixels import subsample
 from ..data.sets import ImageSet
 
 # %% ../../nbs/codec/05_latents.ipynb #c4556c76

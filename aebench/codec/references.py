@@ -27,7 +27,7 @@ from .protocol import Codec, RawPixels
 from ..core.errors import UsageError
 from ..core.files import cache_home, cache_name, fingerprint
 from ..core.tensors import read_tensors, write_tensors
-from ..data.images import subsample
+from ..data.pixels import subsample
 from ..data.sets import ImageSet
 from ..registry import REFERENCES, Reference
 
