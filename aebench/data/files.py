@@ -74,7 +74,7 @@ def array_form(
 # %% ../../nbs/data/02_files.ipynb #b786514e
 STORES = {o.lower() for o in (
     '@eaDir', '@Recycle', '@Recently-Snapshot', '#recycle', '#snapshot', '$RECYCLE.BIN', '.@__thumb', '.thumbnails', '.thumb',
-    '.Trash', '.Trashes', '__MACOSX', '.ipynb_checkpoints', 'lost+found', 'System Volume Information')} # Folders that a disk or a program keeps
+    '.Trash', '.Trashes', '__MACOSX', '.ipynb_checkpoints', 'lost+found', 'System Volume Information')} # Kept by a disk or a program
 
 _REASONS = dict(
     HEIC='pip install pillow-heif reads them', AVIF='a newer Pillow reads them',
@@ -82,7 +82,7 @@ _REASONS = dict(
     ZIP='unpack it', GZIP='unpack it', array='of another shape than images', thumbnail='kept by a disk or a program for itself',
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
        'further page': '--frames all reads them'})
-_LOST = {'HEIC', 'AVIF', 'SVG', 'PDF', 'EPS', 'camera raw file', 'ZIP', 'GZIP', 'Git LFS pointer', 'further page'} # Taken for images by some
+_LOST = {'HEIC', 'AVIF', 'SVG', 'PDF', 'EPS', 'camera raw file', 'ZIP', 'GZIP', 'Git LFS pointer', 'further page'} # Images to some
 
 def describe_left_out(
     left_out:dict, # {kind: how many}, as `find_images` gives it

@@ -268,6 +268,7 @@ def load_images(
         raise UsageError(f'{source.label} has a split of its own: leave out --{next(iter(asked)).replace("_", "-")}.')
     layout = None if source.name in DATA else recognise(source.name, **asked)
     arrays, about = _decoded(source, layout, size, reading)
-    prep, facts = preprocessing_from(about['prep']), Facts.from_dict(about['facts'])
+    prep, facts, unreadable = preprocessing_from(about['prep']), Facts.from_dict(about['facts']), about['unreadable']
+    around = _around(layout, facts, unreadable) if layout else {}
     return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'],
-                    unreadable=about['unreadable'], prep=prep, facts=facts, **(_around(layout, facts, about['unreadable']) if layout else {}))
+                    unreadable=unreadable, prep=prep, facts=facts, **around)
