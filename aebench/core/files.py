@@ -266,13 +266,11 @@ AT_ONCE = 500 # Files that are renamed together: what a kill costs, at most
 try: _syncfs = ctypes.CDLL(None, use_errno=True).syncfs
 except (AttributeError, OSError, TypeError): _syncfs = None  # not Linux
 
-def _sync_disk(folder:Path):
-    "Bring to the disk itself all that was written to the file system of `folder`."
+def _sync_disk(path:Path):
+    "Bring to the disk itself all that was written to the file system on which the file `path` is."
     if _syncfs is None: return os.sync()
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        if _syncfs(fd) and (number := ctypes.get_errno()) not in _NO_SYNC: raise OSError(number, os.strerror(number))
-    finally: os.close(fd)
+    with open(path, 'rb') as f:
+        if _syncfs(f.fileno()) and (number := ctypes.get_errno()) not in _NO_SYNC: raise OSError(number, os.strerror(number))
 
 def _write_together(files:list[tuple[Path, bytes]]):
     "Write `files`; none has its name before all are on the disk."
@@ -287,7 +285,7 @@ def _write_together(files:list[tuple[Path, bytes]]):
                 on_disk_change('write', tmp, data)
                 f.write(data)
         for tmp in staged.values(): on_disk_change('sync', tmp)
-        _sync_disk(path.parent)
+        _sync_disk(tmp)
         for path, tmp in staged.items():
             on_disk_change('replace', tmp, path)
             os.replace(tmp, path)
@@ -299,12 +297,16 @@ def _write_together(files:list[tuple[Path, bytes]]):
 def write_many(files:Iterable[tuple[Path, bytes]]):
     """Write small files to places where nothing is, each atomically, and wait for the disk once for `AT_ONCE` of them.
     Raises `AebenchError` as `write_parts` does."""
-    files, folder = iter(files), None
+    if not hasattr(os, 'sync'):  # Windows flushes single files only
+        for o in files: write_bytes(*o)
+        return
+    files, last = iter(files), None
     while some := list(islice(files, AT_ONCE)):
-        if hasattr(os, 'sync'): _write_together(some)
-        else: [write_bytes(*o) for o in some]  # Windows flushes single files only
-        folder = some[0][0].parent
-    if folder and hasattr(os, 'sync'): _sync_disk(folder)
+        _write_together(some)
+        last = some[-1][0]
+    try:
+        if last: _sync_disk(last)
+    except OSError as e: raise disk_error(e, last) from e
 
 # %% ../../nbs/core/04_files.ipynb #24961922
 def check_new(path:str|Path, data:bytes):
