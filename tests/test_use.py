@@ -173,7 +173,7 @@ def with_relatives(names):
     return sorted({o for o in [*names, *more] if Path(o).suffix.lower() in ('.png', '.jpg', '.jpeg', '.tiff') and all(len(os.fsencode(p)) <= 255 for p in o.split('/'))})
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
-@settings(max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=NAMES.map(with_relatives), deep=st.sampled_from([0, 0, 3700]))
 def test_whatever_name_is_compressed_comes_back(ae, names, deep):
     "Each image, and under a name that begins and ends as its own, that fits any disk and that no disk takes for another's."
