@@ -24,10 +24,10 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from ..core.files import fingerprint
-from ..core.text import listed, printable
+from ..core.text import printable
 from ..registry import DataSource
 from ..settings import MAX_PIXELS, Reading, few_steps, write_number
-from .images import Decoded, Extremes, open_image, raise_system_error, read_image, why_unreadable
+from .images import CUT, Decoded, Extremes, open_image, raise_system_error, read_image, why_unreadable
 from .files import Found, describe_left_out, find_images
 from .pixels import Preprocessing, allocate_images
 from .layouts import Layout, recognise
@@ -64,12 +64,11 @@ class Facts:
         return cls(count(lambda o: o.format), count(lambda o: o.mode), further, sum(o.size[0] != o.size[1] for o in found), extremes)
 
 def _common_channels(found:Iterable[Decoded]) -> int: # Those of a set of images
-    "Three where any has colours, one where all is grey. Raises `UsageError` where arrays of different numbers are mixed."
+    "Three where any has colours, one where all is grey; another number where most are arrays of that. The others can't be read then."
     counts = Counter(o.channels for o in found)
-    if set(counts) <= {1, 3}: return max(counts, default=3)
-    if len(counts) == 1: return next(iter(counts))
-    mixed = listed(f'{n:,} of {channels}' for channels, n in sorted(counts.items()))
-    raise UsageError(f'The images differ in their channels ({mixed}): keep those of each number in a folder of their own.')
+    usual = {n: counts.pop(n) for n in (1, 3) if n in counts}
+    most = counts.most_common(1)
+    return most[0][0] if most and most[0][1] > sum(usual.values()) else max(usual, default=3)
 
 
 # %% ../../nbs/data/05_folders.ipynb #1c086d10
@@ -106,7 +105,7 @@ def decode_files(
     frames:str='first' # For the facts: are further pages left out?
 ) -> DecodedFiles:
     """Decode many files, in threads: Pillow works outside Python's lock. Pixels of more than 8 bits are read twice: once for their range.
-    Raises `AebenchError` where the trouble is not the image's, `UsageError` where arrays differ in their channels."""
+    Raises `AebenchError` where the trouble is not the image's."""
     images, bad, taken = allocate_images(len(paths), size, prep.channels or 3), {}, np.zeros(len(paths), bool)
     read = _reader(paths, size, max_pixels, bad)
     def take(i):
@@ -194,6 +193,8 @@ def sentences(
         said.append(f'Values: {low} becomes black and {high} white; --range LOW HIGH sets others')
         if 4*(facts.extremes.bright - prep.range[0]) < prep.range[1] - prep.range[0]:
             said.append(f'The images are nearly black so: 999 of 1,000 values are at most {facts.extremes.bright:g}')
+    if cut := sum(n for mode, n in facts.modes.items() if mode.endswith(CUT)):
+        said.append(f'Of {cut:,} TIFF files of 16 bits a colour the upper 8 bits are read; pip install imagecodecs reads all')
     if facts.not_square and prep.fit == 'crop':
         are = 'is not square and is' if facts.not_square == 1 else 'are not square and are'
         said.append(f'{facts.not_square:,} of the images {are} cut to the middle; --fit pad or --fit stretch keeps all of it')
