@@ -26,7 +26,7 @@ from ..core.errors import UsageError
 from ..core.files import fingerprint
 from ..core.text import printable
 from ..registry import DataSource
-from ..settings import MAX_PIXELS, Reading, few_steps, write_number
+from ..settings import MAX_PIXELS, Reading, few_steps
 from .images import CUT, Decoded, Extremes, open_image, raise_system_error, read_image, why_unreadable
 from .files import Found, describe_left_out, find_images
 from .pixels import Preprocessing, allocate_images
@@ -189,10 +189,13 @@ def sentences(
     "What a user should know of how the images were brought to one scale and shape."
     said = []
     if facts.extremes:
-        low, high = (write_number(o) for o in prep.range)
+        low, high = (f'{o:,.6g}' for o in prep.range)
         said.append(f'Values: {low} becomes black and {high} white; --range LOW HIGH sets others')
         if 4*(facts.extremes.bright - prep.range[0]) < prep.range[1] - prep.range[0]:
             said.append(f'The images are nearly black so: 999 of 1,000 values are at most {facts.extremes.bright:g}')
+    deep = [o for o in facts.modes if o.startswith(('I', 'F', 'float', 'int', 'uint16', 'uint32'))]
+    if len({o.startswith(('F', 'float')) for o in deep}) > 1:
+        said.append('Whole and floating-point values share that scale: keep them in folders of their own')
     if cut := sum(n for mode, n in facts.modes.items() if mode.endswith(CUT)):
         said.append(f'Of {cut:,} TIFF files of 16 bits a colour the upper 8 bits are read; pip install imagecodecs reads all')
     if facts.not_square and prep.fit == 'crop':
@@ -285,6 +288,7 @@ def inspect_folder(
     reading = Reading(**reading)
     layout = recognise(folder, reading.split, reading.train_folder, reading.test_folder)
     names, n_train, looked = _decode_split(layout, 32, reading)
+    layout = replace(layout, train=names[:n_train], test=names[n_train:])  # pages, where they are read
     files = find_images(layout.folder)
     keys = {o: fingerprint([x.numpy().tobytes()]) for i, (o, x) in enumerate(zip(names, looked.images)) if i not in looked.bad}
     trained = {keys[o]: o for o in reversed(names[:n_train]) if o in keys}  # of equal ones the first

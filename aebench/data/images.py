@@ -236,12 +236,15 @@ def _extremes(a:np.ndarray) -> Extremes:
 
 def _read_picture(o:Opened, size:int, prep:Preprocessing, max_pixels:int) -> Decoded:
     img = o.picture
-    turned = _orientation(img) if o.format in ('JPEG', 'MPO', 'TIFF') else 1
+    sideways = o.format in ('JPEG', 'MPO') and _orientation(img) >= 5
     if not img.info.get('progressive'): img.draft('L' if prep.channels == 1 and img.mode == 'L' else 'RGB', (size, size))  # JPEG only
     _check_size(img.size, max_pixels)
-    with _budget.reserve(img.width*img.height): x = fit_image(_upright(img), size, prep)
+    with _budget.reserve(img.width*img.height):
+        upright = _upright(img)
+        x = fit_image(upright, size, prep)
     grey = len(x) == 1 or bool((x[0] == x[1]).all() and (x[0] == x[2]).all())
-    return Decoded(x, 1 if grey else 3, o.mode, o.size[::-1] if turned >= 5 else o.size, o.format, o.pages)
+    whole = upright.size if o.format not in ('JPEG', 'MPO') else o.size[::-1] if sideways else o.size  # JPEG was reduced
+    return Decoded(x, 1 if grey else 3, o.mode, whole, o.format, o.pages)
 
 def _read_array(o:Opened, size:int, prep:Preprocessing, max_pixels:int) -> Decoded:
     _check_size(o.size, max_pixels)

@@ -1,0 +1,229 @@
+"Images as people have them: any format, any bits, any number of channels, pages and shapes; what is not read is said, with a true reason."
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, PngImagePlugin
+
+from aebench.cli import main
+from aebench.data import load_images
+from aebench.data import files
+from aebench.data.folders import inspect_folder
+from aebench.data.images import decode_image, read_image
+from aebench.data.pixels import Preprocessing
+from made_up import make_images
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    "A dozen images of noise."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    make_images(tmp_path/'images', [f'{i:02}.png' for i in range(12)])
+    return tmp_path/'images'
+
+def checked(folder, capsys, *words) -> str:
+    "What `aebench check` prints, for a folder without faults."
+    capsys.readouterr()
+    code = main(['check', str(folder), '--steps', '0', *words])
+    out, err = capsys.readouterr()
+    assert code == 0 and 'Warning' not in err, out + err
+    return out
+
+def as_bytes(img, format, **options) -> bytes:
+    data = io.BytesIO()
+    img.save(data, format, **options)
+    return data.getvalue()
+
+RED = Image.new('RGB', (20, 20), (200, 30, 30))
+
+# ---- nothing is left out unsaid
+
+LEFT_OUT = { # A name and a content → how check says that it is not read; None: it is read
+    'photo.jpg?1528': (as_bytes(RED, 'JPEG'), None), 'without-suffix': (as_bytes(RED, 'PNG'), None), 'page.htm': (as_bytes(RED, 'WEBP'), None),
+    'png-inside.jpg': (as_bytes(RED, 'PNG'), None), 'tone.avif': (as_bytes(RED, 'AVIF'), None),
+    'plan.svg': (b'<?xml version="1.0"?><svg/>', 'SVG (drawings hold no pixels'), 'report.pdf': (b'%PDF-1.7', 'PDF (drawings hold no pixels'),
+    'DSC_1.NEF': (b'MM\0*' + bytes(99), 'camera raw file (develop'), 'IMG.dng': (as_bytes(RED, 'TIFF'), 'camera raw file (develop'),
+    'pointer.png.lfs': (b'version https://git-lfs.github.com/spec/v1', 'Git LFS pointer (git lfs pull'), 'archive.zip': (b'PK\3\4', 'ZIP (unpack'),
+    'notes.txt': (b'no image', '.txt file'), 'Thumbs.db': (b'\xd0\xcf', '.db file'), 'Makefile': (b'all:', '1 file'),
+    '@eaDir/00.png/SYNO_THUMB_M.jpg': (as_bytes(RED, 'JPEG'), 'thumbnail (kept by'), '.thumbnails/00.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'),
+    '#recycle/old.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'), '.hidden.png': (as_bytes(RED, 'PNG'), 'hidden file'),
+}
+
+@pytest.mark.parametrize('name', LEFT_OUT)
+def test_what_is_left_out_is_said(name, folder, capsys):
+    content, said = LEFT_OUT[name]
+    (folder/name).parent.mkdir(parents=True, exist_ok=True)
+    (folder/name).write_bytes(content)
+    found, text = inspect_folder(folder), checked(folder, capsys)
+    assert len(found.layout.train + found.layout.test) == 12 + (said is None) and not found.unreadable
+    assert ('Not read: ' in text) == (said is not None) and (said or '') in text, text
+
+@pytest.mark.parametrize('has_plugin', [True, False])
+def test_heic(has_plugin, folder, capsys, monkeypatch):
+    "Read by Pillow's plugin; without it counted, and run says so in a line."
+    if has_plugin: RED.save(folder/'IMG_1.HEIC', format='HEIF')
+    else:
+        monkeypatch.setattr(files, 'PILLOW', tuple(o for o in files.PILLOW if o != 'HEIF'))
+        monkeypatch.setattr(files, 'IMAGE_SUFFIXES', files.IMAGE_SUFFIXES - {'.heic'})
+        (folder/'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic' + bytes(200))
+    text = checked(folder, capsys)
+    assert ('1 HEIC (pip install pillow-heif' in text) != has_plugin
+    assert load_images(folder, 16).notes == ([] if has_plugin else ['Not read: 1 HEIC (pip install pillow-heif reads them)'])
+
+REASONS = { # What a file holds → part of the reason that it is not read
+    'cut.jpg': (as_bytes(RED, 'JPEG')[:500], 'damaged: '), 'empty.png': (b'', 'no image: the file is empty'), 'text.png': (b'once upon', 'no image, or damaged from its beginning'),
+    'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), ''), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
+    'bands.npy': (as_bytes(RED, 'PNG'), None), 'depth.bmp': (as_bytes(RED, 'BMP')[:28] + b'\2\0' + as_bytes(RED, 'BMP')[30:], 'not supported: Unsupported BMP pixel depth'),
+}
+
+@pytest.mark.parametrize('name', REASONS)
+def test_reasons_are_true(name, folder):
+    content, reason = REASONS[name]
+    (folder/name).write_bytes(content)
+    found = inspect_folder(folder).unreadable
+    assert (list(found) == [name] and reason in found[name]) if reason is not None else not found, found
+    if found: assert 'damaged' not in found[name] or reason.startswith(('damaged', 'no image, or')) or name == 'heic.jpg'
+
+# ---- metadata never cost an image
+
+def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+def burdened(way) -> bytes:
+    "A whole image with something in it that has nothing to do with its pixels."
+    png, jpeg, info = as_bytes(RED, 'PNG'), as_bytes(RED, 'JPEG', quality=95), PngImagePlugin.PngInfo()
+    info.add_text('notes', 'a'*3_000_000, zip=True)
+    def segment(marker, data): return jpeg[:2] + bytes([0xff, marker]) + struct.pack('>H', len(data) + 2) + data + jpeg[2:]
+    return dict(
+        text=lambda: as_bytes(RED, 'PNG', pnginfo=info), profile=lambda: as_bytes(RED, 'PNG', icc_profile=os.urandom(1000)*1200),
+        animation=lambda: png[:33] + chunk(b'acTL', struct.pack('>II', 0, 0)) + png[33:], frame=lambda: png[:33] + chunk(b'fcTL', b'\0') + png[33:],
+        checksum=lambda: png[:33] + chunk(b'tEXt', b'a\0b')[:-4] + b'none' + png[33:], end=lambda: png[:-9],
+        exif=lambda: segment(0xe1, b'Exif\0\0II*\0\xff\xff\xff\x7f' + b'\xff'*40), photoshop=lambda: segment(0xed, b'Photoshop 3.0\x008BIM\x04\x04\0\0\xff\xff\xff\xff'),
+        comment=lambda: segment(0xfe, b'\xff'*60_000), jpeg_profile=lambda: segment(0xe2, b'ICC_PROFILE\0\x07\x02' + b'?'*1000),
+        icon=lambda: (lambda o: o[:6] + bytes([9, 9]) + o[8:])(as_bytes(RED, 'ICO', sizes=[(20, 20)])),
+        webp=lambda: as_bytes(RED, 'WEBP', exif=b'Exif\0\0nothing', xmp=b'<x'*5000))[way]()
+
+@pytest.mark.parametrize('way', ['text', 'profile', 'animation', 'frame', 'checksum', 'end', 'exif', 'photoshop', 'comment', 'jpeg_profile', 'icon', 'webp'])
+def test_metadata_never_cost_an_image(way, folder, capsys):
+    path = folder/f'burdened{"" if way in ("icon", "webp") else ".png"}'
+    path.write_bytes(burdened(way))
+    assert 'Unreadable: 0' in checked(folder, capsys)
+    assert np.abs(decode_image(path, 8).mean((1, 2)) - (200, 30, 30)).max() < 12
+
+# ---- one scale for a set
+
+def save_deep(path, a, way):
+    if way == 'npy': np.save(path.with_suffix('.npy'), a)
+    elif way == 'tifffile': tifffile.imwrite(path.with_suffix('.tif'), a)
+    else: Image.fromarray(a).save(path.with_suffix(f'.{way}'))
+
+@pytest.mark.parametrize('way, dtype, top, range', [
+    ('tif', np.uint16, 4080, (0, 4095)), ('png', np.uint16, 4080, (0, 4095)), ('tif', np.int32, 65000, (0, 65535)), ('tif', np.float32, .98, (0, 1)),
+    ('tif', np.float32, 80., None), ('npy', np.uint16, 1000, (0, 1023)), ('npy', np.float64, 254., (0, 255)), ('npy', np.int16, 3000, None), ('tifffile', np.float16, .98, (0, 1))])
+def test_one_scale_for_a_set(way, dtype, top, range, tmp_path, monkeypatch, capsys):
+    "What is equal in two files is equal afterwards; the brightest is bright; check says the scale, and --range sets another."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'deep').mkdir()
+    ramp = np.linspace(0, top, 64).reshape(8, 8)
+    if top in (80., 3000): ramp = ramp - top/3
+    for i in np.arange(12): save_deep(tmp_path/'deep'/f'{i:02}', (ramp*(1 if i == 11 else .5)).astype(dtype), way)
+    data = load_images(tmp_path/'deep', 8)
+    x = np.concatenate([data.train_x, data.test_x])
+    assert data.channels == 1 and x.max() > 240 and sorted(o.max() > 200 for o in x)[-2:] == [False, True], (x.max(), data.prep)
+    if range: assert np.allclose(data.prep.range, range)
+    assert f'Values: {data.prep.range[0]:,.6g} becomes black' in checked(tmp_path/'deep', capsys)
+    narrow = load_images(tmp_path/'deep', 8, range=(0, top/4))
+    assert (narrow.train_x == 255).any() and narrow.fingerprint != data.fingerprint
+
+def test_a_small_difference_on_a_large_number_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'deep').mkdir()
+    for i in range(12): Image.fromarray(np.full((8, 8), 250 + 10*(i % 2), np.int32)).save(tmp_path/'deep'/f'{i:02}.tif')
+    data = load_images(tmp_path/'deep', 8)
+    assert set(np.unique(np.concatenate([data.train_x, data.test_x]))) == {0, 255}
+
+def test_dark_values_are_said(tmp_path, monkeypatch, capsys):
+    "One hot pixel must not make a set black without a word."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'deep').mkdir()
+    a = np.random.default_rng(0).integers(0, 900, (40, 40)).astype(np.uint16)
+    a[0, 0] = 65535
+    for i in range(12): Image.fromarray(a + i).save(tmp_path/'deep'/f'{i:02}.png')
+    assert 'nearly black so: 999 of 1,000 values are at most 9' in checked(tmp_path/'deep', capsys)
+    assert 'nearly black' not in checked(tmp_path/'deep', capsys, '--range', '0', '1023')
+
+def test_colours_of_sixteen_bits(tmp_path):
+    "Neither PNG nor TIFF is cut to the upper eight, where twelve hold the picture."
+    a = np.random.default_rng(0).integers(0, 4096, (16, 16, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path/'a.tif', a, photometric='rgb')
+    rows = b''.join(b'\0' + o.astype('>u2').tobytes() for o in a)
+    (tmp_path/'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 16, 16, 16, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    np.save(tmp_path/'a.npy', a)
+    x = {o: decode_image(tmp_path/o, 16) for o in ('a.tif', 'a.png', 'a.npy')}
+    assert all((o == x['a.npy']).all() for o in x.values()) and np.abs(x['a.npy'] - a.transpose(2, 0, 1)/4095*255).max() <= .51
+
+# ---- channels, pages, shapes
+
+@pytest.mark.parametrize('way', ['npy', 'npy first', 'tif', 'tif planes'])
+@pytest.mark.parametrize('channels', [2, 4, 5, 16])
+def test_bands(channels, way, tmp_path, monkeypatch):
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'bands').mkdir()
+    for i in range(12):
+        a, path = np.random.default_rng(i).random((20, 20, channels), np.float32), tmp_path/'bands'/f'{i:02}'
+        if way.startswith('npy'): np.save(f'{path}.npy', np.moveaxis(a, -1, 0) if 'first' in way else a)
+        else: tifffile.imwrite(f'{path}.tif', np.moveaxis(a, -1, 0) if 'planes' in way else a, photometric='minisblack', planarconfig='separate' if 'planes' in way else 'contig')
+    data = load_images(tmp_path/'bands', 20)
+    raw = [np.moveaxis(np.random.default_rng(i).random((20, 20, channels), np.float32), -1, 0)*255 for i in range(12)]
+    assert data.channels == channels and min(np.abs(data.train_x[0].numpy() - o).max() for o in raw) <= 1
+
+def test_arrays_among_pictures_are_named(folder):
+    np.save(folder/'cube.npy', np.zeros((9, 9, 7), np.uint8))
+    assert inspect_folder(folder).unreadable == {'cube.npy': '7 channels, where 3 are wanted'}
+
+@pytest.mark.parametrize('way', ['TIFF', 'GIF', 'PNG', 'WEBP', 'npy'])
+def test_pages(way, tmp_path, monkeypatch, capsys):
+    "Each further page is counted, or with --frames all an image of its own; those of a file stay together."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'stacks').mkdir()
+    for i in range(12):
+        pages = [Image.fromarray(np.full((10, 10, 3), 10*i + 60*j, np.uint8)) for j in range(3)]
+        if way == 'npy': np.save(tmp_path/'stacks'/f'{i:02}.npy', np.stack([np.asarray(o) for o in pages]))
+        else: pages[0].save(tmp_path/'stacks'/f'{i:02}.{way.lower()}', way, save_all=True, append_images=pages[1:], lossless=True)
+    assert '24 further pages (--frames all reads them)' in checked(tmp_path/'stacks', capsys)
+    first, every = load_images(tmp_path/'stacks', 8), load_images(tmp_path/'stacks', 8, frames='all')
+    assert first.notes == ['Not read: 24 further pages (--frames all reads them)'] and every.notes == []
+    assert (len(every.train_x), len(every.test_x)) == (3*len(first.train_x), 3*len(first.test_x))
+    assert (every.train_x[1] != every.train_x[0]).any() and '30 training and 6 test images' in checked(tmp_path/'stacks', capsys, '--frames', 'all')
+
+@pytest.mark.parametrize('fit, kept', [('crop', 'cut to the middle'), ('pad', ''), ('stretch', '')])
+def test_fits(fit, kept, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'wide').mkdir()
+    a = np.zeros((20, 40, 3), np.uint8)
+    a[:, :4] = 255, 250, 245  # only what is kept whole has it
+    for i in range(12): Image.fromarray(a).save(tmp_path/'wide'/f'{i:02}.png')
+    data = load_images(tmp_path/'wide', 16, fit=fit)
+    assert bool(data.train_x.max() > 200) == (fit != 'crop')
+    assert ('cut to the middle' in checked(tmp_path/'wide', capsys, '--fit', fit)) == bool(kept) == bool(data.notes)
+
+def test_a_photograph_of_108_megapixels(tmp_path):
+    "A JPEG is reduced while it is decoded; what is not goes by an option that the message names."
+    Image.new('RGB', (12000, 9000), (90, 120, 30)).save(tmp_path/'photo.jpg', quality=30)
+    assert read_image(tmp_path/'photo.jpg', 32).size == (12000, 9000) and abs(int(decode_image(tmp_path/'photo.jpg', 32)[1].mean()) - 120) < 3
+    Image.new('1', (1200, 900)).save(tmp_path/'plan.png')
+    with pytest.raises(ValueError, match='--max-pixels 1080000 lets it in'): read_image(tmp_path/'plan.png', 32, max_pixels=10**6)
+    assert read_image(tmp_path/'plan.png', 32, Preprocessing(1), max_pixels=1_080_000).pixels.shape == (1, 32, 32)
+
+def test_upright_by_whatever_format(tmp_path):
+    "The camera's mark is obeyed, and the size is that of the upright image."
+    exif = Image.Exif()
+    exif[0x112] = 6
+    img = Image.fromarray(np.concatenate([np.full((20, 20, 3), 250, np.uint8), np.zeros((20, 20, 3), np.uint8)], 1))
+    for format in ('JPEG', 'PNG', 'TIFF', 'WEBP'):
+        img.save(tmp_path/'o', format, exif=exif)
+        found = read_image(tmp_path/'o', 8, Preprocessing(3, fit='stretch'))
+        assert found.size == (20, 40) and found.pixels[0, 0, 0] > 200 > 50 > found.pixels[0, -1, 0], format
