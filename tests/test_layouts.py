@@ -2,6 +2,7 @@
 import itertools
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from aebench.cli import main
 from aebench.core.errors import UsageError
+from aebench.data import load_images
 from aebench.data.layouts import recognise
 
 def names(text:str) -> list[str]:
@@ -123,6 +125,24 @@ def test_what_no_rule_can_know_is_asked_for(layout, tmp_path):
     text, asked, train, test, classes = ASKED[layout]
     found = recognise(laid_out(tmp_path, text), **asked)
     assert (len(found.train), len(found.test), ' '.join(found.classes)) == (train, test, classes), found
+
+def test_links_and_accents(tmp_path):
+    "Class folders that are links to a store; a half that is one; a link that goes round; one class in two spellings; a NAS's own folders."
+    composed, apart = (unicodedata.normalize(o, 'café') for o in ('NFC', 'NFD'))
+    for o in ('a', 'b'): laid_out(tmp_path/'store', f'{o} 6')
+    laid_out(tmp_path/'d', f'train/{composed} 6; test/{apart} 3; train/@eaDir 4')
+    for half in ('train', 'test'):
+        for o in ('a', 'b'): (tmp_path/'d'/half/o).symlink_to(tmp_path/'store'/o)
+    (tmp_path/'d'/'train'/'a'/'round').symlink_to(tmp_path/'d')
+    (tmp_path/'whole').mkdir()
+    for o in ('train', 'test'): (tmp_path/'whole'/o).symlink_to(tmp_path/'d'/o)
+    for folder in ('d', 'whole'):
+        found = recognise(tmp_path/folder)
+        assert (len(found.train), len(found.test), found.classes) == (18, 15, ('a', 'b', composed)), found
+        assert found.unused == {} and found.labels(found.test).count(2) == 3
+
+def test_known_sets_keep_their_split(at_home):
+    with pytest.raises(UsageError, match='split of its own: leave out --split'): load_images('digits', 8, split=.3)
 
 @pytest.fixture(scope='module')
 def parts(tmp_path_factory):

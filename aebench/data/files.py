@@ -138,8 +138,9 @@ def _entries(folder:str, left_out:Counter) -> list[tuple[str, bool]]: # Names, l
     return kept
 
 def _goes_round(path:str) -> bool:
-    "Does a link lead to a folder that holds it?"
-    return os.path.join(os.path.realpath(os.path.dirname(path)), '').startswith(os.path.join(os.path.realpath(path), ''))
+    "Does a link lead to a folder that holds one on the way to it? Several links may go round together."
+    target = os.path.join(os.path.realpath(path), '')
+    return any(os.path.join(os.path.realpath(o), '').startswith(target) for o in Path(path).parents)
 
 def find_images(folder:str|Path) -> Found:
     """All images below `folder`, and what is left out. Links to folders are followed, unless they lead back to a folder that holds them.

@@ -23,7 +23,7 @@ import torch
 from ..core.errors import UsageError
 from ..core.files import expanded
 from ..core.text import listed, printable
-from .files import image_files
+from .files import STORES, image_files
 
 # %% ../../nbs/data/03_layouts.ipynb #91f6ac55
 def _same(name:str) -> str: return unicodedata.normalize('NFC', name) # An accent is one character on one machine, two on another
@@ -169,7 +169,7 @@ def _some(names:Iterable[str], most:int=4) -> str:
 
 def _visible_folders(folder:str|Path) -> list[str]:
     "The folders directly in `folder`, empty ones too."
-    try: return sorted(o.name for o in os.scandir(folder) if o.is_dir() and not o.name.startswith('.'))
+    try: return sorted(o.name for o in os.scandir(folder) if o.is_dir() and not o.name.startswith('.') and o.name.lower() not in STORES)
     except OSError as e: raise UsageError(f'{printable(folder)} cannot be read: {e.strerror}.') from e
 
 def _tree(folder:Path, most:int=8) -> str:
@@ -300,12 +300,6 @@ def _split_images(folder:Path, files:list[str], split:float|None, asked:dict) ->
     inner = ([], []) if tests else _inner_split(folder, train, base)
     return (inner[0], base, {base: inner[1]}) if inner[1] else (train, base, {k: v for k, v in tests.items() if v})
 
-def _images_in(folder:Path) -> list[str]:
-    "All images of `folder`, and of what links in it lead to."
-    files = image_files(folder)
-    linked = [o for o in _visible_folders(folder) if os.path.islink(folder/o) and not any(f.startswith(f'{o}{os.sep}') for f in files)]
-    return files + [f'{o}{os.sep}{f}' for o in linked for f in image_files(folder/o)]
-
 def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_masks:bool) -> tuple:
     "Of the first of `tests` that can test: images (none: to be drawn), root, kinds and the normal one; why others can't."
     reasons = {}
@@ -330,7 +324,7 @@ def recognise(
     asked = {k: v for k, v in asked.items() if v is not None}
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     if split is not None and not 0 < split < 1: raise UsageError(f'{split:g} is no share of the images: give --split one between 0 and 1.')
-    everything = _images_in(folder)
+    everything = image_files(folder)
     masks = {o: ', which are masks' for o in mask_folders(everything) if o not in asked.values()}
     files = [o for o in everything if not o.startswith(tuple(f'{o}{os.sep}' for o in masks))]
     train, root, tests = _split_images(folder, files, split, asked)
