@@ -27,7 +27,7 @@ from torch import nn
 from aebench.callback import checkpoint as checkpoints
 from aebench.callback.checkpoint import Checkpoint, pack, read_state, write_state
 from aebench.data import ImageSet, load_images
-from aebench.core.errors import Interrupted, UsageError
+from aebench.core.errors import AebenchError, Interrupted, UsageError
 from aebench.core.tensors import write_tensors
 from aebench.models import autoencoder
 from aebench.settings import plan_runs
@@ -49,10 +49,11 @@ class Worst(Callback):
     def after_train(self): self.seen.append(float(self.loss))
 
 class StopAt(Callback):
-    "A signal at the `n`th batch of training; or in the validation after it."
+    "A signal at the `n`th batch of training; or in the validation after it; or of a search."
     order = 98
-    def __init__(self, n, validation=False): self.left, self.validation = iter(range(n - 1)), validation
+    def __init__(self, n, validation=False, search=False): self.left, self.validation, self.search = iter(range(n - 1)), validation, search
     def after_batch(self):
+        if hasattr(self, 'lr_finder') != self.search: return
         if self.training and not self.validation or not self.training and self.validation:
             if next(self.left, None) is None: signal.raise_signal(signal.SIGTERM)
 
@@ -97,7 +98,7 @@ def ours(images, augment, tmp, cbs):
     "The package's loaders and autoencoder, two sizes, a rate looked for in between."
     dls = images.dls(bs=128, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
     learn = autoencoder_learner(dls, autoencoder(size=16, latent=16), cbs=[History(), *cbs], path=tmp)
-    return learn, dict(epochs=(2, 2), sizes=(8, 16), num_it=5)
+    return learn, dict(epochs=(2, 2), sizes=(8, 16), num_it=20)
 
 def frozen(images, augment, tmp, cbs):
     "A body that is frozen first."
@@ -176,6 +177,15 @@ def test_a_signal_between_two_phases(epochs, images, tmp_path):
     assert len(read_state(file)['notes']['phases']) == 1
     assert unequal(outcome(trained(make, images, True, tmp_path, file=file)), wanted) == []
 
+@pytest.mark.parametrize('n', [1, 7])
+def test_a_signal_in_a_search(n, images, tmp_path):
+    "What is kept is the end of the phase before, not the weights of the search; after a stop and a resume at that end too."
+    wanted, file = outcome(trained(theirs(0), images, True, tmp_path)), tmp_path/'state.safetensors'
+    for _ in range(2):
+        with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[StopAt(n, search=True)], file=file)
+        assert (read_state(file)['position']['epoch'], len(read_state(file)['notes']['phases'])) == (1, 1)
+    assert unequal(outcome(trained(theirs(0), images, True, tmp_path, file=file)), wanted) == []
+
 def test_an_epoch_that_a_callback_ends(images, tmp_path):
     "Stopped in its validation; it goes on from its last batch, which no other callback was told of."
     wanted, file = outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()])), tmp_path/'state.safetensors'
@@ -217,7 +227,7 @@ def test_a_state_that_can_not_be_removed_is_told(tmp_path):
     checkpoint.remove()
     assert len(told) == 1 and told[0].endswith('It is not needed any more.')
 
-AT_THE_END = [('learner', o) for o in ('iter', 'loss', 'smooth_loss')] # Any batch sets them again; after the last one they are needed
+AT_THE_END = [*(('learner', o) for o in ('iter', 'loss', 'smooth_loss')), ('callbacks', 'step_count')] # Any batch sets them again; after the last one they are needed
 NOT_NEEDED = {('about',): 'the training begins anew then', ('facts',): 'so it does', **dict.fromkeys([('scaler',), ('start', 'cuda'), ('now', 'cuda')], 'a GPU has them'), ('now', 'loaders'): 'they draw when an epoch begins',
               **{('callbacks', o): 'it remembers nothing' for o in ('train_eval', 'cast_to_tensor', 'progress', 'noise', 'stop_at')}}
 
@@ -240,7 +250,7 @@ def without(state:dict, item:tuple, fresh) -> dict:
     "`state` as if `item` had not been kept."
     first, *rest = item
     if first in ('about', 'facts'): state[first] = dict(lost='yes')
-    elif item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, _ in state['start']['loaders']]
+    elif item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, *_ in state['start']['loaders']]
     elif item == ('model',): state['model'] = dict(fresh.model.state_dict())
     elif item == ('optimiser',): state['optimiser'] = fresh.opt.state_dict()
     elif first == 'scaler': state['scaler'] = None
@@ -262,7 +272,7 @@ def test_every_item_of_the_state_is_needed(interrupted, images, tmp_path):
         file = write_state(place/'without.safetensors', without(read_state(place/'state.safetensors'), item, fresh))
         try:
             if not unequal(outcome(trained(make, images, True, place, cbs=[the_first()], file=file)), wanted): needless.append(item)
-        except (UsageError, LookupError, TypeError, AttributeError, RuntimeError, ValueError): pass  # it can't go on
+        except (AebenchError, LookupError, TypeError, AttributeError, RuntimeError, ValueError): pass  # it can't go on
     assert set(needless) == set(NOT_NEEDED) & set(items), ' '.join(map(str, set(needless) ^ (set(NOT_NEEDED) & set(items))))
     assert {o[0] for o in items} == set(Checkpoint.items)
 

@@ -103,12 +103,14 @@ def _gather(x:torch.Tensor) -> list[torch.Tensor]:
 class JointTraining(Callback):
     "Train as one of several processes: batches, batch norms, losses and rates are those of all together."
     order = 12 # after fastai's `DistributedTrainer`
+    in_search = False # Each process looks for the rate alone, on the same images
     answered, in_step = False, False # Has this process said whether it can begin? Is it within a training?
     def after_create(self):
         if not self.can_begin(True, self.dls.device): raise AebenchError('Another process could not begin this run, and says why itself.')
         import fastai.distributed  # adds `to_distributed` to Learner; can't be imported without Accelerate
         self.cpu = self.dls.device.type == 'cpu'
         self.learn.to_distributed(sync_bn=not self.cpu, cpu=self.cpu)  # as fastai's `distrib_ctx` does
+        self.distributed_trainer.in_search = False
         self.distributed_trainer._wrap_dl = lambda dl: ShardDL(dl) if isinstance(dl, ImageDL) and dl.shuffle else dl
 
     def before_fit(self):

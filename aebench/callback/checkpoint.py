@@ -32,7 +32,7 @@ from ..core.signals import answer_signals
 from ..core.files import disk_error, fingerprint, remove
 from ..core.tensors import read_tensors, write_tensors
 from ..core.text import log
-from ..training import Phase, PhaseLog, random_states, set_random_states
+from ..training import Phase, PhaseLog, Search, Watcher, random_states, set_random_states
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #046e9f33
 _CONTAINERS = dict(list=list, tuple=tuple, L=L, set=set, frozenset=frozenset)
@@ -246,6 +246,7 @@ class _Resumption:
     def _epochs(self):
         "fastai's loop over epochs, from the interrupted one on."
         learn, position = self.learn, self.state['position']
+        if hasattr(learn, 'lr_finder'): return type(learn)._do_fit(learn)  # a search comes first
         del learn._do_fit
         self._check('epochs', learn.n_epoch)
         learn.all_batches = self._batches
@@ -318,7 +319,7 @@ class _Throttle:
             self.cost = self.last - began
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #334f0f6d
-class Checkpoint(Callback):
+class Checkpoint(Watcher):
     "Save the whole state of a training to one file, from time to time and when a signal asks to stop; resume from that file if it exists."
     order, run_valid = 99, False # after all others
     items = ('about', 'facts', 'notes', 'position', 'start', 'now', 'learner', 'callbacks', 'model', 'optimiser', 'scaler')
@@ -381,7 +382,8 @@ class Checkpoint(Callback):
     def _note_phases(self, phases:list): self.notes['phases'] = [asdict(o) for o in phases]
 
     def _on_restored(self, state:dict):
-        self.found, self.snapshot = None, {k: state[k] for k in ('notes', 'position', 'start', 'now', 'learner', 'callbacks')}
+        parts = ('notes', 'position', 'start', 'now', 'learner', 'callbacks')
+        self.found, self.snapshot = None, _copied({k: state[k] for k in parts})  # callbacks go on with what `state` holds
 
     def before_train(self):
         if self.request.number and not self.is_unmarked: self._stop()
@@ -445,4 +447,7 @@ class Checkpoint(Callback):
     def _signals(self): return self.request.from_signals(self._on_request)
 
     def _on_request(self):
-        if not (self.in_training or self.is_unmarked): self._stop()
+        if self.in_training or self.is_unmarked: return
+        finder = getattr(self.learn, 'lr_finder', None)
+        if isinstance(finder, Search): finder.stop_by = self._stop  # the weights are not those of the training
+        elif finder is None: self._stop()

@@ -19,7 +19,7 @@ from fastai.callback.core import Callback
 from ..core.text import log
 from ..settings import Run
 from ..registry import get_method, is_reference
-from ..training import epoch_figures
+from ..training import Watcher, epoch_figures
 
 # %% ../../nbs/callback/03_progress.ipynb #7e55f9a4
 class Progress:
@@ -91,7 +91,7 @@ def default_progress() -> Progress:
     return BarProgress() if sys.stderr.isatty() and os.environ.get('TERM') != 'dumb' else LineProgress()
 
 # %% ../../nbs/callback/03_progress.ipynb #44353f50
-class TellProgress(Callback):
+class TellProgress(Watcher):
     "Tell a `Progress` about the training of `what`: epoch by epoch, or phase by phase where each lasts a given time (`by_clock`)."
     order = 70
     def __init__(self, progress:Progress, what:str, epochs:int, cost:float=1., by_clock:bool=False):
@@ -102,7 +102,9 @@ class TellProgress(Callback):
     def load_state_dict(self, state:dict):
         while self.count < state['count']: self._count_one()  # an earlier process trained these
 
-    def before_fit(self): self.shown = time.monotonic()
+    def before_fit(self):
+        super().before_fit()
+        self.shown = time.monotonic()
     def before_epoch(self): self.start = time.perf_counter()
     def after_batch(self):
         if not self.training or time.monotonic() - self.shown < .5: return

@@ -27,20 +27,22 @@ from ..core.files import read_json
 from ..registry import TRACKERS, is_reference
 from ..settings import Run
 from ..run_folder import ROW_JSON
-from ..training import epoch_figures
+from ..training import Watcher, epoch_figures
 
 # %% ../../nbs/callback/02_trackers.ipynb #c1d0a002
-class PhaseFolders(Callback):
+class PhaseFolders(Watcher):
     "Give each phase a folder within `folder`, since `TensorBoardCallback` counts steps from zero in each."
     order = Recorder.order # before that callback
     def __init__(self, folder:Path): self.folder, self.phase = folder, 0
     def before_fit(self):
+        super().before_fit()
+        if not self.run: return
         self.phase += 1
         phase = self.phase
         if hasattr(self.learn, 'checkpoint'): phase = len(self.learn.checkpoint.notes.get('phases', ())) or phase  # of a resumed training
         self.tensor_board.log_dir = str(self.folder/f'phase{phase}')
 
-class EpochFigures(Callback):
+class EpochFigures(Watcher):
     "Call `log` with the losses and metrics of each epoch, and its number, counted over all phases."
     order = Recorder.order + 1
     def __init__(self, log:Callable): self.log, self.epochs = log, 0
