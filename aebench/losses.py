@@ -104,11 +104,12 @@ class FeatureLoss(nn.Module):
         vgg:nn.Module, # A torchvision VGG with the weights wanted, or its `features`; it is copied, not changed
         weights:Sequence[float]=(30, 20, 10), # One for each feature map, from the image inwards
         gram_weight:float=5000, # Of the Gram matrices, times the square of the map's weight
-        normalize:bool=False # Apply ImageNet's mean and standard deviation? The paper did not
+        normalize:bool=False, # Apply ImageNet's mean and standard deviation? The paper did not
+        reduction:str='mean' # Or 'none', a loss for each image, or 'sum'; fastai sets it, to find which images are copied worst
     ):
         super().__init__()
         self.extractor, self.taps = feature_extractor(vgg, len(weights))
-        self.weights, self.gram_weight = tuple(weights), gram_weight
+        self.weights, self.gram_weight, self.reduction = tuple(weights), gram_weight, reduction
         self.normalize = Normalize() if normalize else nn.Identity()
         self.parts = {}  # of the last call: detached and weighted
 
@@ -121,12 +122,20 @@ class FeatureLoss(nn.Module):
     def forward(self, pred:Tensor, target:Tensor) -> Tensor:
         with torch.no_grad(): target_features = self.features(target)
         pred_features = self.features(pred)
-        pixel = F.mse_loss(pred, target)
+        if self.reduction == 'mean': parts = self._parts(pred, target, pred_features, target_features)
+        else:
+            one = lambda i: self._parts(pred[i:i+1], target[i:i+1], *([o[i:i+1] for o in os] for os in (pred_features, target_features)))
+            parts = [torch.stack(o) for o in zip(*map(one, range(len(pred))))]
+        self.parts = {k: o.detach().mean() if o.ndim else o.detach() for k, o in zip(('pixel', 'feature', 'gram'), parts)}
+        loss = parts[0] + parts[1] + parts[2]
+        return loss.sum() if self.reduction == 'sum' else loss
+
+    def _parts(self, pred:Tensor, target:Tensor, pred_features:list, target_features:list) -> tuple[Tensor, Tensor, Tensor]:
+        "Pixels, features and Gram matrices, weighted; means over the images."
         distances = [feature_distance(p, t) for p, t in zip(pred_features, target_features)]
         feature = sum(w*o for w, (o, _) in zip(self.weights, distances))
         gram = sum(w**2*self.gram_weight*o for w, (_, o) in zip(self.weights, distances))
-        self.parts = dict(pixel=pixel.detach(), feature=feature.detach(), gram=gram.detach())
-        return pixel + feature + gram
+        return F.mse_loss(pred, target), feature, gram
 
     def train(self, mode:bool=True):
         "Stay in eval mode: batch norms and weights are fixed."

@@ -6,12 +6,14 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 
 # %% auto #0
 __all__ = ['FEWEST', 'SLICE_SPAN', 'NonFiniteLoss', 'Watcher', 'StopOnNonFinite', 'stages_splitter', 'DeviceSmoothLoss',
-           'autoencoder_learner', 'before_divergence', 'random_states', 'set_random_states', 'same_randomness',
-           'FoundRate', 'Search', 'check_batches', 'find_lr', 'Stopwatch', 'Clock', 'ClockStop', 'Phase', 'PhaseLog',
-           'StepCount', 'epoch_figures', 'History']
+           'PerImage', 'AutoencoderLearner', 'CopiedImage', 'plot_top_losses', 'autoencoder_learner',
+           'before_divergence', 'random_states', 'set_random_states', 'same_randomness', 'FoundRate', 'Search',
+           'check_batches', 'find_lr', 'Stopwatch', 'Clock', 'ClockStop', 'Phase', 'PhaseLog', 'StepCount',
+           'epoch_figures', 'History']
 
 # %% ../nbs/08_training.ipynb #f379a907
 import copy
+import inspect
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +29,16 @@ from fastai.callback import schedule  # adds `lr_find` and `fit_one_cycle` to Le
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException, TrainEvalCallback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from fastai.learner import AvgSmoothLoss, Learner, Recorder
-from fastai.torch_core import params
-from fastcore.basics import noop, patch
+from fastai.imports import dispatch
+from fastai.learner import AvgSmoothLoss, Learner, Recorder, replacing_yield
+from fastai.torch_core import TensorImage, params, show_image
+from fastcore.basics import GetAttr, noop, patch
 from fastcore.foundation import L
 from torch import Tensor, nn
 
 from . import resizing  # adds `set_image_size` to Learner
 from .core.errors import AebenchError, UsageError
+from .data.batches import ImageDL
 from .models import AutoEncoder
 from .speed import FusedAdam
 
@@ -73,6 +77,56 @@ class DeviceSmoothLoss(AvgSmoothLoss):
         loss = learn.loss.detach().mean()
         self.val = torch.lerp(loss, torch.as_tensor(self.val, dtype=loss.dtype, device=loss.device), self.beta)
 
+# %% ../nbs/08_training.ipynb #ac7975b1
+class PerImage(GetAttr):
+    "`loss_func`, whose losses are one for each image."
+    _default = 'loss_func'
+    def __init__(self, loss_func:Callable): self.loss_func = loss_func
+    def __call__(self, pred:Tensor, *targets:Tensor) -> Tensor: # (N,)
+        f, n = self.loss_func, len(pred)
+        if hasattr(f, 'reduction'):
+            with contextmanager(replacing_yield)(f, 'reduction', 'none'): loss = f(pred, *targets)
+        elif 'reduction' in _parameters(f): loss = f(pred, *targets, reduction='none')
+        else: loss = torch.stack([f(*(o[i:i+1] for o in (pred, *targets))).mean() for i in range(n)])
+        return loss.reshape(n, -1).mean(1)
+
+def _parameters(f:Callable) -> dict:
+    try: return inspect.signature(f).parameters
+    except (TypeError, ValueError): return {}
+
+class AutoencoderLearner(Learner):
+    "A `Learner` that tells the loss of each image, whatever the loss function."
+    @contextmanager
+    def loss_not_reduced(self):
+        return replacing_yield(self, 'loss_func', PerImage(self.loss_func))
+
+# %% ../nbs/08_training.ipynb #09ce8045
+class CopiedImage(TensorImage):
+    "By this type fastai knows how a batch of images that were copied is shown."
+
+@patch(as_prop=True)
+def items(self:ImageDL) -> list[Tensor]: # As fastai's `Interpretation` asks for them
+    return list(self.dataset)
+
+@patch
+def _pre_show_batch(self:ImageDL, b:tuple, max_n:int=9): # Inputs, targets, and `max_n` items of both
+    x, *ys = b
+    return CopiedImage(x), ys[0], L(zip(*(o[:max_n] for o in b)))
+
+@dispatch
+def plot_top_losses(x:CopiedImage, y, samples, outs, raws, losses, nrows=None, ncols=None, figsize=None, **kwargs):
+    "Pairs of an image and its copy, or an image and the class found in it, with the loss."
+    import matplotlib.pyplot as plt
+    n, is_copy = len(samples), y.ndim == 4
+    cols = ncols or min(-(-n//nrows) if nrows else 3, n)
+    fig, axs = plt.subplots(-(-n//cols), cols*(1 + is_copy), figsize=figsize or (1.5*cols*(1 + is_copy), 1.7*-(-n//cols)), squeeze=False)
+    for ax in axs.flat: ax.axis('off')
+    for ax, (image, target), (out, *_), loss in zip(axs.reshape(len(axs)*cols, -1), samples, outs, losses):
+        told = f'loss {float(loss):.3g}'
+        pictures = {'input': image, told: out} if is_copy else {f'{int(target)} as {int(out)}, {told}': image}
+        for a, (title, o) in zip(ax, pictures.items()):
+            show_image(o.clamp(0, 1).cpu(), ctx=a, title=title, **dict(cmap='gray', vmin=0, vmax=1) | kwargs)
+
 # %% ../nbs/08_training.ipynb #4567cdd8
 def autoencoder_learner(
     dls:DataLoaders, # Batches of (images, images)
@@ -80,13 +134,13 @@ def autoencoder_learner(
     loss_func:Callable=F.mse_loss, # Takes prediction and target; a `FeatureLoss` logs its parts
     cbs=(), # Further callbacks
     **kwargs # Further arguments of `Learner`
-) -> Learner:
-    "A `Learner` for `model`, on the device of `dls`."
+) -> AutoencoderLearner:
+    "A learner for `model`, on the device of `dls`."
     metrics = loss_func.metrics() if hasattr(loss_func, 'metrics') else None
     if isinstance(loss_func, nn.Module): loss_func.to(dls.device)
     kwargs = dict(opt_func=FusedAdam, splitter=stages_splitter, metrics=metrics) | kwargs
     model = model.to(dls.device, memory_format=torch.channels_last)
-    learn = Learner(dls, model, loss_func, cbs=[StopOnNonFinite(), *L(cbs)], **kwargs)
+    learn = AutoencoderLearner(dls, model, loss_func, cbs=[StopOnNonFinite(), *L(cbs)], **kwargs)
     if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())  # fastai adds one to each learner only after its star imports
     learn.recorder.smooth_loss = DeviceSmoothLoss()
     return learn
@@ -284,7 +338,7 @@ def find_lr(
     tried = slice(num_it//10, min(numbers, len(losses) - 5))  # as in fastai's own suggestions
     lr = before_divergence(lrs[tried], losses[tried])[0] if len(lrs[tried]) > 2 else 0.
     if lr >= 10*start_lr: return FoundRate(lr, lrs, losses)
-    raise AebenchError(f'The loss climbed, or was no number, at rates hardly above the lowest tried, {start_lr:.1e}, so that none is found: '
+    raise AebenchError(f'The loss climbed, or was no number, at rates hardly above the lowest tried ({start_lr:.0e}), so none is found: '
                        'look at the data and the loss, or give larger batches, a lower start_lr, or a rate of your own.')
 
 # %% ../nbs/08_training.ipynb #f892561d

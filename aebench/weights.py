@@ -60,11 +60,20 @@ def head_name(arch:str) -> str:
     return HEADS['vgg16_bn' if arch.startswith('vgg') else 'resnet34']
 
 # %% ../nbs/09_weights.ipynb #947546a8
+def _without_prefix(state:dict, own:dict, where:str) -> dict:
+    "`state` with the names of `own`: a wrapper such as `DataParallel`, Lightning or `torch.compile` puts its own before them."
+    first = next(iter(own))
+    found = [k.removesuffix(first) for k in state if k.endswith(first)]
+    fits = [p for p in found if all(getattr(state.get(p + k), 'shape', None) == v.shape for k, v in own.items())]
+    if '' in fits or not fits: return state
+    if len(fits) == 1: return {k.removeprefix(fits[0]): v for k, v in state.items() if k.startswith(fits[0])}
+    raise UsageError(f'{where} holds several networks that fit, under {" and ".join(fits)}: give a file that holds one of them.')
+
 def load_body(net:nn.Module, state:dict, arch:str, where:str) -> nn.Module: # `net`
     "Load all but the head from `state`. Raises `UsageError` that names what doesn't fit."
     head, ignored = head_name(arch), 'num_batches_tracked'  # counts that torchvision's older files lack, and nothing here needs
-    body = {k: v for k, v in state.items() if not k.startswith(head)}
     own = {k: v for k, v in net.state_dict().items() if not k.startswith(head) and not k.endswith(ignored)}
+    body = {k: v for k, v in _without_prefix(state, own, where).items() if not k.startswith(head)}
     wrong = [k for k, v in own.items() if k not in body or body[k].shape != v.shape]
     if wrong:
         raise UsageError(f'{where} holds no weights of {arch}: {wrong[0]} is missing or of another shape ({len(wrong)} of {len(own)} are). '

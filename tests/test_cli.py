@@ -215,3 +215,10 @@ def test_non_finite_loss_fails_alone(home, tmp_path):
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
     assert done.returncode == 1 and 'The loss became nan' in done.stdout + done.stderr and 'Traceback' not in done.stderr
     assert rows.status['baseline'] == 'failed' and rows.reason['baseline'].startswith('The loss became nan') and rows.status['pixel_shuffle'] == 'done'
+
+def test_the_command_draws_without_a_window_and_the_library_leaves_the_backend_alone(home):
+    "A notebook that starts the command hands on its own backend, whose module need not be there."
+    code = "import os, sys; from aebench.cli import main; import aebench.training; print(os.environ['MPLBACKEND'], file=sys.stderr); main({}); import matplotlib; print(matplotlib.get_backend(), file=sys.stderr)"
+    for argv, backend in (('', 'agg'), ("['data']", 'svg')):
+        done = subprocess.run([sys.executable, '-c', code.format(argv), 'data'], env=os.environ | dict(MPLBACKEND='svg'), capture_output=True, text=True)
+        assert done.stderr.lower().split()[-2:] == ['svg', backend], done.stderr

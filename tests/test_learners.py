@@ -20,12 +20,16 @@ from fastai.metrics import accuracy, mae
 from fastai.optimizer import OptimWrapper, SGD, ranger
 from fastcore.basics import noop
 from fastcore.foundation import L
+from fastai.losses import MSELossFlat
 from torch import nn
+from torchvision.models import vgg11
 
 from aebench.callback.checkpoint import Checkpoint
 from aebench.callback.progress import Progress, TellProgress
 from aebench.callback.trackers import EpochFigures
 from aebench.core.errors import AebenchError, UsageError
+from aebench.data.batches import ImageDL, ImageLoaders
+from aebench.losses import FeatureLoss
 from aebench.models import autoencoder
 from aebench.training import FEWEST, History, autoencoder_learner, find_lr, random_states
 
@@ -250,3 +254,44 @@ def test_a_phase_without_a_step_is_no_training():
 def test_a_loss_that_tells_no_rate(loss):
     random.seed(0)
     with pytest.raises(AebenchError, match='none is found: .* larger batches'): find_lr(begun(lambda: Learner(loaders(X, flat()), net(), loss)))
+
+@pytest.fixture(scope='module')
+def copier():
+    "A learner of this package's over its own loaders; tests exchange the loss."
+    torch.manual_seed(0)
+    x = (IMAGES*255).to(torch.uint8)
+    learn = autoencoder_learner(ImageLoaders(ImageDL(x, BS, shuffle=True), ImageDL(x[:20], BS), device=torch.device('cpu')), autoencoder(size=16, latent=8))
+    learn.remove_cb(ProgressCallback)
+    return learn
+
+LOSSES = dict(mse=lambda: F.mse_loss, l1=lambda: F.l1_loss, module=nn.SmoothL1Loss, flat=MSELossFlat, own=lambda: lambda pred, y: (pred - y).abs().mean(), feature=lambda: FeatureLoss(vgg11()))
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_which_images_are_copied_worst(name, copier):
+    "By fastai's own means, whatever the loss; the mean over the images is the loss of all."
+    copier.loss_func = loss = LOSSES[name]()
+    preds, targets, each = copier.get_preds(with_loss=True)
+    with torch.no_grad(): wanted = torch.stack([loss(preds[i:i+1], targets[i:i+1]) for i in range(20)])
+    torch.testing.assert_close(each, wanted)
+    assert copier.loss_func is loss and abs(float(each.mean()) - copier.validate()[0]) < 1e-4*float(each.mean())
+    worst = Interpretation.from_learner(copier)
+    losses, places = worst.top_losses(3)
+    assert torch.equal(losses, each.topk(3)[0]) and torch.equal(worst[places][0], targets[places])
+    worst.plot_top_losses(3)
+    import matplotlib.pyplot as plt
+    assert [o.get_title() for o in plt.gcf().axes] == [t for o in losses for t in ('input', f'loss {float(o):.3g}')]
+    plt.close('all')
+
+def test_summary_and_predict(copier):
+    assert 'Total params' in copier.summary() and copier.predict((IMAGES[0]*255).to(torch.uint8))[0].shape == (3, 16, 16)
+
+def test_a_feature_loss_reduces_as_asked():
+    loss, (a, b) = FeatureLoss(vgg11()), IMAGES[:8].split(4)
+    a.requires_grad_()
+    whole, parts = loss(a, b), dict(loss.parts)
+    loss.reduction = 'none'
+    each = loss(a, b)
+    assert each.shape == (4,) and all(torch.allclose(loss.parts[k], v, rtol=1e-4) for k, v in parts.items())
+    torch.testing.assert_close(*(torch.autograd.grad(o, a)[0] for o in (whole, each.mean())), rtol=1e-3, atol=1e-6)
+    loss.reduction = 'sum'
+    torch.testing.assert_close(loss(a, b), each.sum())

@@ -131,7 +131,7 @@ def _about(run:Run, data:ImageSet) -> dict:
     "What run.json holds from the beginning."
     method = {k: v for k, v in asdict(run.recipe).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
     images = dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x),
-                  classes=data.classes, unreadable=data.unreadable)
+                  classes=data.classes, unreadable=data.unreadable, jpeg_files=getattr(data, 'jpeg_share', None))
     return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
 
 def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each

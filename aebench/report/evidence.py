@@ -18,9 +18,9 @@ import pandas as pd
 
 from ..core.errors import UsageError
 from ..core.text import listed, printable
-from ..core.files import read_numbers
+from ..core.files import read_json, read_numbers
 from ..core.tensors import read_tensors
-from ..run_folder import FILES_CSV, PER_IMAGE, SIZES_CSV
+from ..run_folder import FILES_CSV, PER_IMAGE, RUN_JSON, SIZES_CSV
 from ..settings import WAYS, run_from_row
 from .statistics import bootstrap, differences
 from .rows import distinct, trained
@@ -39,7 +39,7 @@ def image_values(folder:Path) -> dict: # Empty where it is missing, as in folder
 
 def _image_spread(values:dict) -> str: # '' where nothing is known
     "How far other test images would move a run's figures."
-    noise = {name: bootstrap(values[column]) for name, column in IMAGE_VALUES.items() if column in values}
+    noise = {name: bootstrap(values[column]) for name, column in IMAGE_VALUES.items() if len(values.get(column, ())) > 1}
     return listed(f'{MEASURES[name].title} ±{MEASURES[name].show((o.high - o.low)/2)}' for name, o in noise.items())
 
 def image_noise(
@@ -85,8 +85,15 @@ def webp_facts(
     if more: found.append(f'No WebP file written here is both as small and as good as the coded latents of {listed(more)}.')
     return found
 
+def _were_jpeg(out:str|Path, rows:pd.DataFrame) -> bool:
+    "Were most of the images read from JPEG files, as far as a run has noted it?"
+    about = (read_json(Path(out)/run/RUN_JSON, {}) for run in rows.run)
+    shares = (o['data'].get('jpeg_files') for o in about if isinstance(o, dict) and isinstance(o.get('data'), dict))
+    return (next((o for o in shares if isinstance(o, (int, float))), None) or 0) > .5
+
 def _jpeg_facts(out:str|Path, rows:pd.DataFrame) -> list[str]:
-    "Whether JPEG files copy better at a lower quality: the images were such files before."
+    "Of what quality the JPEG files were that the images were read from: written so again they lose less than at higher ones."
+    if not _were_jpeg(out, rows): return []
     for files in _files(out, rows, 'JPEG', 'quality', 'mse'):
         points = sorted((o['quality'], o['mse']) for o in files)
         worse = [quality for (quality, mse), (_, mse_above) in zip(points, points[1:]) if mse < mse_above]
