@@ -69,6 +69,13 @@ TAKEN = dict(  # layout: files; training and test images, classes, words of the 
     one_class=('cat 10', 8, 2, '', 'no classes'),
     deep=('{a,b}/2024/05 10', 16, 4, 'a b', '2 classes'),
     test_lacks_one=('train/{a,b} 6; test/a 4', 12, 4, 'a b', 'train and test'),
+    train_without_classes=('train 20; test/{a,b} 5', 20, 10, '', 'no classes as the training images are in none'),
+    half_in_folders=('{a,b} 10; . 5', 20, 5, '', 'no classes as 5 images lie outside of folders'),
+    railway_split=('{train,test}/{bus,train,test} 6', 18, 18, 'bus test train', 'train and test; 3 classes'),
+    visa=('pcb/Data/Images/{Normal,Anomaly} 10; pcb/Data/Masks/Anomaly 10', 16, 4, 'Anomaly Normal', 'classes of pcb/Data/Images'),
+    loco=('train/good 20; validation/good 5; test/{good,logical_anomalies} 5; ground_truth/logical_anomalies 9', 20, 5, '', 'validation not used'),
+    celeba=('img_align_celeba/img_align_celeba 20', 16, 4, '', 'no classes'),
+    svhn=('train 20; test 5; extra 9', 20, 5, '', 'train and test; extra not used'),
     mvtec=('train/good 20; test/good 6; test/{broken,scratch} 5; ground_truth/{broken,scratch} 5', 20, 6, '', 'ground_truth not used'),
     mvtec_ok=('train/ok 20; test/{ok,nok,unsure} 5', 20, 5, '', 'anomaly detection'),
     mvtec_wrapped=('bottle/train/good 20; bottle/test/{good,broken} 5; bottle/ground_truth/broken 5', 20, 5, '', 'anomaly detection'),
@@ -125,6 +132,11 @@ def test_what_no_rule_can_know_is_asked_for(layout, tmp_path):
     text, asked, train, test, classes = ASKED[layout]
     found = recognise(laid_out(tmp_path, text), **asked)
     assert (len(found.train), len(found.test), ' '.join(found.classes)) == (train, test, classes), found
+
+def test_empty_folders_are_told(tmp_path):
+    for o in ('train/b', 'test', 'train/@eaDir'): (tmp_path/o).mkdir(parents=True)
+    found = recognise(laid_out(tmp_path, 'train/a 12'))
+    assert found.unused == {'train/b': 'no images', 'test': 'no images'} and (len(found.train), len(found.test)) == (10, 2)
 
 def test_links_and_accents(tmp_path):
     "Class folders that are links to a store; a half that is one; a link that goes round; one class in two spellings; a NAS's own folders."

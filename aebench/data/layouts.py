@@ -272,14 +272,13 @@ def _inner_split(folder:Path, files:list[str], root:str) -> tuple[list, list]: #
                          f'give one of them, such as {printable(folder/root/min(inner))}.')
     return train, test
 
-def _describe(layout:Layout, drawn:str, each:bool, strays:int) -> str: # `drawn`: how the test images were drawn, if they were
+def _describe(layout:Layout, drawn:str, each:bool, why:str) -> str: # How test images were drawn, if they were; why there are no classes
     "A layout in words."
     root, test_root = (printable(o.rstrip(os.sep)) or 'the rest' for o in layout.roots)
     split = f'no split: {drawn} drawn for testing' if drawn else f'{root} and {test_root}' if not each else 'train and test in each class'
     if layout.kinds: split = f'anomaly detection, {split}; aebench anomaly judges {len(layout.kinds):,} images'
     parts = [f'classes of {root}'] if layout.roots[0] and layout.classes and (drawn or each) else []
     parts += [split, *([f'{_some(layout.unused)} not used'] if layout.unused else [])]
-    why = f' as {strays:,} images lie outside of folders' if strays else ''
     return '; '.join([*parts, f'{len(layout.classes) or "no"} classes{why}'])
 
 # %% ../../nbs/data/03_layouts.ipynb #6eb2de53
@@ -296,14 +295,15 @@ def _split_images(folder:Path, files:list[str], split:float|None, asked:dict) ->
                          f'Layouts understood: {LAYOUTS}.')
     if not train:
         raise UsageError(f'{folder/train_root} holds no images: put the training images there. Layouts understood: {LAYOUTS}.')
-    if train_root is not None: return train, _go_into(train, train_root), {k: v for k, v in tests.items() if v}
+    if train_root is not None: return train, _go_into(train, train_root), tests
     inner = ([], []) if tests else _inner_split(folder, train, base)
-    return (inner[0], base, {base: inner[1]}) if inner[1] else (train, base, {k: v for k, v in tests.items() if v})
+    return (inner[0], base, {base: inner[1]}) if inner[1] else (train, base, tests)
 
 def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_masks:bool) -> tuple:
     "Of the first of `tests` that can test: images (none: to be drawn), root, kinds and the normal one; why others can't."
     reasons = {}
     for top, names in tests.items():
+        if not names: continue
         root = top if len(tests) == 1 and not top else _go_into(names, top, classes)
         kinds = _kinds(names, root)
         if normal := _normal_kind(classes, set(kinds.values()), has_masks):
@@ -340,7 +340,9 @@ def recognise(
             raise UsageError(f'No class of {printable(folder)} has two images, one to train on and one to test with: '
                              'add images, or put all of them directly into it.')
     unused = _count_unused(folder, everything, [*train, *test, *kinds], masks | reasons)
-    known = set(map(_same, classes))
-    unused |= {f'{root}{o}': 'no images' for o in _visible_folders(folder/root) if classes and _same(o) not in known}
-    layout = replace(layout, train=train, test=test, unused=unused)
-    return replace(layout, kind=_describe(layout, drawn, list(tests) == [root], len(strays)))
+    empty = [f'{root}{o}' for o in _visible_folders(folder/root) if found and not kinds and _same(o) not in set(map(_same, found))]
+    empty += [top.rstrip(os.sep) for top, names in tests.items() if not names]
+    layout = replace(layout, train=train, test=test, unused=unused | dict.fromkeys(empty, 'no images'))
+    why = f' as {len(strays):,} images lie outside of folders' if strays else ''
+    if not found and not kinds and not drawn and not strays and _names_below(test, test_root): why = ' as the training images are in none'
+    return replace(layout, kind=_describe(layout, drawn, list(tests) == [root], why))
