@@ -218,7 +218,7 @@ def test_non_finite_loss_fails_alone(home, tmp_path):
 
 def test_the_command_draws_without_a_window_and_the_library_leaves_the_backend_alone(home):
     "A notebook that starts the command hands on its own backend, whose module need not be there."
-    code = "import os, sys; from aebench.cli import main; print(os.environ['MPLBACKEND'], file=sys.stderr); main({}); import aebench.training, matplotlib; print(matplotlib.get_backend(), file=sys.stderr)"
+    code = "import os, sys; from aebench.cli import main; before = os.environ['MPLBACKEND']; main({}); import aebench.training, matplotlib; print(before, matplotlib.get_backend(), file=sys.stderr)"
     for argv, backend in (('', 'agg'), ("['data']", 'svg')):
         done = subprocess.run([sys.executable, '-c', code.format(argv), 'data'], env=os.environ | dict(MPLBACKEND='svg'), capture_output=True, text=True)
         assert done.stderr.lower().split()[-2:] == ['svg', backend], done.stderr
