@@ -122,7 +122,11 @@ class AutoEncoder(nn.Module):
         self.latent, self.channels = latent, channels
 
     def encode(self, x:Tensor) -> Tensor:
-        "Images (N, channels, S, S) in [0, 1] → latents (N, latent)."
+        "Images (N, channels, S, S) in [0, 1] → latents (N, latent). Raises `UsageError` for images of other channels."
+        n = x.shape[1]
+        if n != self.channels:
+            raise UsageError(f'These images have {n} channels and this network takes {self.channels}: '
+                             f'make it by autoencoder(channels={n}).')
         return self.encoder(self.normalize(x))
 
     def decode(self, z:Tensor) -> Tensor:

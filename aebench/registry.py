@@ -297,6 +297,7 @@ class Family:
     summary:str
     level:str='' # What the level counts; '': it has none
     most:int|None=None # The highest level
+    channels:tuple=() # Of the images that it can hold; (): any
 
     def at(self, level:int|None=None) -> Reference:
         "The reference that keeps `level`."
@@ -310,9 +311,9 @@ REFERENCES = Registry('reference',
            'those of most variance in training (Ahmed et al. 1974).', 'coefficients'),
     Family('thumbnail_nearest', 'Thumbnail {0}×{0}, nearest', 'Shrunk by averaging, enlarged by repeating pixels.', 'pixels a side'),
     Family('thumbnail_bicubic', 'Thumbnail {0}×{0}, bicubic', 'Shrunk by averaging, enlarged by bicubic interpolation.', 'pixels a side'),
-    Family('jpeg', 'JPEG quality {}', 'A JPEG file by Pillow.', 'quality', 100),
-    Family('webp', 'WebP quality {}', 'A WebP file by Pillow.', 'quality', 100),
-    Family('png', 'PNG', 'A PNG file by Pillow: nothing is lost.'),
+    Family('jpeg', 'JPEG quality {}', 'A JPEG file by Pillow.', 'quality', 100, (1, 3)),
+    Family('webp', 'WebP quality {}', 'A WebP file by Pillow.', 'quality', 100, (1, 3)),
+    Family('png', 'PNG', 'A PNG file by Pillow: nothing is lost.', channels=(1, 3)),
 )
 
 def find_reference(

@@ -6,11 +6,11 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
-           'PROBED_SIZE', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'Reading', 'READING', 'kind_of', 'setting',
-           'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers',
-           'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names', 'write_names', 'read_schedule',
-           'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of', 'row_settings',
-           'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
+           'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'write_names', 'SETTING_COLUMNS', 'Reading', 'READING',
+           'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range',
+           'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names',
+           'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of',
+           'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import shlex
@@ -57,6 +57,7 @@ WAYS = {
 SCHEMA = 2 # Of row.json and results.csv; raised when a column changes its meaning
 SEED = 3333 # The first; the paper's
 PROBED_SIZE = 32 # Pixels a side at which raw pixels are probed, at most: a probe's memory grows with the fourth power of it
+SHOWN = (0, 1, 2) # The channels that pictures show of images that have neither one nor three
 LARGEST = 4096 # Pixels a side of the images that networks are trained on
 MAX_PIXELS = 89_478_485 # Of a file that is decoded unasked: Pillow's own bound, of which it only warns up to twice that
 
@@ -84,13 +85,16 @@ def setting(
     table_title:str|None=None, # A value in a table's title, rows that differ in it having tables of their own; '': they are averaged
     column:str|None=None, # Of results.csv; None: named as the field; '': none
     reading:bool=False, # Does it decide which images there are, as an argument of `load_images`? Their fingerprint stands in a run's name
+    pictures:bool=False, # Does it change pictures alone? It is no part of the run's key
+    before=..., # What rows that lack it had; left out: its default
     added_later:bool=False # True for every new setting: its default is left out of the run's key, so finished runs keep their names
 ) -> Field:
     "A field of `Run` that knows all that others need to know of it."
     assert scope in _SCOPES
     return field(default=MISSING if default is ... else default, metadata=dict(
         help=help, group=group, scope=scope, when=when, choices=choices, bounds=bounds, check=check, read=read, write=write,
-        flag=flag, metavar=metavar, table_title=table_title, column=column, reading=reading, added_later=added_later))
+        flag=flag, metavar=metavar, table_title=table_title, column=column, reading=reading, pictures=pictures,
+        before=default if before is ... else before, added_later=added_later))
 
 def kind_of_setting(f:Field) -> type: # int, float, str, bool or tuple
     "The type of a setting's values, None apart."
@@ -119,6 +123,8 @@ def read_range(text:str) -> tuple: # Two numbers
 
 def write_numbers(values:Iterable) -> str: return ' '.join(map(str, values))
 
+def write_list(values:Iterable) -> str: return ','.join(map(str, values))
+
 def write_number(value:float) -> str: # The shortest text that is read as `value` again
     return f'{value:g}' if float(f'{value:g}') == value else repr(value)
 
@@ -139,7 +145,7 @@ def read_names(text:str) -> tuple:
     "The names in `text`, with commas or spaces between them."
     return tuple(str(text).replace(',', ' ').split())
 
-def write_names(values:Iterable) -> str: return ','.join(map(str, values))
+write_names = write_list
 
 def read_schedule(
     text:str # '4:16,4:24,7:32': epochs and pixels a side of each phase; '5,10': epochs alone
@@ -179,6 +185,11 @@ def _range_fault(run) -> str:
     if run.range is None or len(run.range) == 2 and run.range[0] < run.range[1]: return ''
     return '--range takes the value that becomes black and a larger one that becomes white, such as --range 0 4095.'
 
+def _shown_fault(run) -> str:
+    if 1 <= len(set(run.shown_channels)) == len(run.shown_channels) <= 3 and 0 <= min(run.shown_channels) and max(run.shown_channels) < 16:
+        return ''
+    return '--shown-channels takes one to three different channels, counted from 0, such as 3 or 4,2,1.'
+
 def _looks_at_features(run) -> bool: return isinstance(run.recipe, Method) and run.recipe.uses_features
 
 def _resizes(run) -> bool: return isinstance(run.recipe, Method) and set(run.recipe.sizes) != {1.}
@@ -210,6 +221,9 @@ class Run:
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
+    shown_channels:tuple = setting('which one, two or three channels pictures show of images that have neither one nor three', SHOWN,
+        group='Images', metavar='C,…', read=read_numbers_of, write=write_list, check=_shown_fault, table_title='', pictures=True,
+        added_later=True)
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
         reading=True)
     split:float|None = setting('draw this share of the training images for testing (default: 0.2 where nothing else is for that)', None,
@@ -219,7 +233,7 @@ class Run:
     test_folder:str|None = setting('the folder of test images', None, group='Images', metavar='NAME', table_title='', reading=True,
         added_later=True)
     channels:int|None = setting('channels of an image: 1 is grey, 3 are colours (default: as the data are; 3 with --protocol report)',
-        None, group='Images', metavar='C', bounds=(1, 16), table_title='{}-channel images', reading=True, added_later=True)
+        None, group='Images', metavar='C', bounds=(1, 16), table_title='{}-channel images', reading=True, before=3, added_later=True)
     fit:str = setting('how an image that is not square becomes one', 'crop', group='Images', choices=FITS, table_title='images by {}',
         reading=True, added_later=True)
     range:tuple|None = setting('the values that become black and white in images of more than 8 bits (default: found over all of them)',
@@ -296,7 +310,9 @@ def matters(f:Field, run:Run) -> bool:
 
 def is_default(f:Field, run:Run) -> bool: return getattr(run, f.name) == f.default
 
-def _in_key(f:Field, run:Run) -> bool: return not (f.metadata['added_later'] and (f.metadata['reading'] or is_default(f, run)))
+def _in_key(f:Field, run:Run) -> bool:
+    about = f.metadata
+    return not (about['pictures'] or about['added_later'] and (about['reading'] or is_default(f, run)))
 
 def check_setting(f:Field, run:Run):
     "Raise `UsageError` where the value that `run` has for this setting can't be."
@@ -351,24 +367,26 @@ Reading = make_dataclass(
 READING = tuple(f.name for f in fields(Reading))
 
 def run_from_row(
-    row:dict # A row by columns of results.csv, each value as `Run` has it or as text; what it lacks has its default
+    row:dict # A row by columns of results.csv, each value as `Run` has it or as text; what it lacks is as it was then
 ) -> Run:
     "The run that a row came from. Raises `UsageError` for a method that this version doesn't know, `ValueError` for what is no value."
     values = {}
     for column, f in SETTING_COLUMNS.items():
         value = row.get(column)
-        if value is None or value == '' or value != value: continue
+        if value is None or value == '' or value != value: value = f.metadata['before']
+        if value is ... or value == f.default: continue
         values[f.name] = read_setting(f, value) if isinstance(value, str) else value
     return Run(**values)
 
 # %% ../nbs/01_settings.ipynb #ba393f6f
 def numbers_in_image(
     data, # A name in `DATA`, or anything else
-    size:int # Pixels a side
+    size:int, # Pixels a side
+    channels:int|None=None # None: three at most
 ) -> int:
     "How many numbers an image can hold. Grey data sets hold no more than their own pixels, however they are enlarged."
     native = DATA[data].native if data in DATA else None
-    return min(size, native)**2 if native else 3*size*size
+    return min(size, native)**2 if native else (channels or 3)*size*size
 
 def few_steps(
     n_train:int, # Training images
@@ -406,7 +424,7 @@ def plan_runs(
     networks = [canonical(Run(method=m.name, data=source.name, seed=seed + i, latent=o, **settings))
                 for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
     names = [m.name for m in found if is_reference(m.name)]
-    most = numbers_in_image(source.name, settings['size'])
+    most = numbers_in_image(source.name, settings['size'], settings.get('channels'))
     if networks and len(latents) > 1: names += [f'pca-{min(o, most)}' for o in latents if o]  # the line beside which a sweep is read
     if references: names += [o.name for o in default_references(settings['size'], [o or PAPER_LATENT for o in latents], most)]
     shared = {f.name: settings[f.name] for f in fields(Run) if f.metadata['scope'] != 'network' and f.name in settings}
@@ -418,4 +436,5 @@ def _with_defaults(source, settings:dict) -> dict: # By name of the field, with 
     if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
     given = {k: tuple(v) if known[k] is tuple else v for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}
+    if given.get('protocol') == 'report': given.setdefault('channels', 3)  # the paper's; for references too, which know no protocol
     return defaults | given

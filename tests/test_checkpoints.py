@@ -73,7 +73,7 @@ class Dropping(nn.Module):
     "A small autoencoder with dropout and batch norm, of the kind that needs every random state."
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(.2), nn.Conv2d(8, 3, 1))
+        self.net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(.2), nn.Conv2d(8, 1, 1))
     def forward(self, x): return self.net(x)
 
 class Pairs(torch.utils.data.Dataset):
@@ -97,7 +97,7 @@ def images(at_home): return load_images('digits')
 def ours(images, augment, tmp, cbs):
     "The package's loaders and autoencoder, two sizes, a rate looked for in between."
     dls = images.dls(bs=128, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
-    learn = autoencoder_learner(dls, autoencoder(size=16, latent=16), cbs=[History(), *cbs], path=tmp)
+    learn = autoencoder_learner(dls, autoencoder(size=16, latent=16, channels=1), cbs=[History(), *cbs], path=tmp)
     return learn, dict(epochs=(2, 2), sizes=(8, 16), num_it=20)
 
 def frozen(images, augment, tmp, cbs):
@@ -105,7 +105,7 @@ def frozen(images, augment, tmp, cbs):
     dls = images.dls(bs=256, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
     return frozen_by(dls, tmp, cbs)
 
-def frozen_by(dls, tmp, cbs): return autoencoder_learner(dls, autoencoder('resnet18', size=16), cbs=[History(), *cbs], path=tmp), dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
+def frozen_by(dls, tmp, cbs): return autoencoder_learner(dls, autoencoder('resnet18', size=16, channels=1), cbs=[History(), *cbs], path=tmp), dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
 
 def their_dls(images, augment, workers):
     "fastai's own loaders, with or without worker processes."
@@ -296,7 +296,7 @@ def test_another_schedule_is_refused(images, tmp_path):
     with pytest.raises(Interrupted): fit(2, [StopAt(3)])
     with pytest.raises(UsageError, match='made in a fit of 2 epochs, and this one has 3'): fit(3)
 
-CHANGES = dict(network=lambda learn, recipe: setattr(learn, 'model', autoencoder(size=16, latent=8)), loss=lambda learn, recipe: setattr(learn, 'loss_func', F.l1_loss), optimiser=lambda learn, recipe: setattr(learn, 'opt_func', SGD),
+CHANGES = dict(network=lambda learn, recipe: setattr(learn, 'model', autoencoder(size=16, latent=8, channels=1)), loss=lambda learn, recipe: setattr(learn, 'loss_func', F.l1_loss), optimiser=lambda learn, recipe: setattr(learn, 'opt_func', SGD),
                recipe=lambda learn, recipe: recipe.update(lr=3e-3))
 CHANGES['batch size'] = lambda learn, recipe: setattr(learn.dls.train, 'bs', 16)
 CHANGES['number of items'] = lambda learn, recipe: setattr(learn, 'dls', ImageSet('', '', *(o[:48] for o in (learn.images.train_x, learn.images.train_y, learn.images.test_x, learn.images.test_y)), (), '').dls(bs=learn.dls.train.bs, device='cpu'))

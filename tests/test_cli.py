@@ -199,7 +199,7 @@ def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
 
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
     "An error that nobody foresaw: a sentence, and the whole story in a file."
-    code = "import sys, aebench.bench.loop as b, aebench.cli as c\nb.load_images = lambda *a: 1/0\nsys.exit(c.main(sys.argv[1:]))"
+    code = "import sys, aebench.bench.loop as b, aebench.cli as c\nb.load_images = lambda *a, **k: 1/0\nsys.exit(c.main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, '-c', code, *QUICK, '--out', str(tmp_path)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr and 'Traceback' not in done.stderr
     assert 'load_images' in next(tmp_path.glob('aebench-*.txt')).read_text()

@@ -146,7 +146,7 @@ def opened(): os.environ['AEBENCH_TEST_PICKLE'] = 'opened'
 def settings_of_others(about:dict) -> list[dict]:
     "Headers of other networks, and of none."
     build = json.loads(about['autoencoder'])
-    changes = [dict(size=32), dict(latent=17), dict(channels=1), dict(size=10**9), dict(latent=-1), dict(size='16'), dict(size=None), dict(more=1), dict(size=2**70), dict(channels=0)]
+    changes = [dict(size=32), dict(latent=17), dict(channels=3), dict(size=10**9), dict(latent=-1), dict(size='16'), dict(size=None), dict(more=1), dict(size=2**70), dict(channels=0)]
     if 'encoder' in build: changes += [dict(upsample='pixel_shuffle'), dict(encoder='conv_map'), dict(encoder='resnet34'), dict(encoder='os.system'), dict(upsample=[])]
     return [dict(autoencoder=json.dumps(build | o)) for o in changes] + [{}, dict(autoencoder='['), dict(autoencoder='3'), dict(autoencoder='{}')]
 
@@ -165,7 +165,7 @@ def count(what): COUNT[what] = COUNT.get(what, 0) + 1
 def test_models_are_refused_by_name(method, runs, tmp_path):
     "Cut at each edge, flipped, nulled, pickled, or with the header of another: never another network, never half of one."
     folder = Path(shutil.copytree(runs/method, tmp_path/method))
-    path, x = folder/'model.safetensors', torch.rand(2, 3, 16, 16)
+    path, x = folder/'model.safetensors', torch.rand(2, 1, 16, 16)
     whole, (tensors, about) = path.read_bytes(), read_tensors(path)
     with torch.no_grad(): expected = load_model(folder)(x)
     def refused():

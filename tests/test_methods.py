@@ -1,4 +1,4 @@
-"Every registered method trains, at several sizes, and the fast ways to compute change no number."
+"Every registered method trains, at several sizes and with several channels, and the fast ways to compute change no number."
 import copy
 
 import pytest
@@ -13,17 +13,17 @@ from aebench.bench.run import make_loss, make_model, seed_everything
 from aebench.speed import make_usual
 from aebench.training import autoencoder_learner
 
-def noise(size:int, n:int=8) -> ImageSet:
+def noise(size:int, n:int=8, channels:int=3) -> ImageSet:
     "A data set of random images."
     gen = torch.Generator().manual_seed(0)
-    images = lambda: torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=gen)
+    images = lambda: torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=gen)
     labels = torch.arange(n, dtype=torch.int16) % 2
     return ImageSet('noise', 'Noise', images(), labels, images(), labels, ('a', 'b'), 'noise')
 
-@pytest.mark.parametrize('size', [16, 32, 64, 96, 128])
+@pytest.mark.parametrize('size, channels', [*((size, 3) for size in (16, 32, 64, 96, 128)), (16, 1), (16, 5)])
 @pytest.mark.parametrize('method', METHODS)
-def test_two_batches(method, size):
-    run, data = Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'), noise(size)
+def test_two_batches(method, size, channels):
+    run, data = Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'), noise(size, channels=channels)
     seed_everything(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)
     learn = autoencoder_learner(data.dls(run.batch_size, 'cpu'), model, loss_func)
@@ -34,7 +34,7 @@ def test_two_batches(method, size):
     changed = [k for k, v in model.named_parameters() if not torch.equal(v, before[k])]
     assert any(k.startswith('encoder') for k in changed) and any(k.startswith('decoder') for k in changed)
     with torch.no_grad(): y = model.eval()(data.test_x[:3].float()/255)
-    assert y.shape == (3, 3, size, size) and 0 <= y.min() and y.max() <= 1
+    assert y.shape == (3, channels, size, size) and 0 <= y.min() and y.max() <= 1
     z = model.encode(data.test_x[:3].float()/255)
     assert z.shape == (3, model.latent)
     assert model.latent == METHODS[method].numbers(METHODS[method].latent, size)
@@ -60,11 +60,11 @@ def usual(module):
     copied = make_usual(copy.deepcopy(module).to(memory_format=torch.contiguous_format))
     return copied, sum(type(a) is not type(b) for a, b in zip(module.modules(), copied.modules()))
 
-@pytest.mark.parametrize('method', [m for m in METHODS if m not in ('progressive_resizing', 'pretraining')])  # these two train networks of the others
-def test_fast_is_the_same(method):
+@pytest.mark.parametrize('method, channels', [*((m, 3) for m in METHODS if m not in ('progressive_resizing', 'pretraining')), ('pixel_shuffle', 1), ('resnet', 1)])  # these two train networks of the others
+def test_fast_is_the_same(method, channels):
     "The loss before and after one step from the same weights, to 1e-4 relative, beside plain layers and the default memory format."
     # one of SGD: Adam's first step is the gradient's sign, and where that is zero but for rounding, plain layers in two layouts differ by 2e-4 as well
-    data = noise(32, n=64)
+    data = noise(32, n=64, channels=channels)
     run = Run(method, 'noise', size=32, batch_size=64, weights='random')
     seed_everything(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)

@@ -19,7 +19,7 @@ from aebench.training import autoencoder_learner
 class Tell(Callback):
     def after_batch(self):
         if self.training and self.iter == 2: print('begun', flush=True)
-learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', valid_limit=64), autoencoder(size=16, latent=8), cbs=[Tell()])
+learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', valid_limit=64), autoencoder(size=16, latent=8, channels=1), cbs=[Tell()])
 '''
 AFTERWARDS = '''
 import matplotlib.pyplot as plt

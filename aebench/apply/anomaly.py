@@ -25,7 +25,7 @@ from .trained import Trained
 from ..codec.archive import read_folder
 from ..core.errors import AebenchError, UsageError
 from ..core.files import check_outside, expanded, write_new
-from ..core.pictures import figure_png
+from ..core.pictures import figure_png, shown
 from ..core.text import printable
 from ..core.tensors import read_tensors
 from ..data.files import image_files
@@ -123,7 +123,7 @@ def known_kinds(
 # %% ../../nbs/apply/04_anomaly.ipynb #76163662
 def scores_of(
     run:Trained,
-    images:Tensor # uint8, (N, 3, S, S)
+    images:Tensor # uint8, (N, C, S, S)
 ) -> np.ndarray: # (N,) float64; higher is stranger
     "The mean squared error of each image. Raises `AebenchError` where it is not finite."
     scores = run.errors(images).double().cpu().numpy()
@@ -149,7 +149,7 @@ def normal_scores(
 ) -> np.ndarray: # (n,) float64
     "The scores of held-out normal images. Raises `UsageError` where there are none, and for damaged ones."
     if folder is None: return _measured_scores(run)
-    return scores_of(run, read_folder(folder, run.size, skip_unreadable)[1])
+    return scores_of(run, read_folder(folder, run.size, skip_unreadable, run.prep)[1])
 
 # %% ../../nbs/apply/04_anomaly.ipynb #b7864f94
 @dataclass(frozen=True, repr=False)
@@ -242,17 +242,18 @@ def _short_name(path:str) -> str:
 
 def _picture(
     run:Trained,
-    images:Tensor, # uint8, (N, 3, S, S), in the order of the table
+    images:Tensor, # uint8, (N, C, S, S), in the order of the table
     table:pd.DataFrame # N rows, as in `Anomalies`
 ) -> bytes: # PNG
     "A row an image: its name and score, input, output and squared error."
-    copied, given = run.reconstruct(images).movedim(1, -1).numpy(), images.movedim(1, -1).numpy()/255
-    error, n = np.square(copied - given).mean(-1), len(images)
-    heat = dict(cmap='inferno', vmin=0, vmax=error.max() or 1)
+    copied, given, n = run.reconstruct(images).numpy(), images.numpy()/255, len(images)
+    error = np.square(copied - given).mean(1)
+    copied, given = (np.moveaxis(shown(o, run.shown_channels), 1, -1) for o in (copied, given))
+    grey, heat = dict(cmap='gray', vmin=0, vmax=1), dict(cmap='inferno', vmin=0, vmax=error.max() or 1)
     fig = Figure(figsize=(6.4, 1.25*n + .35), dpi=110, facecolor='white')
     top = 1.25*n/fig.get_figheight()
     for i, row in enumerate(table.itertuples()):
-        panels = ('input', given[i], {}), ('output', copied[i], {}), ('error', error[i], heat)
+        panels = ('input', given[i], grey), ('output', copied[i], grey), ('error', error[i], heat)
         for j, (title, image, style) in enumerate(panels):
             ax = fig.add_axes((.4 + .2*j, top*(1 - (i + 1)/n), .19, top*.94/n))
             ax.imshow(image, interpolation='nearest', **style)
@@ -275,7 +276,7 @@ def find_anomalies(
     Raises `UsageError` for unreadable images, and for a level that is no share."""
     flag(np.ones(1), level)  # refuses a wrong level before anything is read
     compared, (kinds, good) = normal_scores(run, normal, skip_unreadable), known_kinds(folder, run, normal)
-    names, images = read_folder(folder, run.size, skip_unreadable, names=list(kinds) or None)
+    names, images = read_folder(folder, run.size, skip_unreadable, run.prep, list(kinds) or None)
     scores = scores_of(run, images)
     is_good = np.array([kinds.get(o.replace('/', os.sep)) in good for o in names])
     if is_good.sum() == len(compared) and np.allclose(np.sort(scores[is_good]), np.sort(compared), rtol=.01, atol=0):

@@ -37,7 +37,7 @@ def reconstruct_folder(
     """Write the model's copies of all images of `folder` as PNG files.
     Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     check_outside(out, folder)
-    names, images = read_folder(folder, run.size, skip_unreadable)
+    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
     copied = decode_latents(run.codec, encode_images(run.codec, images))
     return write_images(copied, names, out), float(pixel_errors(copied, images).mean())
 
@@ -62,11 +62,12 @@ class Savings:
 
 def _others(images:Tensor, mse:float) -> dict[str, float]:
     "Bytes an image by other means; WebP is left out where it doesn't copy as well at any quality."
-    points = file_points(images, ('WebP', 'PNG'))
+    points, raw = file_points(images, ('WebP', 'PNG')), {'raw pixels': float(raw_bytes(images))}
+    if points.empty: return raw  # of channels that no such file holds
     webp, png = (points[points.format == o] for o in ('WebP', 'PNG'))
     name = 'WebP of that error' if mse <= webp.mse.max() else "WebP's smallest (it copies better)"
-    sizes = {name: bytes_at(webp, mse), 'PNG': png.bytes_per_image.item(), 'raw pixels': raw_bytes(images)}
-    return {k: float(v) for k, v in sizes.items() if not np.isnan(v)}
+    sizes = {name: bytes_at(webp, mse), 'PNG': png.bytes_per_image.item()}
+    return {k: float(v) for k, v in sizes.items() if not np.isnan(v)} | raw
 
 # %% ../../nbs/apply/03_folders.ipynb #5734ec2b
 def _coder_of(run:Trained) -> Coder:
@@ -87,7 +88,7 @@ def compress_folder(
     """Write all images of `folder`, at the size of the run, as one file of coded latents.
     Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     coder = _coder_of(run)
-    names, images = read_folder(folder, run.size, skip_unreadable)
+    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
     symbols = coder.quantise(encode_images(run.codec, images))
     file = compress(symbols, coder, names, run.size, run.model)
     write_new({Path(out): file})
@@ -148,7 +149,7 @@ def encode_folder(
     """Write the latents of all images of `folder`, with their names and errors, as a table.
     Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` for one that can't be written."""
     check_kind(out)
-    names, images = read_folder(folder, run.size, skip_unreadable)
+    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
     z = encode_images(run.codec, images)
     write_latents(out, names, z, pixel_errors(decode_latents(run.codec, z), images), run.model)
     return len(names)

@@ -62,7 +62,7 @@ from aebench.apply import pull
 
 ae = pull({repo!r})
 latents = ae.encode(images)         # paths, Pillow images, arrays or tensors; any size, uint8 or floats in [0, 1]
-copies = ae.decode(latents)         # arrays (N, {size}, {size}, 3), floats in [0, 1]
+copies = ae.decode(latents)         # arrays (N, {size}, {size}, {channels}), floats in [0, 1]
 ```
 
 `pip install "aebench[hub]"` brings what that needs. The weights are safetensors; no code is run when they are read.
@@ -140,7 +140,7 @@ def model_card(
     table = [f'| {m.title} | {m.show(row[k])} |' for k, m in measured.items()]
     versions = ', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai'))
     card = _CARD.format(
-        label=literal(row['label']), data=literal(row['data_label']), size=run.size, latent=run.latent, repo=repo,
+        label=literal(row['label']), data=literal(row['data_label']), size=run.size, channels=run.channels, latent=run.latent, repo=repo,
         n_test=row['n_test'], n_train=row['n_train'], fingerprint=row['data_fingerprint'], measures='\n'.join(table),
         training=_training(row), weights=_built_on(row), versions=versions, command=printable(row['command']))
     return f'---\n{front}\n---\n\n{card}'

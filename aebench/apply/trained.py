@@ -9,7 +9,7 @@ __all__ = ['read_images', 'Trained', 'load']
 
 # %% ../../nbs/apply/01_trained.ipynb #9a6c6ed6
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,16 +25,16 @@ from ..codec.coding import decode_floats, encode_images
 from ..codec.protocol import Codec
 from ..core.errors import UsageError
 from ..core.files import expanded, fingerprint, read_json
+from ..core.pictures import picture_of
 from ..core.text import printable
 from ..data.folders import decode_files, listing
-from ..data.pixels import fit_image, fit_tensor
+from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
 from ..run_folder import MODEL, ROW_JSON
+from ..settings import SHOWN
 
 # %% ../../nbs/apply/01_trained.ipynb #8c264f04
-_SHAPES = dict(
-    array='(H, W, 3) or (N, H, W, 3), or 1 in place of 3 for grey',
-    tensor='(3, H, W) or (N, 3, H, W), or 1 in place of 3 for grey')
+_SHAPES = dict(array='(H, W, {0}) or (N, H, W, {0})', tensor='({0}, H, W) or (N, {0}, H, W)')
 _SLACK = 1e-4 # Beyond [0, 1], as resizing and rounding leave it
 
 def _check_range(x:Tensor): # Floats
@@ -44,13 +44,16 @@ def _check_range(x:Tensor): # Floats
         raise UsageError(f'Images as floats are in [0, 1], and these go from {low:g} to {high:g}: '
                          'divide by 255, or undo what normalised them.')
 
-def _as_batch(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
+def _shape_fault(kind:str, shape:tuple, channels:int) -> UsageError:
+    wanted, other = _SHAPES[kind].format(channels), {1: ', or 3 in place of 1 for colours', 3: ', or 1 in place of 3 for grey'}
+    return UsageError(f'The {kind} of shape {shape} is no image for this model: give {wanted}{other.get(channels, "")}.')
+
+def _as_batch(x:np.ndarray|Tensor, channels:int) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
     "Numbers as images. Raises `UsageError` for a shape, a type or a range that images don't have."
     kind, shape = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape)
     if len(shape) == 2: x = x[None] if kind == 'tensor' else x[..., None]  # grey
-    channels = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
-    if channels not in (1, 3) or 0 in shape:
-        raise UsageError(f'The {kind} of shape {shape} is no image: give {_SHAPES[kind]}.')
+    found = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
+    if found != channels and {found, channels} != {1, 3} or 0 in shape: raise _shape_fault(kind, shape, channels)
     is_float = x.is_floating_point() if kind == 'tensor' else x.dtype.kind == 'f'
     if not is_float and x.dtype != (torch.uint8 if kind == 'tensor' else np.uint8):
         raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
@@ -63,59 +66,61 @@ def _as_batch(x:np.ndarray|Tensor) -> tuple[Tensor, bool]: # uint8 or float32, (
     return (x[None] if x.ndim == 3 else x), x.ndim == 3
 
 # %% ../../nbs/apply/01_trained.ipynb #c8db5d83
-def _fitted(x:Tensor, size:int, is_array:bool) -> Tensor: # (N, C, H, W) → (N, 3, size, size)
-    "Images cut to squares and scaled."
-    if not is_array or x.dtype != torch.uint8 or x.shape[-2:] == (size, size): return fit_tensor(x, size)
-    pictures = (Image.fromarray(o.movedim(0, -1).squeeze(-1).numpy()) for o in x)
-    return torch.from_numpy(np.stack([fit_image(o, size) for o in pictures]))
+def _fitted(x:Tensor, size:int, is_array:bool, prep:Preprocessing) -> Tensor: # (N, C, H, W) → (N, channels, size, size)
+    "Images as squares of the model's channels."
+    if not is_array or x.dtype != torch.uint8 or x.shape[-2:] == (size, size): return fit_tensor(x, size, prep)
+    arrays = (o.movedim(0, -1).numpy() for o in x)
+    fit = (lambda a: fit_image(picture_of(a), size, prep)) if prep.channels in (1, 3) else (lambda a: fit_array(a, size, prep))
+    return torch.from_numpy(np.stack([fit(o) for o in arrays]))
 
-def _from_item(item, size:int) -> Tensor: # uint8 or float32, (1, 3, size, size)
+def _from_item(item, size:int, prep:Preprocessing) -> Tensor: # uint8 or float32, (1, channels, size, size)
     "One image that isn't a file. Raises `UsageError` for what is none."
     if isinstance(item, Image.Image):
-        try: return torch.from_numpy(fit_image(item, size).copy())[None]
+        try: return torch.from_numpy(fit_image(item, size, prep).copy())[None]
         except (OSError, ValueError) as e: raise UsageError(f'An image cannot be read: {e}.') from e
     if not isinstance(item, (np.ndarray, Tensor)):
         raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
-    x, alone = _as_batch(item)
+    x, alone = _as_batch(item, prep.channels)
     if not alone:
         kinds = 'tensors' if isinstance(item, Tensor) else 'arrays'
         raise UsageError(f'Of several {kinds} each is one image, and one is of shape {tuple(item.shape)}: '
                          'join them into one, or give them one after the other.')
-    return _fitted(x.cpu(), size, isinstance(item, np.ndarray))
+    return _fitted(x.cpu(), size, isinstance(item, np.ndarray), prep)
 
-def _from_files(paths:list, size:int) -> Tensor: # uint8, (N, 3, size, size)
+def _from_files(paths:list, size:int, prep:Preprocessing) -> Tensor: # uint8, (N, channels, size, size)
     "Images from files. Raises `UsageError` that names the unreadable ones."
     paths = [expanded(o) for o in paths]
-    found = decode_files(paths, size)
+    found = decode_files(paths, size, prep)
     if not (bad := found.bad): return found.images
     raise UsageError(listing(f'{len(bad)} of {len(paths)} images cannot be read:', {paths[i]: why for i, why in bad.items()}))
 
 # %% ../../nbs/apply/01_trained.ipynb #bbfcee50
 def _is_path(o) -> bool: return isinstance(o, (str, os.PathLike))
 
-def _from_several(items:list, size:int) -> Tensor: # uint8 or float32, (N, 3, size, size)
+def _from_several(items:list, size:int, prep:Preprocessing) -> Tensor: # uint8 or float32, (N, channels, size, size)
     "Paths and other images, in any mixture."
-    if all(map(_is_path, items)): return _from_files(items, size)
-    parts = [_from_files([o], size) if _is_path(o) else _from_item(o, size) for o in items]
+    if all(map(_is_path, items)): return _from_files(items, size, prep)
+    parts = [_from_files([o], size, prep) if _is_path(o) else _from_item(o, size, prep) for o in items]
     if len({o.dtype for o in parts}) > 1: parts = [o.div(255) if o.dtype == torch.uint8 else o for o in parts]
     return torch.cat(parts)
 
 def read_images(
     images, # A path, of an image or of a folder; a Pillow image; an array or a tensor; or several of them
-    size:int # Pixels a side
-) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, 3, size, size); is it one image? The device of tensors
-    """Images from wherever they come, cut to squares and scaled; arrays and tensors are uint8, or floats in [0, 1].
+    size:int, # Pixels a side
+    prep:Preprocessing=Preprocessing()
+) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, channels, size, size); is it one image? The device of tensors
+    """Images from wherever they come as squares of the channels of `prep`; arrays and tensors are uint8, or floats in [0, 1].
     Raises `UsageError` for what can't be read, and for what is no image."""
     if _is_path(images):
-        if expanded(images).is_dir(): return read_folder(images, size)[1], False, None
-        return _from_files([images], size), True, None
-    if isinstance(images, Image.Image): return _from_item(images, size), True, None
+        if expanded(images).is_dir(): return read_folder(images, size, prep=prep)[1], False, None
+        return _from_files([images], size, prep), True, None
+    if isinstance(images, Image.Image): return _from_item(images, size, prep), True, None
     if isinstance(images, (np.ndarray, Tensor)):
-        x, alone = _as_batch(images)
-        return _fitted(x, size, isinstance(images, np.ndarray)), alone, images.device if isinstance(images, Tensor) else None
+        x, alone = _as_batch(images, prep.channels)
+        return _fitted(x, size, isinstance(images, np.ndarray), prep), alone, images.device if isinstance(images, Tensor) else None
     items = list(images) if isinstance(images, Iterable) else [images]
     if not items: raise UsageError('There are no images: give one or more.')
-    return _from_several(items, size), False, items[0].device if all(isinstance(o, Tensor) for o in items) else None
+    return _from_several(items, size, prep), False, items[0].device if all(isinstance(o, Tensor) for o in items) else None
 
 # %% ../../nbs/apply/01_trained.ipynb #875520f8
 def _read_latents(
@@ -144,8 +149,8 @@ def _same_kind(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
 @dataclass(frozen=True, repr=False)
 class Trained:
     """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own.
-    Images go in as paths, a folder, Pillow images, arrays (H, W, 3) or tensors (3, H, W), alone or several;
-    uint8, or floats in [0, 1]; of any size: each is cut to a square and scaled.
+    Images go in as paths, a folder, Pillow images, arrays (H, W, channels) or tensors (channels, H, W), alone or several;
+    uint8, or floats in [0, 1]; of any size: each becomes a square. A grey model takes colours as grey, and another grey ones as colours.
     Tensors come back for tensors, on their device, and arrays for all else; one for one.
     What can't be an image raises `UsageError`."""
     codec:Codec # A module in eval mode, on its device
@@ -160,6 +165,14 @@ class Trained:
     @property
     def channels(self) -> int: return self.codec.channels # Of an image
 
+    @property
+    def prep(self) -> Preprocessing: return Preprocessing(self.channels) # What becomes of images that it is given
+
+    @property
+    def shown_channels(self) -> Sequence[int]: # As `aebench.core.pictures.shown` takes them
+        "Which channels its pictures show."
+        return (self.row.get('settings') or {}).get('shown_channels', SHOWN)
+
     def __repr__(self):
         name = printable(self.row.get('label', type(self.codec).__name__))
         measured = f'{printable(self.row["data_label"])}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
@@ -167,24 +180,24 @@ class Trained:
 
     def encode(self, images):
         "Images → latents, float32, (N, latent); (latent,) for one image."
-        x, *kind = read_images(images, self.size)
+        x, *kind = read_images(images, self.size, self.prep)
         return _same_kind(torch.from_numpy(encode_images(self.codec, x)), *kind)
 
     def decode(self,
         latents # As `encode` gives them: (N, latent) or (latent,)
-    ): # float32 in [0, 1]; an array (N, size, size, 3), or a tensor (N, 3, size, size)
+    ): # float32 in [0, 1]; an array (N, size, size, channels), or a tensor (N, channels, size, size)
         "Latents → images. Raises `UsageError` for another width, and for numbers that are not finite."
         z, *kind = _read_latents(latents, self.latent)
         return _same_kind(decode_floats(self.codec, z), *kind)
 
-    def reconstruct(self, images): # float32 in [0, 1]; an array (N, size, size, 3), or a tensor (N, 3, size, size)
+    def reconstruct(self, images): # float32 in [0, 1]; an array (N, size, size, channels), or a tensor (N, channels, size, size)
         "Images → the model's copies of them."
-        x, *kind = read_images(images, self.size)
+        x, *kind = read_images(images, self.size, self.prep)
         return _same_kind(decode_floats(self.codec, encode_images(self.codec, x)), *kind)
 
     def errors(self, images): # float32, (N,)
         "The mean squared error of each image's reconstruction, on pixels in [0, 1]: 0 for a perfect copy."
-        x, *kind = read_images(images, self.size)
+        x, *kind = read_images(images, self.size, self.prep)
         def error(part):
             copied = decode_floats(self.codec, encode_images(self.codec, part))
             part = part.cpu().float().div_(255) if part.dtype == torch.uint8 else part.cpu()

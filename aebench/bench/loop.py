@@ -25,7 +25,7 @@ from fastcore.basics import noop
 from torch import Tensor
 
 from ..core.errors import AebenchError, UsageError, error_line, error_message
-from ..core.text import duration
+from ..core.text import duration, listed
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, is_reference
@@ -39,11 +39,11 @@ from ..data.folders import listing
 from ..data.sets import ImageSet, load_images
 from ..callback.trackers import check_tracker, tracked
 from ..callback.progress import Progress, TellProgress, cost_of, default_progress, progress_callbacks, units_of
-from ..codec.references import principal_components, raw_bytes
+from ..codec.references import holds, principal_components, raw_bytes
 from ..codec.coding import MAX_STUDIED, kept_points, mse_at
 from ..codec.latents import measure_latents
 from .memory import is_short_of_memory
-from .run import base_row, do_run, run_name
+from .run import base_row, do_run, run_name, show_chosen
 from .estimate import batch_that_fits, expected_seconds
 
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
@@ -68,7 +68,7 @@ def row_of(run:Run, data:ImageSet, folder:Path) -> dict:
     return read_json(folder/ROW_JSON) or base_row(run, data, folder.name) | dict(reason=f'{folder} cannot be written to.')
 
 # %% ../../nbs/bench/05_loop.ipynb #7154c270
-def _pixels(images:Tensor, size:int) -> np.ndarray: # (N, 3·size·size), 0 to 1
+def _pixels(images:Tensor, size:int) -> np.ndarray: # (N, C·size·size), 0 to 1
     "Some of the images as rows of numbers, scaled to `size`."
     return resize_images(subsample(images, MAX_STUDIED), size).flatten(1).numpy().astype(np.float32)/255
 
@@ -224,6 +224,24 @@ def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
     if data.unreadable: log(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
     if data.links: log(listing(f'{len(data.links)} links lead out of the folder, and their images are read:', data.links))
 
+def _of_channels(runs:list[Run], data:ImageSet, log:Callable) -> list[Run]:
+    """The runs whose codec holds images of so many channels; the others are logged.
+    Raises `UsageError` where there are none, and for channels to be shown that the images don't have."""
+    n, usual = data.channels, Run.shown_channels
+    missing = max(runs[0].shown_channels) >= n and runs[0].shown_channels != usual and n not in (1, 3)
+    if missing: raise UsageError(f'--shown-channels: {data.label} has {n} channels, counted from 0 to {n - 1}: choose some of these.')
+    others = [run.recipe.label for run in runs if is_reference(run.method) and not holds(run.recipe, n)]
+    if not others: return runs
+    sentence = f'{listed(others)} can hold one channel or three, and the images of {data.label} have {n}'
+    if len(others) == len(runs): raise UsageError(f'{sentence}: name other methods.')
+    log(f'{sentence}: left out.')
+    return [run for run in runs if run.recipe.label not in others]
+
+def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
+    "`show_chosen`; what goes wrong costs no run."
+    try: show_chosen(run, data, folder)
+    except AebenchError as e: log(f'The pictures of {run.title} stay as they are: {e}')
+
 def _remove_stale_states(out:Path):
     "Remove the training states of finished runs, whose process ended between writing the row and tidying up."
     for path in out.glob(f'*/{STATE}'):
@@ -252,7 +270,7 @@ def do_runs(
     track:str|None=None, # A name in `TRACKERS`
     executor:Callable=sequential, # Makes the runs of a `Job`, and yields their rows
     before_start:Callable=noop # Called once `out` is locked, before anything in it is looked at
-) -> list[dict]: # The rows of `runs`, in their order
+) -> list[dict]: # The rows of `runs`, in their order; of those that hold no images of so many channels there are none
     "Make every run that `out` doesn't hold yet; one that fails costs no other. Raises `AebenchError` where none can begin."
     runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
     configure_torch()
@@ -260,9 +278,11 @@ def do_runs(
     with one_writer(out, progress.log if wait else None):
         before_start()
         with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
+        runs = _of_channels(runs, data, progress.log)
         folders = {run: out/run_name(run, data) for run in runs}
         todo = {run: folder for run, folder in folders.items() if not is_done(folder, data)}
         _remove_stale_states(out)
+        for run in folders.keys() - todo.keys(): _show_chosen(run, data, folders[run], progress.log)
         if todo:
             if track: check_tracker(track, out)
             progress.begin(sum(cost_of(run)*units_of(run) for run in todo))

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'in_precision', 'make_model', 'make_loss', 'seed_everything', 'train_run', 'run_name', 'base_row',
            'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless_rates', 'study_latents',
-           'do_reference', 'training_state', 'do_run']
+           'do_reference', 'training_state', 'do_run', 'show_chosen']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError, error_line
 from ..core.text import printable
-from ..core.files import fingerprint, write_bytes, write_json, write_text
+from ..core.files import fingerprint, read_json, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
 from ..registry import LOSSES, get_method, is_reference
-from ..settings import SCHEMA, Run, kind_of, row_settings
+from ..settings import SCHEMA, SHOWN, Run, kind_of, row_settings
 from ..run_folder import CODER, HISTORY_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE, runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
@@ -39,8 +39,8 @@ from ..models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .. import losses  # registers what builds each of `LOSSES`
 from ..training import History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
-from ..metrics import Evaluation, evaluate
-from ..core.pictures import png_bytes
+from ..metrics import SAMPLES, Evaluation, evaluate
+from ..core.pictures import png_bytes, shown
 from ..data.pixels import subsample
 from ..data.batches import Augment
 from ..data.sets import ImageSet
@@ -66,7 +66,7 @@ def make_model(
     method = get_method(run.method)
     encoder = method.encoder
     if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, callbacks_for))
-    return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size))
+    return in_precision(run, autoencoder(encoder, method.upsample, run.latent, run.size, data.channels))
 
 # %% ../../nbs/bench/03_run.ipynb #a7fed7e0
 def make_loss(
@@ -123,24 +123,30 @@ def base_row(run:Run, data:ImageSet, name:str) -> dict: # `name` as `run_name` g
     row = dict(
         schema_version=SCHEMA, run=name, method=run.method, label=run.recipe.label, data=run.data, data_label=data.label,
         status='failed', reason='', settings=row_settings(run), n_train=len(data.train_x), n_test=len(data.test_x),
-        data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
+        channels=data.channels, data_fingerprint=data.fingerprint, **environment(run.device), command=run.command)
     return row if is_reference(run.method) else row | dict(latent=run.latent)
 
 # %% ../../nbs/bench/03_run.ipynb #d3679024
 def _about(run:Run, data:ImageSet) -> dict:
     "What run.json holds from the beginning."
     method = {k: v for k, v in asdict(run.recipe).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
-    images = dict(label=data.label, fingerprint=data.fingerprint, n_train=len(data.train_x), n_test=len(data.test_x),
-                  classes=data.classes, unreadable=data.unreadable, jpeg_files=getattr(data, 'jpeg_share', None))
+    images = dict(label=data.label, fingerprint=data.fingerprint, channels=data.channels, n_train=len(data.train_x),
+                  n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable,
+                  jpeg_files=getattr(data, 'jpeg_share', None))
     return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
 
-def sample_strip(inputs:Tensor, outputs:Tensor) -> bytes: # uint8, (N, 3, S, S) each
+def sample_strip(
+    inputs:Tensor, # uint8, (N, C, S, S)
+    outputs:Tensor, # Likewise
+    chosen:Sequence[int]=SHOWN # As `shown` takes it
+) -> bytes:
     "A PNG with the inputs in its upper row and the outputs in its lower one."
-    return png_bytes(torch.cat([torch.cat(list(o), dim=2) for o in (inputs, outputs)], 1).permute(1, 2, 0).numpy())
+    rows = [torch.cat(list(shown(o, chosen)), dim=2) for o in (inputs, outputs)]
+    return png_bytes(torch.cat(rows, 1).permute(1, 2, 0).numpy())
 
-def _save_evaluation(found:Evaluation, folder:Path):
+def _save_evaluation(found:Evaluation, folder:Path, chosen:Sequence[int]):
     "The pictures, and the values of each image."
-    write_bytes(folder/SAMPLES_PNG, sample_strip(found.inputs, found.outputs))
+    write_bytes(folder/SAMPLES_PNG, sample_strip(found.inputs, found.outputs, chosen))
     values = {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in found.per_image.items()}
     write_tensors(folder/PER_IMAGE, values)
 
@@ -187,7 +193,7 @@ def near_lossless_rates(
     codec:nn.Module, # In eval mode
     z_train:np.ndarray, # (N, k), of training images
     z_test:np.ndarray, # (M, k), of `images`
-    images:Tensor # uint8, (M, 3, S, S), test images
+    images:Tensor # uint8, (M, C, S, S), test images
 ) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, and its line of the fewest bits within the tolerance, else of the most
     "Bytes and error at several roundings, with more bits until one is within the tolerance: a few outlying numbers widen the steps of all."
     rates = rate_distortion(codec, z_train, z_test, images)
@@ -203,7 +209,8 @@ def study_latents(
     codec:nn.Module, # In eval mode; has `encode` and `decode`
     data:ImageSet,
     folder:Path, # To write to
-    log:Callable=noop # Is told what could not be drawn
+    log:Callable=noop, # Is told what could not be drawn
+    chosen:Sequence[int]=SHOWN # As `shown` takes it
 ) -> dict: # Columns of the row
     "Write what the latents cost in bytes, the coder for `aebench compress`, and their pictures; return what is measured of them."
     test = subsample(data.test_x, MAX_STUDIED)
@@ -211,10 +218,14 @@ def study_latents(
     rates, chosen = near_lossless_rates(codec, z_train, z_test, test)
     write_text(folder/RATES_CSV, rates.to_csv(index=False))
     write_bytes(folder/CODER, fit_coder(z_train, int(chosen.bits)).save())
-    write_bytes(folder/NEIGHBOURS_PNG, neighbour_picture(test, z_test))
-    write_bytes(folder/BETWEEN_PNG, between_picture(codec, test))
+    _draw_latents(codec, test, z_test, folder, chosen)
     _draw_maps(z_test, data, folder, log)
     return dict(coded_bytes=chosen.bytes_per_image, coded_mse=chosen.mse, **vars(measure_latents(z_train, z_test, data)))
+
+def _draw_latents(codec:nn.Module, images:Tensor, z:np.ndarray, folder:Path, chosen:Sequence[int]):
+    "Neighbours in the latent, and what lies between two images."
+    write_bytes(folder/NEIGHBOURS_PNG, neighbour_picture(images, z, chosen=chosen))
+    write_bytes(folder/BETWEEN_PNG, between_picture(codec, images, chosen=chosen))
 
 def _draw_maps(z:np.ndarray, data:ImageSet, folder:Path, log:Callable):
     "The latents on a plane: by principal components, and by UMAP where it is installed."
@@ -240,9 +251,9 @@ def do_reference(
     found = evaluate(codec, data, judges, run.device)
     row |= found.measures
     row |= dict(status='done', latent=codec.latent, bytes_per_image=bytes_per_image(codec), classifier=_describe(judges))
-    _save_evaluation(found, folder)
+    _save_evaluation(found, folder, run.shown_channels)
     if isinstance(codec, LinearCodec) and codec.latent:
-        row |= study_latents(codec, data, folder, log)
+        row |= study_latents(codec, data, folder, log, run.shown_channels)
         save_model(codec, dict(size=codec.size, channels=codec.channels), folder/MODEL)
     write_json(folder/ROW_JSON, row)
     return row
@@ -296,13 +307,30 @@ def do_run(
     _save_training(folder, phases, epochs)
     save_model(model, network_build(run, model), folder/MODEL)
     found = evaluate(model, data, judges, run.device)
-    _save_evaluation(found, folder)
+    _save_evaluation(found, folder, run.shown_channels)
     row |= found.measures | times | _speed_measures(run, data, epochs)
     row |= dict(
         status='done', peak_memory_mb=memory.megabytes, parameters=parameter_count(model), latent=model.latent,
         bytes_per_image=bytes_per_image(model), lr=phases[-1].lr, classifier=_describe(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']))
-    row |= study_latents(model.eval(), data, folder, log)
+    row |= study_latents(model.eval(), data, folder, log, run.shown_channels)
     write_json(folder/ROW_JSON, row)
     checkpoint.remove()
     return row
+
+# %% ../../nbs/bench/03_run.ipynb #6f4d63d7
+def show_chosen(
+    run:Run,
+    data:ImageSet,
+    folder:Path # Of the finished run
+):
+    "Draw the pictures of a finished run again where they show other channels than `run` asks for."
+    row, chosen = read_json(folder/ROW_JSON), list(run.shown_channels)
+    settings = row.get('settings') or {}
+    before = settings.get('shown_channels', list(SHOWN))
+    if data.channels in (1, 3) or before == chosen: return
+    codec = (load_model(folder) if (folder/MODEL).is_file() else make_reference(run.recipe, data)).to(run.device)
+    inputs, test = (subsample(data.test_x, n) for n in (SAMPLES, MAX_STUDIED))
+    write_bytes(folder/SAMPLES_PNG, sample_strip(inputs, decode_latents(codec, encode_images(codec, inputs)), chosen))
+    if (folder/CODER).is_file(): _draw_latents(codec, test, encode_images(codec, test), folder, chosen)
+    write_json(folder/ROW_JSON, row | dict(settings=settings | dict(shown_channels=chosen), command=run.command))

@@ -96,7 +96,7 @@ def _measure_run(folder:Path, row:dict, settings:dict|None, sizes:list[int], dev
     if not (isinstance(settings, dict) and isinstance(settings.get('data'), str)):
         raise UsageError(f'{printable(folder/RUN_JSON)} does not say which images the run was trained on: '
                          'remove that run and make it again.')
-    data, reading = settings['data'], {k: settings[k] for k in READING if k in settings}
+    data, reading = settings['data'], {k: settings[k] for k in READING if k in settings} | dict(channels=model.channels)
     kept = _read_kept(folder/SIZES_CSV, ways_for(model))
     rest = [size for size in sizes if size not in set(kept['size'])]
     if rest: _check_images(data, model.size, reading, row, folder)

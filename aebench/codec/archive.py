@@ -10,6 +10,7 @@ __all__ = ['MAGIC', 'MAX_HEADER', 'compress', 'Packed', 'packed_names', 'unpack'
 
 # %% ../../nbs/codec/04_archive.ipynb #5e2e2e2e
 import hashlib
+import io
 import json
 import os
 import struct
@@ -30,6 +31,7 @@ from ..core.pictures import png_bytes
 from ..core.text import log, printable
 from ..data.files import image_files
 from ..data.folders import decode_files, refuse_unreadable
+from ..data.pixels import Preprocessing
 
 # %% ../../nbs/codec/04_archive.ipynb #1c41c096
 MAGIC = b'AEBENCH\x01' # The last byte is the version
@@ -115,13 +117,14 @@ def read_folder(
     folder:str|Path, # Of images, in subfolders or not
     size:int, # Pixels a side
     skip_unreadable:bool=False,
+    prep:Preprocessing=Preprocessing(),
     names:list|None=None # Relative to `folder`, those to read; None: all
-) -> tuple[list[str], Tensor]: # Relative names, and uint8 (N, 3, size, size)
+) -> tuple[list[str], Tensor]: # Relative names, and uint8 (N, channels, size, size)
     "The images below `folder`. Raises `UsageError` where there are none, and for unreadable ones."
     folder = expanded(folder)
     if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
     names = image_files(folder) if names is None else names
-    found = decode_files([f'{folder}{os.sep}{o}' for o in names], size)
+    found = decode_files([f'{folder}{os.sep}{o}' for o in names], size, prep)
     images, bad = found.images, found.bad
     if bad and not skip_unreadable: refuse_unreadable({names[i]: why for i, why in bad.items()}, folder)
     kept = [i for i in range(len(names)) if i not in bad]
@@ -140,20 +143,26 @@ def _same(name:str) -> str: return unicodedata.normalize('NFC', name.casefold())
 
 def image_paths(
     names:Sequence[str], # Relative
-    out:str|Path # A folder, there or not
+    out:str|Path, # A folder, there or not
+    suffix:str='.png'
 ) -> list[Path]:
-    "A path of a PNG file for each of `names`, no two the same on any disk. Raises `UsageError` for a name that leads out of `out`."
+    "A path of a file for each of `names`, no two the same on any disk. Raises `UsageError` for a name that leads out of `out`."
     out = Path(out).absolute()
     room, taken, changed = (longest_name(out), longest_path(out)), {}, []
     for name in names: inside(out, name.encode('utf-8', 'replace').decode())
-    targets = [name if name.lower().endswith('.png') else f'{name}.png' for name in names]
+    targets = [name if name.lower().endswith(suffix) else f'{name}{suffix}' for name in names]
     folders = {_same(str(o)) for target in targets for o in Path(_place(target, out, *room)).parents}
     for name, target in zip(names, targets):
-        while _same(place := _place(target, out, *room)) in taken or _same(place) in folders: target += '.png'
+        while _same(place := _place(target, out, *room)) in taken or _same(place) in folders: target += suffix
         if place != target: changed.append(place)
         taken[_same(place)] = inside(out, place)  # again: of a link with a slash behind it only this leads out
     if changed: log(f'{len(changed)} of {len(names)} names cannot stand in {printable(out)} and are changed, as in {printable(changed[0])}')
     return list(taken.values())
+
+def _npy_bytes(image:np.ndarray) -> bytes: # (H, W, C)
+    data = io.BytesIO()
+    np.save(data, image)
+    return data.getvalue()
 
 def write_images(
     images:Tensor, # uint8, (N, C, S, S)
@@ -161,10 +170,12 @@ def write_images(
     out:str|Path, # The folder to write to
     chosen:Sequence[int]|None=None # Which of `names` the images have; None: all
 ) -> list[Path]:
-    """Write PNG files under `out`; a name without .png gets it as well. Files that an earlier attempt wrote are kept.
+    """Write PNG files under `out`, grey or in colour, or arrays (H, W, C) as .npy for other channels, of which a PNG would lose some.
+    A name without that suffix gets it as well. Files that an earlier attempt wrote are kept.
     Raises `UsageError`, before anything is written, for a name that leads out of `out` or a file that would be lost."""
-    def file_of(image): return png_bytes(image.movedim(0, -1).numpy())
-    paths = image_paths(names, out)
+    suffix, write = ('.png', png_bytes) if images.shape[1] in (1, 3) else ('.npy', _npy_bytes)
+    def file_of(image): return write(np.ascontiguousarray(image.movedim(0, -1).numpy()))
+    paths = image_paths(names, out, suffix)
     if chosen is not None: paths = [paths[i] for i in chosen]
     missing = []
     for image, path in zip(images, paths):

@@ -32,13 +32,14 @@ from ..core.tensors import read_tensors, tensor_parts, write_tensors
 from ..data.pixels import subsample
 from ..data.sets import ImageSet
 from ..metrics import BATCH
+from ..registry import REFERENCES
 from ..models import device_of
 
 # %% ../../nbs/codec/03_coding.ipynb #0e9617b3
 @torch.no_grad()
 def encode_images(
     codec:Codec, # A module in eval mode
-    images:Tensor # uint8, or floats in [0, 1]; (N, 3, S, S)
+    images:Tensor # uint8, or floats in [0, 1]; (N, C, S, S)
 ) -> np.ndarray: # float32, (N, k)
     "The latents of `images`, computed on the device of `codec`."
     def prepared(part):
@@ -58,14 +59,14 @@ def _decoded(codec:Codec, latents:np.ndarray) -> Iterator[Tensor]:
 def decode_floats(
     codec:Codec, # A module in eval mode
     latents:np.ndarray # float32, (N, k)
-) -> Tensor: # float32 in [0, 1], (N, 3, S, S), on the CPU
+) -> Tensor: # float32 in [0, 1], (N, C, S, S), on the CPU
     "The images of `latents`, as they leave the decoder."
     return torch.cat([o.float().cpu() for o in _decoded(codec, latents)])
 
 def decode_latents(
     codec:Codec, # A module in eval mode
     latents:np.ndarray # float32, (N, k)
-) -> Tensor: # uint8, (N, 3, S, S), on the CPU
+) -> Tensor: # uint8, (N, C, S, S), on the CPU
     "The images of `latents`, rounded to 8 bits."
     return torch.cat([o.mul(255).round().to(torch.uint8).cpu() for o in _decoded(codec, latents)])
 
@@ -167,7 +168,7 @@ BITS = (2, 3, 4, 5, 6, 7, 8)
 MAX_STUDIED = 10_000 # Training and test images whose latents are studied, at most; evenly spread
 
 def pixel_errors(
-    copied:Tensor, # uint8, (N, 3, S, S)
+    copied:Tensor, # uint8, (N, C, S, S)
     images:Tensor # Likewise
 ) -> np.ndarray: # (N,) float64
     "The mean squared error of each image, on pixels in [0, 1]."
@@ -178,7 +179,7 @@ def rate_distortion(
     codec:Codec, # A module in eval mode
     z_train:np.ndarray, # (N, k), of training images
     z_test:np.ndarray, # (M, k), of `images`
-    images:Tensor, # uint8, (M, 3, S, S), test images
+    images:Tensor, # uint8, (M, C, S, S), test images
     bits:Sequence[int]=BITS,
     common:bool=True # As in `fit_coder`
 ) -> pd.DataFrame: # bits, bytes_per_image, mse, psnr
@@ -226,18 +227,18 @@ QUALITIES = (1, 5, 10, 20, 35, 50, 75, 90, 100)
 MAX_FILES = 1000 # Test images that are written as files, at most; evenly spread
 
 def file_points(
-    images:Tensor, # uint8, (N, 3, S, S)
+    images:Tensor, # uint8, (N, C, S, S)
     formats:Sequence[str]=('JPEG', 'WebP', 'PNG')
-) -> pd.DataFrame: # format, quality, bytes_per_image, payload, mse, psnr
+) -> pd.DataFrame: # format, quality, bytes_per_image, payload, mse, psnr; no rows for images that no file holds
     "Bytes and error of image files at several qualities; PNG is the lossless end."
-    rows, images = [], subsample(images, MAX_FILES)
-    for format in formats:
+    rows, images, channels = [], subsample(images, MAX_FILES), images.shape[1]
+    for format in (o for o in formats if channels in REFERENCES[o.lower()].channels):
         for quality in QUALITIES if format != 'PNG' else (None,):
             files = to_files(images, format, quality)
-            mse = pixel_errors(from_files(files), images).mean()
+            mse = pixel_errors(from_files(files, channels), images).mean()
             size, bare = np.mean([len(o) for o in files]), np.mean([payload(o, format) for o in files])
             rows.append(dict(format=format, quality=quality, bytes_per_image=size, payload=bare, mse=mse, psnr=psnr(mse)))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns='format quality bytes_per_image payload mse psnr'.split())
 
 def kept_points(data:ImageSet) -> pd.DataFrame: # As `file_points` gives it
     "`file_points` of the test images that are studied, computed once and cached in `cache_home()`."

@@ -20,9 +20,10 @@ from torch import Tensor
 from .coding import MAX_STUDIED, decode_latents, encode_images
 from .protocol import Codec, RawPixels
 from ..core.errors import UsageError, error_line
-from ..core.pictures import figure_png, png_bytes
+from ..core.pictures import figure_png, png_bytes, shown
 from ..data.pixels import subsample
 from ..data.sets import ImageSet
+from ..settings import SHOWN
 
 # %% ../../nbs/codec/05_latents.ipynb #c4556c76
 def effective_rank(
@@ -109,23 +110,27 @@ def nearest_rows(
 
 def between(
     codec:Codec, # A module in eval mode
-    a:Tensor, # uint8, (3, S, S)
+    a:Tensor, # uint8, (C, S, S)
     b:Tensor, # Likewise
     steps:int=8
-) -> Tensor: # uint8, (steps, 3, S, S)
+) -> Tensor: # uint8, (steps, C, S, S)
     "What is decoded on the straight line between the latents of two images."
     z = encode_images(codec, torch.stack([a, b]))
     t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return decode_latents(codec, z[:1]*(1 - t) + z[1:]*t)
 
 # %% ../../nbs/codec/05_latents.ipynb #4a88d3e2
-def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
+def _grid(
+    rows:list[Tensor], # Each (n, C, S, S) uint8
+    chosen:Sequence[int]=SHOWN # As `shown` takes it
+) -> bytes: # PNG
     "Images in rows, the first of each row set apart by a gap."
+    rows = [shown(o, chosen) for o in rows]
     size, columns = rows[0].shape[-1], rows[0].shape[0]
     gap = max(1, size//16)
     height, width = len(rows)*(size + gap) - gap, columns*(size + gap)
     if columns == 1: width -= gap
-    whole = torch.full((3, height, width), 255, dtype=torch.uint8)
+    whole = torch.full((rows[0].shape[1], height, width), 255, dtype=torch.uint8)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             y, x = i*(size + gap), j*(size + gap)
@@ -134,23 +139,25 @@ def _grid(rows:list[Tensor]) -> bytes: # PNG; each (n, 3, S, S) uint8
     return png_bytes(whole.permute(1, 2, 0).numpy())
 
 def neighbour_picture(
-    images:Tensor, # uint8, (N, 3, S, S)
+    images:Tensor, # uint8, (N, C, S, S)
     z:np.ndarray, # (N, k), of `images`
-    n_queries:int=6
+    n_queries:int=6,
+    chosen:Sequence[int]=SHOWN # As `shown` takes it
 ) -> bytes: # PNG
     "Some of the images, evenly spread, each with its nearest neighbours."
     queries = np.linspace(0, len(z)-1, min(n_queries, len(z))).astype(int)
-    return _grid([torch.cat([images[[q]], images[near]]) for q, near in zip(queries, nearest_rows(z, queries))])
+    return _grid([torch.cat([images[[q]], images[near]]) for q, near in zip(queries, nearest_rows(z, queries))], chosen)
 
 def between_picture(
     codec:Codec, # A module in eval mode
-    images:Tensor, # uint8, (N, 3, S, S)
-    pairs:int=3
+    images:Tensor, # uint8, (N, C, S, S)
+    pairs:int=3,
+    chosen:Sequence[int]=SHOWN # As `shown` takes it
 ) -> bytes: # PNG
     "Pairs of the images: mixed in the latent, and below it mixed as pixels."
     ends = images[np.linspace(0, len(images)-1, 2*pairs).astype(int)]
-    pixels = RawPixels(images.shape[-1])
-    return _grid([between(o, a, b) for a, b in zip(ends[::2], ends[1::2]) for o in (codec, pixels)])
+    pixels = RawPixels(images.shape[-1], images.shape[1])
+    return _grid([between(o, a, b) for a, b in zip(ends[::2], ends[1::2]) for o in (codec, pixels)], chosen)
 
 # %% ../../nbs/codec/05_latents.ipynb #14ebc560
 def flat_map(

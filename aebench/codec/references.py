@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/codec/references.html.md"""
 # %% auto #0
 __all__ = ['MAX_EXACT', 'MAX_COMPONENTS', 'MAX_FITTED', 'covariance', 'leading_directions', 'is_grey', 'raw_bytes', 'Components',
            'principal_components', 'LinearCodec', 'first_components', 'cosine_directions', 'Thumbnail', 'to_files',
-           'from_files', 'FileCodec', 'make_reference']
+           'from_files', 'FileCodec', 'holds', 'make_reference']
 
 # %% ../../nbs/codec/02_references.ipynb #a79af207
 import io
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .protocol import Codec, RawPixels
 from ..core.errors import UsageError
 from ..core.files import cache_home, cache_name, fingerprint
+from ..core.pictures import picture_of
 from ..core.tensors import read_tensors, write_tensors
 from ..data.pixels import subsample
 from ..data.sets import ImageSet
@@ -201,9 +202,13 @@ def first_components(components:Components, k:int, size:int) -> LinearCodec:
     n = len(components.directions)
     if k > n:
         raise UsageError(f'Images of {size}×{size} pixels have {n} principal components here and no PCA-{k}: ask for fewer.')
-    return LinearCodec(components.mean, components.directions[:k], size)
+    return LinearCodec(components.mean, components.directions[:k], size, len(components.mean)//size**2)
 
 # %% ../../nbs/codec/02_references.ipynb #4f90e8b0
+def _most_numbers(data:ImageSet) -> int:
+    "The numbers in one of its images, were it in colour: who asks for so many doesn't know yet that it is grey."
+    return max(3, data.channels)*data.size**2
+
 @REFERENCES.builder('mean_image')
 def _mean_image(level:None, data:ImageSet, device) -> LinearCodec:
     return first_components(principal_components(data, device), 0, data.size)
@@ -211,7 +216,7 @@ def _mean_image(level:None, data:ImageSet, device) -> LinearCodec:
 @REFERENCES.builder('pca')
 def _pca(level:int, data:ImageSet, device) -> LinearCodec:
     components = principal_components(data, device)
-    if level <= data.train_x[0].numel(): level = min(level, len(components.directions))
+    if level <= _most_numbers(data): level = min(level, len(components.directions))
     return first_components(components, level, data.size)
 
 # %% ../../nbs/codec/02_references.ipynb #95083076
@@ -237,32 +242,33 @@ def cosine_directions(
 
 @REFERENCES.builder('dct')
 def _dct(level:int, data:ImageSet, device) -> LinearCodec:
-    return LinearCodec(principal_components(data, device).mean, cosine_directions(data.train_x, level), data.size)
+    if level <= _most_numbers(data): level = min(level, data.train_x[0].numel())
+    return LinearCodec(principal_components(data, device).mean, cosine_directions(data.train_x, level), data.size, data.channels)
 
 # %% ../../nbs/codec/02_references.ipynb #9941b5b0
 class Thumbnail(nn.Module):
     "Images as smaller images, 8 bits a number."
-    channels = 3 # Of the images
     def __init__(self,
         side:int, # Pixels a side that are kept
         size:int, # Pixels a side of the images
         mode:str='nearest', # How they are enlarged: 'nearest' or 'bicubic'
-        grey:bool=False # Keep one channel? The three of a grey image are equal
+        channels:int=3, # Of the images
+        grey:bool=False # Keep one channel? Those of a grey image are equal
     ):
         super().__init__()
         if side > size:
             raise UsageError(f'A thumbnail of {side} pixels is larger than the images of {size}: ask for a smaller one.')
-        self.side, self.size, self.mode, self.kept = side, size, mode, 1 if grey else 3
+        self.side, self.size, self.mode, self.channels, self.kept = side, size, mode, channels, 1 if grey else channels
         self.latent = self.kept*side**2
 
     def encode(self, x:Tensor) -> Tensor:
-        "Images (N, 3, size, size) in [0, 1] → (N, latent) in [0, 1]."
+        "Images (N, channels, size, size) in [0, 1] → (N, latent) in [0, 1]."
         return F.adaptive_avg_pool2d(x[:, :self.kept].contiguous(), self.side).mul(255).round().div(255).flatten(1)
 
     def decode(self, z:Tensor) -> Tensor:
-        "(N, latent) → images (N, 3, size, size) in [0, 1]."
+        "(N, latent) → images (N, channels, size, size) in [0, 1]."
         small = z.view(-1, self.kept, self.side, self.side)
-        return F.interpolate(small, size=(self.size, self.size), mode=self.mode).clamp(0, 1).expand(-1, 3, -1, -1)
+        return F.interpolate(small, size=(self.size, self.size), mode=self.mode).clamp(0, 1).expand(-1, self.channels, -1, -1)
 
     def forward(self, x): return self.decode(self.encode(x))
 
@@ -272,62 +278,68 @@ class Thumbnail(nn.Module):
 # %% ../../nbs/codec/02_references.ipynb #97ee00c7
 @REFERENCES.builder('thumbnail_nearest')
 def _thumbnail_nearest(level:int, data:ImageSet, device) -> Thumbnail:
-    return Thumbnail(level, data.size, 'nearest', is_grey(data.train_x))
+    return Thumbnail(level, data.size, 'nearest', data.channels, is_grey(data.train_x))
 
 @REFERENCES.builder('thumbnail_bicubic')
 def _thumbnail_bicubic(level:int, data:ImageSet, device) -> Thumbnail:
-    return Thumbnail(level, data.size, 'bicubic', is_grey(data.train_x))
+    return Thumbnail(level, data.size, 'bicubic', data.channels, is_grey(data.train_x))
 
 # %% ../../nbs/codec/02_references.ipynb #7d4531ad
 def _file_of(
-    image:np.ndarray, # uint8, (H, W, 3)
+    image:np.ndarray, # uint8, (H, W, 1 or 3)
     format:str,
     settings:dict # As Pillow takes them
 ) -> bytes:
     "One image as a file of `format`."
-    if (image == image[..., :1]).all(): image = np.ascontiguousarray(image[..., 0])
+    if (image == image[..., :1]).all(): image = np.ascontiguousarray(image[..., :1])
     file = io.BytesIO()
-    Image.fromarray(image).save(file, format, **settings)
+    picture_of(image).save(file, format, **settings)
     return file.getvalue()
 
-def _pixels_of(file:bytes) -> np.ndarray: return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))
+def _pixels_of(file:bytes, mode:str) -> np.ndarray: return np.atleast_3d(Image.open(io.BytesIO(file)).convert(mode))
 
 def to_files(
-    images:Tensor, # uint8, (N, 3, S, S)
+    images:Tensor, # uint8, (N, 1 or 3, S, S)
     format:str, # 'JPEG', 'WebP' or 'PNG'
     quality:int|None=None # 1…100; None: Pillow's default
 ) -> list[bytes]:
-    "Each image as a file of `format`."
+    "Each image as a file of `format`. Raises `UsageError` for images of other channels."
+    if images.shape[1] not in (1, 3):
+        raise UsageError(f'{format} files hold one channel or three, and these images have {images.shape[1]}.')
     settings = {} if quality is None else dict(quality=quality)
     arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
     with ThreadPoolExecutor() as pool: return list(pool.map(lambda o: _file_of(o, format, settings), arrays))
 
-def from_files(files:Sequence[bytes]) -> Tensor: # uint8, (N, 3, S, S)
-    "The images in `files`, all of one size."
-    with ThreadPoolExecutor() as pool: arrays = list(pool.map(_pixels_of, files))
+def from_files(
+    files:Sequence[bytes], # All of one size
+    channels:int=3 # 1 or 3
+) -> Tensor: # uint8, (N, channels, S, S)
+    "The images in `files`."
+    with ThreadPoolExecutor() as pool: arrays = list(pool.map(partial(_pixels_of, mode='L' if channels == 1 else 'RGB'), files))
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/codec/02_references.ipynb #a3fc045c
 class FileCodec(nn.Module):
     "Images as files of one format; counts the bytes that it has written."
-    latent, channels = None, 3 # No two files need be of one length
+    latent = None # No two files need be of one length
     def __init__(self,
         size:int, # Pixels a side
         format:str, # 'JPEG', 'WebP' or 'PNG'
-        quality:int|None=None # 1…100; None: Pillow's default
+        quality:int|None=None, # 1…100; None: Pillow's default
+        channels:int=3 # 1 or 3
     ):
         super().__init__()
-        self.size, self.format, self.quality, self.sizes = size, format, quality, []
+        self.size, self.format, self.quality, self.channels, self.sizes = size, format, quality, channels, []
 
     def encode(self, x:Tensor) -> list[bytes]:
-        "Images (N, 3, size, size) in [0, 1] → N files."
+        "Images (N, channels, size, size) in [0, 1] → N files."
         files = to_files(x.detach().mul(255).round().to(torch.uint8).cpu(), self.format, self.quality)
         self.sizes += map(len, files)
         return files
 
     def decode(self, files:Sequence[bytes]) -> Tensor:
-        "N files → images (N, 3, size, size) in [0, 1], on the CPU."
-        return from_files(files).float().div_(255)
+        "N files → images (N, channels, size, size) in [0, 1], on the CPU."
+        return from_files(files, self.channels).float().div_(255)
 
     def forward(self, x): return self.decode(self.encode(x)).to(x.device)
 
@@ -336,17 +348,25 @@ class FileCodec(nn.Module):
 
 # %% ../../nbs/codec/02_references.ipynb #22c1df65
 @REFERENCES.builder('jpeg')
-def _jpeg(level:int, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'JPEG', level)
+def _jpeg(level:int, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'JPEG', level, data.channels)
 
 @REFERENCES.builder('webp')
-def _webp(level:int, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'WebP', level)
+def _webp(level:int, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'WebP', level, data.channels)
 
 @REFERENCES.builder('png')
-def _png(level:None, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'PNG')
+def _png(level:None, data:ImageSet, device) -> FileCodec: return FileCodec(data.size, 'PNG', channels=data.channels)
 
 # %% ../../nbs/codec/02_references.ipynb #34ab89ab
 @REFERENCES.builder('original')
-def _original(level:None, data:ImageSet, device) -> RawPixels: return RawPixels(data.size)
+def _original(level:None, data:ImageSet, device) -> RawPixels: return RawPixels(data.size, data.channels)
+
+def holds(
+    reference:Reference,
+    channels:int # Of the images
+) -> bool:
+    "Can it hold such images?"
+    known = REFERENCES[reference.family].channels
+    return not known or channels in known
 
 def make_reference(
     reference:Reference,

@@ -259,7 +259,7 @@ def load_images(
     **reading # Fields of `aebench.settings.Reading`: `channels`, `fit`, `range`, `frames`, `skip_unreadable` and so on
 ) -> ImageSet:
     "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
-    source, reading = get_data(data), Reading(**reading | dict(channels=reading.get('channels') or 3))  # for now
+    source, reading = get_data(data), Reading(**reading)
     size = source.size if size is None else size
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')

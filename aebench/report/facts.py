@@ -13,7 +13,7 @@ import math
 import pandas as pd
 
 from ..core.text import listed
-from ..registry import find_method, is_reference
+from ..registry import REFERENCES, find_method, is_reference
 from ..settings import AUGMENTATIONS, FEATURE_INPUTS, PROTOCOLS, few_steps, numbers_in_image
 from .rows import (
     complete, data_label, distinct, is_failed, length_text, lengths, missing, network, references, trained)
@@ -30,8 +30,9 @@ def count_text(value) -> str:
 def _data_fact(rows:pd.DataFrame) -> str:
     counts = {words: listed(map(count_text, distinct(rows, c))) for c, words in (('n_train', 'training'), ('n_test', 'test'))}
     images = listed(f'{n} {words}' for words, n in counts.items() if n)
-    size = listed(f'{o}×{o}' for o in distinct(rows, 'size'))
+    size, channels = listed(f'{o}×{o}' for o in distinct(rows, 'size')), listed(distinct(rows, 'channels'))
     parts = [data_label(rows), f'{images} images' if images else '', f'{size} pixels' if size else '']
+    if channels: parts.append('one channel, grey' if channels == '1' else f'{channels} channels')
     return f'Data: {", ".join(o for o in parts if o)}.'
 
 def _training_fact(rows:pd.DataFrame) -> str:
@@ -69,7 +70,8 @@ def _bottleneck_fact(rows:pd.DataFrame) -> str:
         return (f'{count_text(enough)} principal components copy the test images to within the rounding of 8-bit pixels, '
                 f'so a latent of {count_text(latent)} is no bottleneck.')
     sizes = [o for o in distinct(rows, 'size') if isinstance(o, (int, float))]
-    numbers = min((numbers_in_image(data, size) for data in distinct(rows, 'data') for size in sizes), default=None)
+    channels = max(distinct(rows, 'channels'), default=None)
+    numbers = min((numbers_in_image(data, size, channels) for data in distinct(rows, 'data') for size in sizes), default=None)
     if not numbers or latent < numbers: return ''
     return f'An image holds at most {numbers:,} numbers, so a latent of {count_text(latent)} is no bottleneck.'
 
@@ -100,7 +102,7 @@ def _components_worth(equals:pd.Series, measured:pd.Series) -> str: # '' where i
 def _components_fact(rows:pd.DataFrame) -> str:
     "Where PCA has fewer components than were asked for: of few or grey images, or of large ones, of which no more are kept."
     known = {o: find_method(o) for o in distinct(rows, 'method') if is_reference(o)}
-    asked = {o: reference.level for o, reference in known.items() if reference and reference.family == 'pca'}
+    asked = {o: reference.level for o, reference in known.items() if reference and reference.family in ('pca', 'dct')}
     measured = [o for o in rows.itertuples() if o.method in asked and not missing(o.latent)]
     few = [o for o in measured if o.latent < asked[o.method]]
     if not few: return ''
@@ -115,6 +117,11 @@ def _bytes_fact(rows:pd.DataFrame) -> str:
     if references(rows[rows.method != 'original']).any():
         kinds += ['8-bit numbers for thumbnails', 'whole files for JPEG, WebP and PNG']
     return f'Bytes count {"; ".join(kinds)}. As float32, each number of a latent takes 4.'
+
+def _files_fact(rows:pd.DataFrame) -> str: # '' for images that files hold
+    "Why there are no image files beside the others."
+    beyond = [o for o in distinct(rows, 'channels') if o not in REFERENCES['png'].channels]
+    return f'JPEG, WebP and PNG files hold one channel or three, so there are none of these images of {listed(beyond)}.' if beyond else ''
 
 def _latent_bytes(rows:pd.DataFrame) -> str:
     coded = 'latents rounded to whole bits, with an MSE at most about 5 % larger, and coded'
@@ -196,7 +203,7 @@ def facts(
     networks = trained(rows)
     found = [
         _data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks),
-        *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows), _bytes_fact(rows),
+        *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows), _bytes_fact(rows), _files_fact(rows),
         *_weights_facts(networks), _classifier_fact(rows), _chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 

@@ -21,9 +21,10 @@ from .facts import weight_users, count_text
 
 # %% ../../nbs/report/05_published.ipynb #00823dec
 _PAPER = {k: f.default for k, f in SETTING_COLUMNS.items() if table_title_of(f) and k != 'data'} # Its settings
-_PAPER['protocol'] = 'report'
+_PAPER |= dict(protocol='report', channels=3)
 _PAPER_IMAGES = dict(mnist=(60_000, 10_000), cifar10=(50_000, 10_000)) # training, test
-_CONDITIONS = '32×32 pixels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed and a Colab GPU'
+_CONDITIONS = ('32×32 pixels of three channels, 5 + 10 = 15 epochs, batches of 128, its own rates, ImageNet weights, one seed '
+               'and a Colab GPU')
 
 def _other_settings(rows:pd.DataFrame) -> list[str]:
     "The settings in which these runs differ from the paper's, in words."
@@ -51,6 +52,8 @@ def _comparable(rows:pd.DataFrame) -> str:
     if different := _differences(networks, name):
         text = (f'The published figures are from {_CONDITIONS}. These runs differ: {listed(different)}. '
                 'Compare the order of the methods rather than the figures, and no times.')
+        if 1 in distinct(networks, 'channels'):
+            text += ' Of an equal copy one channel has the error of three equal ones, but the network between them is another.'
     else:
         text = (f'The settings are the published ones ({_CONDITIONS}){", so errors can be compared" if data == name else ""}. '
                 'Times, taken on other hardware, cannot be compared, and the accuracy is that of another classifier.')

@@ -194,10 +194,10 @@ def _shared_latent(row:dict, latents:set) -> int|None:
     return PAPER_LATENT if own and PAPER_LATENT in latents else latent
 
 def _late_defaults(method:str) -> dict: # Column → value
-    "The defaults of the settings that came later than others and matter to a network: a row without one had its default."
+    "What rows had that lack a setting that came later than others: those that matter to a network."
     if network(method) is None: return {}
     run = Run(method, 'digits')
-    return {k: f.default for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
+    return {k: f.metadata['before'] for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
 
 def _settings(rows:pd.DataFrame) -> list[dict]:
     "Each row's settings, as far as it knows them."
