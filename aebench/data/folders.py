@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/folders.html.md"""
 
 # %% auto #0
 __all__ = ['Facts', 'DecodedFiles', 'decode_files', 'listing', 'refuse_unreadable', 'with_pages', 'prep_of', 'folder_arrays',
-           'sentences', 'FolderReport', 'links_out', 'inspect_folder', 'left_out_of']
+           'FolderImages', 'read_folder', 'left_out_of', 'sentences', 'FolderReport', 'links_out', 'inspect_folder']
 
 # %% ../../nbs/data/05_folders.ipynb #5e2a2a2a
 import os
@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UsageError
-from ..core.files import fingerprint
-from ..core.text import printable
+from ..core.files import expanded, fingerprint
+from ..core.text import log, printable
 from ..registry import DataSource
-from ..settings import MAX_PIXELS, Reading, few_steps
+from ..settings import MAX_PIXELS, FileReading, Reading, few_steps
 from .images import CUT, Decoded, Extremes, open_image, raise_system_error, read_image, why_unreadable
 from .files import Found, describe_left_out, find_images
 from .pixels import Preprocessing, allocate_images
@@ -181,6 +181,44 @@ def folder_arrays(
         raise UsageError(f'Too few images of {layout.folder} can be read: aebench check {layout.folder} says why.')
     return arrays, unreadable, found
 
+# %% ../../nbs/data/05_folders.ipynb #a1f0de02
+@dataclass(frozen=True)
+class FolderImages:
+    "All images of a folder."
+    names:list # Relative to the folder, with / between the parts; pages as `x.tif[3]`
+    images:Tensor # uint8, (N, channels, size, size)
+    sizes:list # (width, height) of each, upright, before it became a square
+
+def read_folder(
+    folder:str|Path, # Of images, in subfolders or not
+    size:int, # Pixels a side
+    prep:Preprocessing=Preprocessing(),
+    names:Sequence[str]|None=None, # Relative to `folder`, those to read; None: all
+    **reading # Fields of `aebench.settings.FileReading`
+) -> FolderImages:
+    "The images below `folder`; what is not read is logged. Raises `UsageError` where there are none, and for unreadable ones."
+    folder, reading = expanded(folder), FileReading(**reading)
+    if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
+    files = find_images(folder) if names is None else Found(list(names), {})
+    paths = with_pages([f'{folder}{os.sep}{o}' for o in files.names], reading.frames)
+    names = [o[len(str(folder)) + 1:] for o in paths]
+    found = decode_files(paths, size, prep, reading.max_pixels, reading.frames)
+    if found.bad and not reading.skip_unreadable: refuse_unreadable({names[i]: why for i, why in found.bad.items()}, folder)
+    kept, left_out = [i for i in range(len(names)) if i not in found.bad], describe_left_out(left_out_of(files, found.facts))
+    if not kept: raise UsageError(f'{folder} holds no images that can be read{_instead(files)}: give a folder of images.')
+    if left_out: log(f'Not read: {"; ".join(left_out)}')
+    images = found.images[kept] if found.bad else found.images
+    return FolderImages([names[i].replace(os.sep, '/') for i in kept], images, [found.sizes[i] for i in kept])  # Windows' names are read elsewhere
+
+def _instead(files:Found) -> str: # '' where there is nothing
+    "What a folder without images holds."
+    kinds = describe_left_out(files.left_out, all_kinds=True)
+    return f', but {"; ".join(kinds)}' if kinds else ''
+
+def left_out_of(files:Found, facts:Facts) -> dict: # {kind: how many}
+    "What is not read of a folder, further pages included."
+    return files.left_out | ({'further page': facts.further_pages} if facts.further_pages else {})
+
 # %% ../../nbs/data/05_folders.ipynb #7337be53
 def sentences(
     prep:Preprocessing, # As it was found
@@ -297,7 +335,3 @@ def inspect_folder(
     unreadable = {names[i]: why for i, why in looked.bad.items()}
     return FolderReport(layout, [sizes[0], sizes[-1]] if sizes else [], unreadable, left_out_of(files, looked.facts), shared,
                         _links(layout.folder, files, unreadable), looked.prep, looked.facts)
-
-def left_out_of(files:Found, facts:Facts) -> dict: # {kind: how many}
-    "What is not read of a folder, further pages included."
-    return files.left_out | ({'further page': facts.further_pages} if facts.further_pages else {})
