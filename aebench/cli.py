@@ -36,7 +36,7 @@ from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
-from .settings import BUDGETS, Reading, Run, names_of, plan_runs, read_schedule, read_setting, write_setting
+from .settings import BUDGETS, FileReading, Reading, Run, names_of, plan_runs, read_schedule, read_setting, write_setting
 from .registry import DATA, METHODS, REFERENCES, TRACKERS, cell_name, crossed, get_data
 
 # %% ../nbs/11_cli.ipynb #02675648
@@ -81,7 +81,7 @@ def _kind_and_choices(annotation) -> tuple[type, dict|tuple]:
 
 # %% ../nbs/11_cli.ipynb #86cdd3a8
 SETTINGS = {names_of(o)[0]: o for o in fields(Run)} # Flag → field
-TAKEN = {Run: SETTINGS, Reading: {names_of(o)[0]: o for o in fields(Reading)}} # Annotation of **keywords → flags
+TAKEN = {kind: {names_of(o)[0]: o for o in fields(kind)} for kind in (Run, Reading, FileReading)} # Annotation of **keywords → flags
 AUTO = {
     '--device': 'auto: cuda where there is one, else cpu',
     '--precision': 'auto: bf16 where the device computes in it',

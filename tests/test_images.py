@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin
 from aebench.cli import main
 from aebench.data import load_images
 from aebench.data import files
-from aebench.data.folders import inspect_folder
+from aebench.core.errors import UsageError
+from aebench.data.folders import inspect_folder, read_folder
 from aebench.data.images import decode_image, read_image
 from aebench.data.pixels import Preprocessing
 from made_up import make_images
@@ -198,6 +199,21 @@ def test_pages(way, tmp_path, monkeypatch, capsys):
     assert first.notes == ['Not read: 24 further pages (--frames all reads them)'] and every.notes == []
     assert (len(every.train_x), len(every.test_x)) == (3*len(first.train_x), 3*len(first.test_x))
     assert (every.train_x[1] != every.train_x[0]).any() and '30 training and 6 test images' in checked(tmp_path/'stacks', capsys, '--frames', 'all')
+
+def test_one_stack_is_a_set(tmp_path, monkeypatch):
+    "Of fewer files than a set needs the pages are told apart."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'stack').mkdir()
+    tifffile.imwrite(tmp_path/'stack'/'all.tif', np.arange(40*64, dtype=np.uint16).reshape(40, 8, 8), photometric='minisblack')
+    data = load_images(tmp_path/'stack', 8, frames='all')
+    assert (len(data.train_x), len(data.test_x), data.channels) == (32, 8, 1) and data.train_x.unique().numel() > 200
+    with pytest.raises(UsageError, match='1 images and at least 10 are needed'): load_images(tmp_path/'stack', 8)
+
+def test_a_folder_of_drawings(tmp_path):
+    "The message says what it holds in place of images."
+    (tmp_path/'plan.svg').write_text('<svg/>')
+    for read in (lambda: inspect_folder(tmp_path), lambda: read_folder(tmp_path, 8)):
+        with pytest.raises(UsageError, match='no images.*but 1 SVG .drawings hold no pixels: save them as PNG|needed, but 1 SVG'): read()
 
 @pytest.mark.parametrize('fit, kept', [('crop', 'cut to the middle'), ('pad', ''), ('stretch', '')])
 def test_fits(fit, kept, tmp_path, monkeypatch, capsys):

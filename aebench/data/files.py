@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['PILLOW', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'MOST_CHANNELS', 'STORES', 'kind_of_content', 'read_head', 'array_form',
-           'describe_left_out', 'Found', 'find_images', 'image_files']
+           'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'image_files']
 
 # %% ../../nbs/data/02_files.ipynb #0ecea0a9
 import logging
@@ -96,6 +96,7 @@ def describe_left_out(
     kinds = sorted(kinds.items(), key=lambda o: -o[1])
     return [f'{phrase(kind, n)} ({_REASONS[kind]})' if kind in _REASONS else phrase(kind, n) for kind, n in kinds]
 
+
 # %% ../../nbs/data/02_files.ipynb #304180f9
 @dataclass(frozen=True)
 class Found:
@@ -163,6 +164,11 @@ def find_images(folder:str|Path) -> Found:
         if not inside and _has_suffix(below[:-1]): found.append(below[:-1])  # an empty folder named as an image
         stack += inside
     return Found(found, dict(left_out), links)
+
+def instead_of_images(found:Found) -> str: # '' where there is nothing
+    "What else a folder holds, to end the words that it holds no images."
+    kinds = describe_left_out(found.left_out, all_kinds=True)
+    return f', but {"; ".join(kinds)}' if kinds else ''
 
 def image_files(folder:str|Path) -> list[str]: # Relative to `folder`
     "The names of `find_images`."

@@ -32,8 +32,9 @@ from ..core.tensors import read_tensors, write_tensors
 from ..core.text import listed
 from .batches import Augment, ImageDL, ImageLoaders
 from .files import PILLOW, describe_left_out, find_images
-from .folders import Facts, folder_arrays, left_out_of, links_out, sentences
-from .layouts import Layout, draw_test, recognise
+from .folders import Facts, folder_arrays, layout_of, left_out_of, links_out, sentences
+from .images import page_of
+from .layouts import Layout, draw_test
 from .pixels import Preprocessing, preprocessing_from, resize_images, subsample, to_channels
 from ..registry import DATA, DataSource, get_data
 from ..settings import LARGEST, Reading
@@ -207,7 +208,7 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     names, paths = _source_files(name, layout)
     how = f'decoder 2, {size} pixels, {sorted(vars(reading).items())}, {sorted(PILLOW)}'
     kind = f'{len(layout.train)} {layout.kind}' if layout else name
-    return fingerprint([how, kind, '\0'.join(names), b''.join(map(_digest, paths))])
+    return fingerprint([how, kind, '\0'.join(names), b''.join(_digest(page_of(o)[0]) for o in paths)])
 
 # %% ../../nbs/data/07_sets.ipynb #2e51dac1
 _ARRAYS = {'train_x', 'train_y', 'test_x', 'test_y'}
@@ -263,10 +264,9 @@ def load_images(
     size = source.size if size is None else size
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
-    asked = {o: getattr(reading, o) for o in ('split', 'train_folder', 'test_folder') if getattr(reading, o) is not None}
-    if asked and source.name in DATA:
-        raise UsageError(f'{source.label} has a split of its own: leave out --{next(iter(asked)).replace("_", "-")}.')
-    layout = None if source.name in DATA else recognise(source.name, **asked)
+    asked = [o for o in ('split', 'train_folder', 'test_folder') if getattr(reading, o) is not None]
+    if asked and source.name in DATA: raise UsageError(f'{source.label} has a split of its own: leave out --{asked[0].replace("_", "-")}.')
+    layout = None if source.name in DATA else layout_of(source.name, reading)
     arrays, about = _decoded(source, layout, size, reading)
     prep, facts, unreadable = preprocessing_from(about['prep']), Facts.from_dict(about['facts']), about['unreadable']
     around = _around(layout, facts, unreadable) if layout else {}
