@@ -165,7 +165,7 @@ class Anomalies:
     passed:int=0 # Images of the folder that were not judged
 
     def __repr__(self): return str(self)
-    def __str__(self): return '\n'.join([self.expectation(), self.resolution(), *self.warning(), *self.apart()])
+    def __str__(self): return '\n'.join([self.expectation(), self.resolution(), *self.warning(), *self.itself(), *self.apart()])
 
     def expectation(self) -> str:
         "How many were flagged, and how many would be if all were normal."
@@ -184,10 +184,13 @@ class Anomalies:
     def resolution(self) -> str:
         "The smallest p-value that there can be."
         smallest = 1/(self.normal + 1)
-        compared = f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {smallest:.2g}.'
-        if not self.among: return compared
-        them = f'{self.among:,} of the images are' if self.among > 1 else 'One image is'
-        return f'{compared} {them} among these, and compared with the other {self.normal - 1:,}, never with itself.'
+        return f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {smallest:.2g}.'
+
+    def itself(self) -> list[str]: # One sentence or none
+        "Where images that are judged are normal ones that are compared with."
+        if not self.among: return []
+        them = f'{self.among:,} of the images are among these, each' if self.among > 1 else 'One image is among these,'
+        return [f'{them} compared with the other {self.normal - 1:,}, never with itself.']
 
     def warning(self) -> list[str]: # One sentence or none
         "Where there are too few normal images for the level that was asked for."
