@@ -422,13 +422,14 @@ def reconstruct(
     *,
     run:str, # DIR: a finished run's folder
     out:str|None=None, # PATH: the folder (default: NAME-copies, here)
+    original_size:bool=False, # give each copy the size of its image; where images are cut to squares, the size of the square
     device:str='auto',
-    skip_unreadable:bool=False
+    **reading:FileReading
 ):
     "Write what a model makes of a folder's images."
     model, out = _load(run, device), out or _name_of(folder, '-copies')
     from aebench.apply.folders import reconstruct_folder
-    written, mse = reconstruct_folder(folder, model, out, skip_unreadable)
+    written, mse = reconstruct_folder(folder, model, out, original_size, **reading)
     print(f'{len(written)} images in {out}, with an MSE of {mse:.6f}')
 
 # %% ../nbs/11_cli.ipynb #179e7352
@@ -439,12 +440,12 @@ def compress(
     run:str, # DIR: a finished run's folder
     out:str|None=None, # PATH: the file (default: FOLDER.ae)
     device:str='auto',
-    skip_unreadable:bool=False
+    **reading:FileReading
 ):
     "Write a folder's images as one file of coded latents."
     model, out = _load(run, device), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
-    print(compress_folder(folder, model, out, skip_unreadable))
+    print(compress_folder(folder, model, out, **reading))
     log(f'Written to {out}')
 
 @command
@@ -455,6 +456,7 @@ def decompress(
     out:str|None=None, # PATH: the folder (default: NAME-copies)
     only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
     list:bool=False, # print the names of the images, a line each, and write nothing
+    original_size:bool=False, # give each image the size that it had; where images were cut to squares, the size of the square
     device:str='auto'
 ):
     "Write the images of such a file, or list them."
@@ -464,7 +466,7 @@ def decompress(
     if run is None: raise UsageError('Only the model that made the file can read it: give --run DIR, or --list for the names alone.')
     model, out = _load(run, device), out or fitted(Path(file).stem, longest_name('.'), '-copies')
     from aebench.apply.folders import decompress_file
-    print(f'{len(decompress_file(file, model, out, only or ()))} images in {out}')
+    print(f'{len(decompress_file(file, model, out, only or (), original_size))} images in {out}')
 
 # %% ../nbs/11_cli.ipynb #9b83718e
 @command
@@ -474,12 +476,12 @@ def encode(
     run:str, # DIR: a finished run's folder
     out:str|None=None, # PATH: the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)
     device:str='auto',
-    skip_unreadable:bool=False
+    **reading:FileReading
 ):
     "Write the latents of a folder's images as a table."
     model, out = _load(run, device), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
-    print(f'{encode_folder(folder, model, out, skip_unreadable)} images in {out}')
+    print(f'{encode_folder(folder, model, out, **reading)} images in {out}')
 
 @command
 def decode(
@@ -505,13 +507,12 @@ def anomaly(
     level:float=.01, # P: share of normal images that may be flagged
     false_discovery:bool=False, # let --level be the share of the flagged images that may be normal
     device:str='auto',
-    skip_unreadable:bool=False
+    **reading:FileReading
 ):
     "Say which images of a folder are unlike normal ones, with p-values."
     model, out = _load(run, device), out or _name_of(folder, '-anomalies.csv')
     from aebench.apply.anomaly import write_anomalies
-    print(write_anomalies(
-        folder, model, out, normal=normal, level=level, false_discovery=false_discovery, skip_unreadable=skip_unreadable))
+    print(write_anomalies(folder, model, out, normal=normal, level=level, false_discovery=false_discovery, **reading))
     log(f'Every image with its score and p-value: {out}\nThe strangest: {Path(out).with_suffix(".png")}')
 
 # %% ../nbs/11_cli.ipynb #4cf51955

@@ -10,6 +10,8 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
+from aebench.apply import load
+from aebench.apply.trained import read_images
 from aebench.cli import main
 from aebench.data import load_images
 from aebench.data import files
@@ -206,7 +208,7 @@ def test_one_stack_is_a_set(tmp_path, monkeypatch):
     (tmp_path/'stack').mkdir()
     tifffile.imwrite(tmp_path/'stack'/'all.tif', np.arange(40*64, dtype=np.uint16).reshape(40, 8, 8), photometric='minisblack')
     data = load_images(tmp_path/'stack', 8, frames='all')
-    assert (len(data.train_x), len(data.test_x), data.channels) == (32, 8, 1) and data.train_x.unique().numel() > 200
+    assert (len(data.train_x), len(data.test_x), data.channels) == (32, 8, 1) and data.train_x.unique().numel() > 100
     with pytest.raises(UsageError, match='1 images and at least 10 are needed'): load_images(tmp_path/'stack', 8)
 
 def test_a_folder_of_drawings(tmp_path):
@@ -243,3 +245,39 @@ def test_upright_by_whatever_format(tmp_path):
         img.save(tmp_path/'o', format, exif=exif)
         found = read_image(tmp_path/'o', 8, Preprocessing(3, fit='stretch'))
         assert found.size == (20, 40) and found.pixels[0, 0, 0] > 200 > 50 > found.pixels[0, -1, 0], format
+
+# ---- a model keeps what its images were made by
+
+@pytest.fixture(scope='module')
+def deep_run(tmp_path_factory):
+    "Components of grey images of 12 bits, wider than high, padded: the run's folder, and that of the images."
+    place = tmp_path_factory.mktemp('deep')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('AEBENCH_HOME', str(place/'home'))
+        (place/'images').mkdir()
+        for i in range(20):
+            a = np.random.default_rng(i).integers(0, 4096, (4, 6)).repeat(5, 0).repeat(5, 1).astype(np.uint16)
+            Image.fromarray(a).save(place/'images'/f'{i:02}.png')
+        assert main(['run', '-q', '--data', str(place/'images'), '--methods', 'pca-16', '--fit', 'pad', '--size', '16', '--weights', 'random', '--out', str(place/'runs')]) == 0
+        yield next((place/'runs').glob('pca-16-*')), place/'images'
+
+def test_a_model_keeps_its_preprocessing(deep_run, tmp_path):
+    "A single file, a folder, a Pillow image and an array of 12 bits are brought to the scale of the training, not to their own."
+    run, images = deep_run
+    ae, dark = load(run, 'cpu'), np.full((16, 16), 1000, np.uint16)
+    assert (ae.prep.channels, ae.prep.fit, ae.prep.range) == (1, 'pad', (0, 4095))
+    Image.fromarray(dark).save(tmp_path/'dark.png')
+    given = [ae.encode(o) for o in (str(tmp_path/'dark.png'), Image.fromarray(dark), dark, tmp_path)]
+    assert all(np.allclose(o, given[0], atol=.01) for o in given)
+    assert read_images([str(tmp_path/'dark.png')], 16, ae.prep)[0].unique().tolist() == [62]
+    assert ae.errors(images).shape == (20,)
+
+def test_original_sizes(deep_run, tmp_path, capsys):
+    "Copies and decompressed images have the size of their files where that is asked for; an archive keeps the sizes."
+    run, images = deep_run
+    for i, words in enumerate((['reconstruct', images], ['decompress', tmp_path/'a.ae'])):
+        if i: assert main(['compress', str(images), '--run', str(run), '--out', str(tmp_path/'a.ae')]) == 0 and 'padded to squares of 16×16' in capsys.readouterr().out
+        for flag, size in (([], (16, 16)), (['--original-size'], (30, 20))):
+            out = tmp_path/f'{words[0]}{len(flag)}'
+            assert main([*map(str, words), '--run', str(run), '--out', str(out), *flag]) == 0
+            with Image.open(out/'00.png') as img: assert (img.size, img.mode) == (size, 'L')

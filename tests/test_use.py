@@ -25,7 +25,8 @@ from PIL import Image
 from aebench import load
 from aebench.cli import main
 from aebench.codec import Codec, bytes_per_image
-from aebench.codec.archive import read_folder, write_images
+from aebench.codec.archive import write_images
+from aebench.data.folders import read_folder
 from aebench.codec.coding import decode_latents, encode_images, read_coder
 from aebench.codec.latents import RawPixels
 from aebench.codec.references import make_reference
@@ -187,7 +188,8 @@ def test_whatever_name_is_compressed_comes_back(ae, names, deep):
         folders.compress_folder(f'{d}/in', ae, f'{d}/x.ae')
         back = Path(d, *['y'*100]*(deep//101), 'back')
         written = folders.decompress_file(f'{d}/x.ae', ae, back)
-        names, images = read_folder(f'{d}/in', 16, prep=ae.prep)
+        read = read_folder(f'{d}/in', 16, ae.prep)
+        names, images = read.names, read.images
         assert set(names) == made and len(written) == len(names) == sum(o.is_file() for o in back.rglob('*'))
         coder = read_coder(ae.folder/'coder.safetensors')
         copies = decode_latents(ae.codec, coder.restore(coder.quantise(encode_images(ae.codec, images))))

@@ -11,6 +11,7 @@ __all__ = ['MAX_PICTURED', 'conformal_p', 'find_among', 'alarms', 'flag', 'auroc
 # %% ../../nbs/apply/04_anomaly.ipynb #2e97e9e7
 import math
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from .tables import shown_name
 from .trained import Trained
-from ..codec.archive import read_folder
+from ..data.folders import read_folder
 from ..core.errors import AebenchError, UsageError
 from ..core.files import check_outside, expanded, write_new
 from ..core.pictures import figure_png, shown
@@ -145,11 +146,11 @@ def _measured_scores(run:Trained) -> np.ndarray: # (n,) float64
 def normal_scores(
     run:Trained,
     folder:str|Path|None=None, # Of normal images that the model was not trained on; None: the run's own test images
-    skip_unreadable:bool=False
+    **reading # As `read_folder` takes it
 ) -> np.ndarray: # (n,) float64
     "The scores of held-out normal images. Raises `UsageError` where there are none, and for damaged ones."
     if folder is None: return _measured_scores(run)
-    return scores_of(run, read_folder(folder, run.size, skip_unreadable, run.prep)[1])
+    return scores_of(run, read_folder(folder, run.size, run.prep, **reading).images)
 
 # %% ../../nbs/apply/04_anomaly.ipynb #b7864f94
 @dataclass(frozen=True, repr=False)
@@ -267,27 +268,33 @@ def _picture(
     return figure_png(fig)
 
 # %% ../../nbs/apply/04_anomaly.ipynb #9c35abcc
+def _kind_of(name:str, kinds:dict) -> str|None: # None where nothing is known
+    "What an image is known as; a page as its file is."
+    return kinds.get(name, kinds.get(re.sub(r'\[\d+\]$', '', name)))
+
 def find_anomalies(
     folder:str|Path, # Of images
     run:Trained,
     normal:str|Path|None=None, # As in `normal_scores`
     level:float=.01, # As in `flag`
     false_discovery:bool=False, # As in `flag`
-    skip_unreadable:bool=False
+    **reading # As `read_folder` takes it
 ) -> Anomalies:
     """Score the images of `folder`, and compare them with normal ones. Of the layout of anomaly detection, the test images.
     Raises `UsageError` for unreadable images, and for a level that is no share."""
     flag(np.ones(1), level)  # refuses a wrong level before anything is read
-    compared, (kinds, good) = normal_scores(run, normal, skip_unreadable), known_kinds(folder, run, normal)
-    names, images = read_folder(folder, run.size, skip_unreadable, run.prep, list(kinds) or None)
+    compared, (kinds, good) = normal_scores(run, normal, **reading), known_kinds(folder, run, normal)
+    found = read_folder(folder, run.size, run.prep, list(kinds) or None, **reading)
+    names, images = found.names, found.images
     scores = scores_of(run, images)
-    is_good = np.array([kinds.get(o.replace('/', os.sep)) in good for o in names])
+    known = [_kind_of(o.replace('/', os.sep), kinds) for o in names]
+    is_good = np.array([o in good for o in known])
     if is_good.sum() == len(compared) and np.allclose(np.sort(scores[is_good]), np.sort(compared), rtol=.01, atol=0):
         compared = scores[is_good]  # measured on another device, which rounds otherwise
     among, exact = find_among(scores, compared)
     p = conformal_p(exact, compared, among)
     table = pd.DataFrame(dict(path=pd.Series(names, dtype=object), score=scores, p_value=p, flagged=flag(p, level, false_discovery)))
-    if kinds: table['kind'] = [kinds[o.replace('/', os.sep)] for o in names]
+    if kinds: table['kind'] = known
     good = tuple(sorted(good & set(table.kind))) if kinds and len(set(table.kind) - good - {''}) else ()
     table = table.sort_values('score', ascending=False, kind='stable')
     worst = table.iloc[:MAX_PICTURED]

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from .tables import check_kind, read_latents, write_latents
 from .trained import Trained
-from ..codec.archive import compress, packed_names, paid_after, read_folder, unpack, write_images
+from ..codec.archive import compress, packed_names, paid_after, unpack, write_images
 from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_points, pixel_errors, read_coder
 from ..codec.references import raw_bytes
 from ..core.errors import UsageError, suggestion
 from ..core.files import check_outside, write_new
 from ..core.text import printable
+from ..data.folders import read_folder
 from ..run_folder import CODER
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
@@ -32,21 +33,24 @@ def reconstruct_folder(
     folder:str|Path, # Of images
     run:Trained,
     out:str|Path, # Folder for the copies
-    skip_unreadable:bool=False
+    original_size:bool=False, # Give each copy the size that its image has? Of a cropped one the square that was kept
+    **reading # As `read_folder` takes it
 ) -> tuple[list[Path], float]: # What was written, and its mean squared error, as 8-bit pixels
     """Write the model's copies of all images of `folder` as PNG files.
     Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     check_outside(out, folder)
-    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
-    copied = decode_latents(run.codec, encode_images(run.codec, images))
-    return write_images(copied, names, out), float(pixel_errors(copied, images).mean())
+    found = read_folder(folder, run.size, run.prep, **reading)
+    copied = decode_latents(run.codec, encode_images(run.codec, found.images))
+    written = write_images(copied, found.names, out, shapes=found.sizes if original_size else (), fit=run.prep.fit)
+    return written, float(pixel_errors(copied, found.images).mean())
 
 # %% ../../nbs/apply/03_folders.ipynb #dc3abbcc
 @dataclass(frozen=True)
 class Savings:
     "What a compressed file saves."
     images:int
-    size:int # Pixels a side, to which they were cut and resized
+    size:int # Pixels a side
+    fit:str # How they became squares
     bytes_per_image:float
     mse:float # Of what will come back
     others:dict # Bytes an image by other means: WebP of the same error, PNG, raw pixels
@@ -56,7 +60,8 @@ class Savings:
         others = ', '.join(f'{k} {v:.0f}' for k, v in self.others.items())
         paid = {k: 'never' if n is None else f'after {n:,} images' for k, n in self.paid_after.items()}
         paid = ', '.join(f'{v} against {k}' for k, v in paid.items())
-        return (f'{self.images:,} images, cut to squares of {self.size}×{self.size} pixels, '
+        squares = dict(crop='cut to', pad='padded to', stretch='stretched to')[self.fit]
+        return (f'{self.images:,} images, {squares} squares of {self.size}×{self.size} pixels, '
                 f'in {self.bytes_per_image:.0f} bytes each, with an MSE of {self.mse:.6f}; {others}. '
                 f'The decoder itself is paid for {paid}.')
 
@@ -83,20 +88,21 @@ def compress_folder(
     folder:str|Path, # Of images
     run:Trained,
     out:str|Path, # The file to write
-    skip_unreadable:bool=False
+    **reading # As `read_folder` takes it
 ) -> Savings:
     """Write all images of `folder`, at the size of the run, as one file of coded latents.
     Raises `UsageError` for unreadable images, and where another file would be overwritten."""
     coder = _coder_of(run)
-    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
+    found = read_folder(folder, run.size, run.prep, **reading)
+    names, images = found.names, found.images
     symbols = coder.quantise(encode_images(run.codec, images))
-    file = compress(symbols, coder, names, run.size, run.model)
+    file = compress(symbols, coder, names, run.size, run.model, found.sizes, run.prep.fit)
     write_new({Path(out): file})
     size = len(file)/len(names)
     mse = float(pixel_errors(decode_latents(run.codec, coder.restore(symbols)), images).mean())
     others = _others(images, mse)
     paid = {k: paid_after(run.codec, coder, size, o) for k, o in others.items()}
-    return Savings(len(names), run.size, size, mse, others, paid)
+    return Savings(len(names), run.size, run.prep.fit, size, mse, others, paid)
 
 # %% ../../nbs/apply/03_folders.ipynb #afae4ac0
 def _bytes_of(path:str|Path) -> bytes:
@@ -129,7 +135,8 @@ def decompress_file(
     path:str|Path, # As `compress_folder` wrote it
     run:Trained,
     out:str|Path, # Folder for the images
-    only:Sequence[str]=() # Names of some images, or patterns such as cats/*; (): all of them
+    only:Sequence[str]=(), # Names of some images, or patterns such as cats/*; (): all of them
+    original_size:bool=False # Give each image the size that it had? Of a cropped one the square that was kept
 ) -> list[Path]: # What was written
     """Write the images of a compressed file as PNG files.
     Raises `UsageError` for a file that is damaged or another run's, for names that it has not, and where a file would be overwritten."""
@@ -137,22 +144,25 @@ def decompress_file(
     packed = unpack(_bytes_of(path), coder, run.model, str(path))
     chosen = _chosen(packed.names, only, path)
     images = decode_latents(run.codec, coder.restore(packed.symbols[chosen]))
-    return write_images(images, packed.names, out, chosen)
+    if original_size and not packed.shapes:
+        raise UsageError(f'{printable(path)} does not hold the sizes of its images: leave out --original-size.')
+    shapes = [packed.shapes[i] for i in chosen] if original_size else ()
+    return write_images(images, packed.names, out, chosen, shapes, packed.fit)
 
 # %% ../../nbs/apply/03_folders.ipynb #136db832
 def encode_folder(
     folder:str|Path, # Of images
     run:Trained,
     out:str|Path, # *.parquet, *.csv or *.npy
-    skip_unreadable:bool=False
+    **reading # As `read_folder` takes it
 ) -> int: # Images
     """Write the latents of all images of `folder`, with their names and errors, as a table.
     Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` for one that can't be written."""
     check_kind(out)
-    names, images = read_folder(folder, run.size, skip_unreadable, run.prep)
-    z = encode_images(run.codec, images)
-    write_latents(out, names, z, pixel_errors(decode_latents(run.codec, z), images), run.model)
-    return len(names)
+    found = read_folder(folder, run.size, run.prep, **reading)
+    z = encode_images(run.codec, found.images)
+    write_latents(out, found.names, z, pixel_errors(decode_latents(run.codec, z), found.images), run.model)
+    return len(found.names)
 
 def decode_table(
     path:str|Path, # As `encode_folder` wrote it, its numbers changed or not

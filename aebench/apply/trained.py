@@ -20,14 +20,14 @@ from torch import Tensor
 
 from ..bench.devices import resolve_device
 from ..bench.run import load_model
-from ..codec.archive import read_folder
 from ..codec.coding import decode_floats, encode_images
 from ..codec.protocol import Codec
 from ..core.errors import UsageError
 from ..core.files import expanded, fingerprint, read_json
 from ..core.pictures import picture_of
 from ..core.text import printable
-from ..data.folders import decode_files, listing
+from ..data.folders import decode_files, listing, read_folder
+from ..data.images import image_pixels
 from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
 from ..run_folder import MODEL, ROW_JSON
@@ -48,15 +48,18 @@ def _shape_fault(kind:str, shape:tuple, channels:int) -> UsageError:
     wanted, other = _SHAPES[kind].format(channels), {1: ', or 3 in place of 1 for colours', 3: ', or 1 in place of 3 for grey'}
     return UsageError(f'The {kind} of shape {shape} is no image for this model: give {wanted}{other.get(channels, "")}.')
 
-def _as_batch(x:np.ndarray|Tensor, channels:int) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
+def _as_batch(x:np.ndarray|Tensor, prep:Preprocessing) -> tuple[Tensor, bool]: # uint8 or float32, (N, C, H, W); is it one image?
     "Numbers as images. Raises `UsageError` for a shape, a type or a range that images don't have."
-    kind, shape = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape)
+    kind, shape, channels = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape), prep.channels
     if len(shape) == 2: x = x[None] if kind == 'tensor' else x[..., None]  # grey
     found = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
     if found != channels and {found, channels} != {1, 3} or 0 in shape: raise _shape_fault(kind, shape, channels)
     is_float = x.is_floating_point() if kind == 'tensor' else x.dtype.kind == 'f'
     if not is_float and x.dtype != (torch.uint8 if kind == 'tensor' else np.uint8):
-        raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
+        if not prep.range: raise UsageError(f'Images of type {x.dtype} have no known range: give uint8, or floats in [0, 1].')
+        (low, high), is_float = prep.range, True  # of the training
+        x = ((x.double() if kind == 'tensor' else x.astype(float)) - low)/(high - low)
+        x = x.clip(0, 1)
     if kind == 'array': x = torch.from_numpy(np.require(x, np.float32 if is_float else np.uint8, 'CW')).movedim(-1, -3)
     x = x.detach().as_subclass(Tensor)
     if is_float:
@@ -76,11 +79,11 @@ def _fitted(x:Tensor, size:int, is_array:bool, prep:Preprocessing) -> Tensor: # 
 def _from_item(item, size:int, prep:Preprocessing) -> Tensor: # uint8 or float32, (1, channels, size, size)
     "One image that isn't a file. Raises `UsageError` for what is none."
     if isinstance(item, Image.Image):
-        try: return torch.from_numpy(fit_image(item, size, prep).copy())[None]
+        try: return torch.from_numpy(image_pixels(item, size, prep).copy())[None]
         except (OSError, ValueError) as e: raise UsageError(f'An image cannot be read: {e}.') from e
     if not isinstance(item, (np.ndarray, Tensor)):
         raise UsageError(f'{type(item).__name__} is no image: give paths, Pillow images, arrays or tensors.')
-    x, alone = _as_batch(item, prep.channels)
+    x, alone = _as_batch(item, prep)
     if not alone:
         kinds = 'tensors' if isinstance(item, Tensor) else 'arrays'
         raise UsageError(f'Of several {kinds} each is one image, and one is of shape {tuple(item.shape)}: '
@@ -112,11 +115,11 @@ def read_images(
     """Images from wherever they come as squares of the channels of `prep`; arrays and tensors are uint8, or floats in [0, 1].
     Raises `UsageError` for what can't be read, and for what is no image."""
     if _is_path(images):
-        if expanded(images).is_dir(): return read_folder(images, size, prep=prep)[1], False, None
+        if expanded(images).is_dir(): return read_folder(images, size, prep).images, False, None
         return _from_files([images], size, prep), True, None
     if isinstance(images, Image.Image): return _from_item(images, size, prep), True, None
     if isinstance(images, (np.ndarray, Tensor)):
-        x, alone = _as_batch(images, prep.channels)
+        x, alone = _as_batch(images, prep)
         return _fitted(x, size, isinstance(images, np.ndarray), prep), alone, images.device if isinstance(images, Tensor) else None
     items = list(images) if isinstance(images, Iterable) else [images]
     if not items: raise UsageError('There are no images: give one or more.')
@@ -150,7 +153,8 @@ def _same_kind(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
 class Trained:
     """A trained model in use; `load` gives it, and `Trained(model, size)` makes one of your own.
     Images go in as paths, a folder, Pillow images, arrays (H, W, channels) or tensors (channels, H, W), alone or several;
-    uint8, or floats in [0, 1]; of any size: each becomes a square. A grey model takes colours as grey, and another grey ones as colours.
+    uint8, or floats in [0, 1], or other whole numbers where it was trained on such; of any size: each becomes a square.
+    A grey model takes colours as grey, and another grey ones as colours.
     Tensors come back for tensors, on their device, and arrays for all else; one for one.
     What can't be an image raises `UsageError`."""
     codec:Codec # A module in eval mode, on its device
@@ -166,7 +170,8 @@ class Trained:
     def channels(self) -> int: return self.codec.channels # Of an image
 
     @property
-    def prep(self) -> Preprocessing: return Preprocessing(self.channels) # What becomes of images that it is given
+    def prep(self) -> Preprocessing: # What becomes of images that it is given, as in its training
+        return getattr(self.codec, 'prep', None) or Preprocessing(self.channels)
 
     @property
     def shown_channels(self) -> Sequence[int]: # As `aebench.core.pictures.shown` takes them

@@ -41,7 +41,7 @@ from ..training import History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
 from ..metrics import SAMPLES, Evaluation, evaluate
 from ..core.pictures import png_bytes, shown
-from ..data.pixels import subsample
+from ..data.pixels import Preprocessing, preprocessing_from, subsample
 from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
@@ -151,9 +151,16 @@ def _save_evaluation(found:Evaluation, folder:Path, chosen:Sequence[int]):
     write_tensors(folder/PER_IMAGE, values)
 
 # %% ../../nbs/bench/03_run.ipynb #9d642f9a
-def save_model(codec:nn.Module, build:dict, path:Path):
-    "The weights as safetensors, with what builds the module in the header."
-    write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, dict(autoencoder=json.dumps(build)))
+def save_model(
+    codec:nn.Module,
+    build:dict, # As `network_build` gives it
+    path:Path,
+    prep:Preprocessing # What became of its training images
+):
+    "The weights as safetensors, with what builds the module, and what its images need, in the header."
+    about = dict(autoencoder=json.dumps(build))
+    if prep != Preprocessing(codec.channels): about['preprocessing'] = json.dumps(asdict(prep))  # 8 bits, cropped, need no word
+    write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, about)
 
 def network_build(run:Run, model:AutoEncoder) -> dict:
     "The arguments of `autoencoder` that make `model` again."
@@ -177,10 +184,13 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
 def load_model(
     folder:str|Path # Of a finished run
 ) -> AutoEncoder|LinearCodec: # On the CPU, in eval mode
-    "The trained autoencoder of a run, or the fitted components. Raises `UsageError` where there is none or its file is damaged."
+    """The trained autoencoder of a run, or the fitted components, with the `prep` of its images.
+    Raises `UsageError` where there is none or its file is damaged."""
     try:
         tensors, about = read_tensors(Path(folder)/MODEL)
-        return _built(tensors, json.loads(about['autoencoder'])).eval()
+        codec = _built(tensors, json.loads(about['autoencoder'])).eval()
+        codec.prep = preprocessing_from(json.loads(about['preprocessing'])) if 'preprocessing' in about else Preprocessing(codec.channels)
+        return codec
     except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
         hint = runs_in(folder, MODEL) or ' Give the folder of a finished run.'
@@ -254,7 +264,7 @@ def do_reference(
     _save_evaluation(found, folder, run.shown_channels)
     if isinstance(codec, LinearCodec) and codec.latent:
         row |= study_latents(codec, data, folder, log, run.shown_channels)
-        save_model(codec, dict(size=codec.size, channels=codec.channels), folder/MODEL)
+        save_model(codec, dict(size=codec.size, channels=codec.channels), folder/MODEL, data.prep)
     write_json(folder/ROW_JSON, row)
     return row
 
@@ -305,7 +315,7 @@ def do_run(
     about |= dict(latent=model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases])
     write_json(folder/RUN_JSON, about)
     _save_training(folder, phases, epochs)
-    save_model(model, network_build(run, model), folder/MODEL)
+    save_model(model, network_build(run, model), folder/MODEL, data.prep)
     found = evaluate(model, data, judges, run.device)
     _save_evaluation(found, folder, run.shown_channels)
     row |= found.measures | times | _speed_measures(run, data, epochs)

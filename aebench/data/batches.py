@@ -170,6 +170,7 @@ def show_batch(self:ImageDL, b=None, max_n:int=8, **kwargs):
 @patch
 def show_results(self:ImageDL, b, out, max_n:int=6, **kwargs):
     "Show pairs: input left, output right."
+    out = out[0] if isinstance(out, tuple) else out  # as `Interpretation` gives it
     pairs = torch.stack([in_rgb(b[0][:max_n]), in_rgb(out[:max_n])], 1).flatten(0, 1)
     titles = ['input', 'output']*(len(pairs)//2)
     show_images(pairs, nrows=-(-len(pairs)//6), ncols=min(6, len(pairs)), titles=titles, imsize=1.5, **kwargs)

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/images.html.md"""
 
 # %% auto #0
 __all__ = ['PIXELS_AT_ONCE', 'CUT', 'NotSupported', 'Opened', 'page_of', 'open_image', 'Extremes', 'Decoded', 'read_image',
-           'decode_image', 'why_unreadable', 'raise_system_error', 'as_images']
+           'decode_image', 'why_unreadable', 'raise_system_error', 'image_pixels', 'as_images']
 
 # %% ../../nbs/data/04_images.ipynb #388a2339
 import errno
@@ -351,6 +351,17 @@ def raise_system_error(e:Exception, path:str):
         raise AebenchError(f'{printable(path)} could not be read this time ({why}): try again, or move it away.') from e
 
 # %% ../../nbs/data/04_images.ipynb #08d2fc0b
+def image_pixels(
+    img:Image.Image, # Any, in memory
+    size:int, # Pixels a side of the result
+    prep:Preprocessing=Preprocessing() # Without a range, the image's own where it has more than 8 bits
+) -> np.ndarray: # uint8, (channels, size, size)
+    "A Pillow image as `decode_image` gives one. Raises what Pillow raises for one that it can't read."
+    img = _upright(img)
+    if not (img.mode.startswith('I') or img.mode == 'F'): return fit_image(img, size, prep)
+    a = np.asarray(img)[..., None]
+    return fit_array(a, size, replace(prep, range=prep.range or _extremes(a).range))
+
 def _as_picture(a:np.ndarray) -> Image.Image:
     "An array as a Pillow image: (H, W), (H, W, 1…4), or (1…4, H, W)."
     if a.dtype.kind == 'f': a = (a*255).round().clip(0, 255).astype(np.uint8)
@@ -363,7 +374,7 @@ def _as_image(item, size:int, prep:Preprocessing) -> Tensor: # uint8, (channels,
         item = np.asarray(item)
         if prep.channels in (1, 3): item = _as_picture(item)
         else: item = torch.from_numpy(np.moveaxis(item, -1, 0) if item.shape[-1] == prep.channels else item)
-    if isinstance(item, Image.Image): return torch.from_numpy(fit_image(item, size, prep).copy())
+    if isinstance(item, Image.Image): return torch.from_numpy(image_pixels(item, size, prep).copy())
     if item.ndim == 2: item = item[None]
     if item.is_floating_point(): item = item.mul(255).round().clamp(0, 255).to(torch.uint8)
     return fit_tensor(item[None].cpu().as_subclass(Tensor), size, prep)[0]
