@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import UsageError
-from ..core.text import printable
+from ..core.text import listed, printable
 
 for _library in ('PIL', 'tifffile'): logging.getLogger(_library).addHandler(logging.NullHandler())  # what costs pixels is raised, too
 with suppress(ImportError):
@@ -40,10 +40,11 @@ _BRANDS = dict.fromkeys('avif avis'.split(), 'AVIF') | dict.fromkeys('heic heix 
 _BEGINNINGS = {
     'JPEG': b'\xff\xd8\xff', 'PNG': b'\x89PNG\r\n\x1a\n', 'GIF': b'GIF8[79]a', 'WebP': b'RIFF....WEBP', 'TIFF': b'II[*+]\0|MM\0[*+]',
     'BMP': b'BM.{4}\0{4}', 'JPEG2000': b'\0\0\0\x0cjP  |\xff\x4f\xff\x51', 'PSD': b'8BPS\0\x01', 'array': b'\x93NUMPY', 'QOI': b'qoif',
+    'SUN': b'\x59\xa6\x6a\x95', 'MCIDAS': b'\0{7}\4', 'XVTHUMB': b'P7 332',
     'SVG': rb'\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg', 'PDF': b'%PDF', 'HTML': rb'\s*<(?:!doctype )?html',
     'EPS': b'%!PS|\xc5\xd0\xd3\xc6', 'ZIP': b'PK\x03\x04', 'GZIP': b'\x1f\x8b', 'Git LFS pointer': b'version https://git-lfs'}
 _PATTERNS = {kind: re.compile(o, re.S | re.I) for kind, o in _BEGINNINGS.items()}
-_IMAGES = {'JPEG', 'PNG', 'GIF', 'WebP', 'TIFF', 'BMP', 'JPEG2000', 'PSD', 'array', 'QOI', 'AVIF', 'HEIC'}
+_IMAGES = {'JPEG', 'PNG', 'GIF', 'WebP', 'TIFF', 'BMP', 'JPEG2000', 'PSD', 'array', 'QOI', 'SUN', 'MCIDAS', 'XVTHUMB', 'AVIF', 'HEIC'}
 
 def kind_of_content(
     head:bytes # The first bytes of a file, 512 or all
@@ -94,7 +95,9 @@ def describe_left_out(
     kinds = {k: n for k, n in left_out.items() if n and (all_kinds or k in _LOST)}
     def phrase(kind, n): return f'{n:,} {kind if n == 1 or kind.isupper() else f"{kind}s"}'
     kinds = sorted(kinds.items(), key=lambda o: -o[1])
-    return [f'{phrase(kind, n)} ({_REASONS[kind]})' if kind in _REASONS else phrase(kind, n) for kind, n in kinds]
+    said = [f'{phrase(kind, n)} ({_REASONS[kind]})' for kind, n in kinds if kind in _REASONS]
+    others = [phrase(kind, n) for kind, n in kinds if kind not in _REASONS]
+    return [*said, f'{listed(others)}, which neither name nor content make an image'] if others else said
 
 
 # %% ../../nbs/data/02_files.ipynb #304180f9
