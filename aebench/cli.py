@@ -106,14 +106,15 @@ class Word:
     def defaults(self) -> list[str]:
         "The default, and those of data sets that have another."
         if self.default is not argparse.SUPPRESS: return [f'default: {o}' for o in _written(self.default)]
-        field, values = self.setting, {o.name: getattr(o, self.setting.name, self.setting.default) for o in DATA.values()}
-        others = [f'{name}: {o}' for name, value in values.items() if value != field.default for o in _written(value)]
-        return [f'default: {o}' for o in _written(field.default, partial(write_setting, field))] + others
+        field, write = self.setting, partial(write_setting, self.setting)
+        values = {o.name: getattr(o, field.name, field.default) for o in DATA.values()}
+        others = [f'{name}: {o}' for name, value in values.items() if value != field.default for o in _written(value, write)]
+        return [f'default: {o}' for o in _written(field.default, write)] + others
 
-def _written(value, write:Callable=str) -> list[str]: # Empty for no value
+def _written(value, write:Callable|None=None) -> list[str]: # Empty for no value
     "A default as it is typed."
     if value is None or isinstance(value, bool) or value is inspect.Parameter.empty: return []
-    return [' '.join(map(str, value)) if isinstance(value, (list, tuple)) else write(value)]
+    return [write(value) if write else ' '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)]
 
 # %% ../nbs/11_cli.ipynb #3374dda1
 def _word_of(p:inspect.Parameter, comment:tuple, taken:dict) -> Word:
@@ -370,6 +371,7 @@ def run(*,
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
     _check_places(out, track, ray, per_run_cpus, per_run_gpus)
     remote, folder = _places(out, data)
+    if data in DATA and Path(data).is_dir(): log(f'{data} is the data set of that name; --data ./{data} is the folder.')
     is_silent = quiet or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
     with _imports():

@@ -221,9 +221,6 @@ class Run:
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
-    shown_channels:tuple = setting('which one, two or three channels pictures show of images that have neither one nor three', SHOWN,
-        group='Images', metavar='C,…', read=read_numbers_of, write=write_list, check=_shown_fault, table_title='', pictures=True,
-        added_later=True)
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
         reading=True)
     split:float|None = setting('draw this share of the training images for testing (default: 0.2 where nothing else is for that)', None,
@@ -243,6 +240,9 @@ class Run:
         reading=True, added_later=True)
     max_pixels:int = setting('pixels of the largest file that is decoded; JPEG is reduced on the way', MAX_PIXELS, group='Images',
         metavar='N', bounds=(1, 2**40), table_title='', reading=True, added_later=True)
+    shown_channels:tuple = setting('which one, two or three channels pictures show of images that have neither one nor three', SHOWN,
+        group='Images', metavar='C,…', read=read_numbers_of, write=write_list, check=_shown_fault, table_title='', pictures=True,
+        added_later=True)
     seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)
