@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ with suppress(ImportError):
 # %% ../../nbs/data/02_files.ipynb #293e8a60
 _OUTSIDE = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'} # What Pillow names, but reads with outside programs or not at all
 Image.init()
-PILLOW = tuple(dict.fromkeys(o for o in Image.ID if o in Image.OPEN and o not in _OUTSIDE)) # The formats that Pillow itself decodes
+_COMMON = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'GIF', 'BMP') # Tried first
+PILLOW = tuple(dict.fromkeys(o for o in (*_COMMON, *Image.ID) if o in Image.OPEN and o not in _OUTSIDE)) # What Pillow itself decodes
 IMAGE_SUFFIXES = frozenset(o for o, kind in Image.registered_extensions().items() if kind in PILLOW) | {'.npy'}
 RAW_SUFFIXES = frozenset(f'.{o}' for o in (
     '3fr arw cr2 cr3 crw dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f'.split()))
@@ -123,6 +125,11 @@ def _kind_of_file(path:str, name:str) -> str: # '' for an image
 def _can_read(kind:str) -> bool: return kind not in ('HEIC', 'AVIF') or bool({'HEIF', 'HEIC', kind} & set(PILLOW))
 
 def _is_image_array(path:str) -> bool: # Also where it can't be told, so that reading it says what is wrong
+    with suppress(OSError): return _looks_like_image(path, *os.stat(path)[6:9])
+    return True
+
+@lru_cache(2**17)
+def _looks_like_image(path:str, *state) -> bool: # Size and times, so that a file that changes is looked at again
     try: a = np.load(path, mmap_mode='r', allow_pickle=False)
     except (OSError, ValueError, EOFError): return True
     return a.dtype.kind in 'buif' and array_form(a.shape) is not None

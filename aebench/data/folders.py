@@ -113,7 +113,7 @@ def decode_files(
         found = read(i, prep)
         if found is None: return None
         taken[i] = found.pixels is not None and len(found.pixels) == images.shape[1]
-        if taken[i]: images[i] = torch.from_numpy(found.pixels)
+        if taken[i]: images.numpy()[i] = found.pixels
         return replace(found, pixels=None)
     found = _in_threads(take, range(len(paths)))
     whole = [o for o in found if o]

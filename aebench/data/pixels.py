@@ -83,7 +83,8 @@ def fit_image(
 ) -> np.ndarray: # uint8, (channels, size, size)
     "A Pillow image as a square. Raises `Refused` for channels that it can't have."
     if prep.channels not in (1, 3, None): raise Refused(f'{len(img.getbands())} channels, where {prep.channels} are wanted')
-    img = _square(to_rgb(img).convert('L' if prep.channels == 1 else 'RGB'), size, prep.fit)
+    img = to_rgb(img)
+    img = _square(img.convert('L') if prep.channels == 1 else img, size, prep.fit)
     return np.asarray(img).reshape(size, size, -1).transpose(2, 0, 1)
 
 def _scaled(a:np.ndarray, low:float, high:float) -> Image.Image:
