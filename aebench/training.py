@@ -286,11 +286,13 @@ def _only_logs(cb:Callback) -> bool:
 
 class Search(schedule.LRFinder):
     "fastai's search, on a learner that is restored by others. `stop_by` ends it at the next batch and is called once all is restored."
-    name, stop_by = 'lr_finder', None # Callbacks find it as `lr_finder`
+    name, stop_by, steps = 'lr_finder', None, 0 # Callbacks find it as `lr_finder`
     def before_fit(self):
         schedule.ParamScheduler.before_fit(self)
         self.best_loss = float('inf')
+    def after_step(self): self.steps += 1
     def after_batch(self):
+        if not self.yb: raise CancelFitException()  # fastai trains nothing without a target
         super().after_batch()
         if self.stop_by: raise CancelFitException()
     def after_fit(self): pass
@@ -305,7 +307,7 @@ def _search(learn:Learner, finder:Search) -> tuple[list, list]: # The rates, and
         recorder = next((cb for cb in learn.cbs if isinstance(cb, Recorder)), None) or learn.add_cb(Recorder()).recorder
         learn.create_opt()
         learn.opt.freeze_to(frozen)
-        learn.add_cb(finder).fit(finder.num_it//len(learn.dls.train) + 1)
+        learn.add_cb(finder).fit(finder.num_it)  # epochs at most: callbacks may cut each short
         return [float(o) for o in recorder.lrs], [float(o) for o in recorder.losses]
 
 # %% ../nbs/08_training.ipynb #ffce98b3
@@ -334,6 +336,12 @@ def find_lr(
         raise UsageError(f'{num_it} batches are too few to find a rate by: give num_it={FEWEST} or more, or a rate of your own.')
     lrs, losses = _search(learn, finder := Search(start_lr, end_lr, num_it))
     if finder.stop_by: finder.stop_by()
+    if not finder.steps:
+        raise AebenchError('The search took no step, so no rate is found: the batches have no target, or callbacks such as '
+                           f'GradientAccumulation cancelled all {num_it}. Give pairs, a larger num_it, or a rate of your own.')
+    if len(set(losses)) == 1 or max(losses) - min(losses) <= 1e-6*abs(losses[0]):
+        raise AebenchError(f'The loss stayed at {losses[0]:.3g} at every rate, so none is found: nothing of the network that is trained '
+                           'changes it.')
     numbers = next((i for i, o in enumerate(losses) if o != o), len(losses))  # up to the first that is none
     tried = slice(num_it//10, min(numbers, len(losses) - 5))  # as in fastai's own suggestions
     lr = before_divergence(lrs[tried], losses[tried])[0] if len(lrs[tried]) > 2 else 0.

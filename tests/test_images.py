@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image, PngImagePlugin
 
 from aebench.apply import load
 from aebench.apply.trained import read_images
 from aebench.cli import main
+from aebench.codec.archive import write_images
 from aebench.data import load_images
-from aebench.data import files
+from aebench.data import files, images, sets
 from aebench.core.errors import UsageError
 from aebench.data.folders import inspect_folder, read_folder
 from aebench.data.images import decode_image, read_image
@@ -53,6 +55,8 @@ LEFT_OUT = { # A name and a content → how check says that it is not read; None
     'pointer.png.lfs': (b'version https://git-lfs.github.com/spec/v1', 'Git LFS pointer (git lfs pull'), 'archive.zip': (b'PK\3\4', 'ZIP (unpack'),
     'notes.txt': (b'no image', '.txt file'), 'Thumbs.db': (b'\xd0\xcf', '.db file'), 'Makefile': (b'all:', '1 file'),
     '@eaDir/00.png/SYNO_THUMB_M.jpg': (as_bytes(RED, 'JPEG'), 'thumbnail (kept by'), '.thumbnails/00.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'),
+    'phone.jxl': (b'\xff\x0a' + bytes(99), 'JPEG XL (save them as PNG'), 'bom.svg': (b'\xef\xbb\xbf<svg/>', 'SVG (drawings'), 'IM0001': (bytes(128) + b'DICM', 'DICOM (save'),
+    '.IMG_1.HEIC.icloud': (b'bplist00', 'iCloud placeholder (download'), 'takeout.jpg.json': (b'{}', '.json file'),
     '#recycle/old.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'), '.hidden.png': (as_bytes(RED, 'PNG'), 'hidden file'),
 }
 
@@ -79,7 +83,7 @@ def test_heic(has_plugin, folder, capsys, monkeypatch):
 
 REASONS = { # What a file holds → part of the reason that it is not read
     'cut.jpg': (as_bytes(RED, 'JPEG')[:500], 'damaged: '), 'empty.png': (b'', 'no image: the file is empty'), 'text.png': (b'once upon', 'no image, or damaged from its beginning'),
-    'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), ''), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
+    'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), 'no image, or damaged from its beginning'), 'jxl.jpg': (b'\xff\x0a' + bytes(99), 'not supported: JPEG XL (save'), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
     'bands.npy': (as_bytes(RED, 'PNG'), None), 'depth.bmp': (as_bytes(RED, 'BMP')[:28] + b'\2\0' + as_bytes(RED, 'BMP')[30:], 'not supported: Unsupported BMP pixel depth'),
 }
 
@@ -89,7 +93,7 @@ def test_reasons_are_true(name, folder):
     (folder/name).write_bytes(content)
     found = inspect_folder(folder).unreadable
     assert (list(found) == [name] and reason in found[name]) if reason is not None else not found, found
-    if found: assert 'damaged' not in found[name] or reason.startswith(('damaged', 'no image, or')) or name == 'heic.jpg'
+    if found: assert 'damaged' not in found[name] or reason.startswith(('damaged', 'no image, or'))
 
 # ---- metadata never cost an image
 
@@ -211,6 +215,25 @@ def test_one_stack_is_a_set(tmp_path, monkeypatch):
     assert (len(data.train_x), len(data.test_x), data.channels) == (32, 8, 1) and data.train_x.unique().numel() > 100
     with pytest.raises(UsageError, match='1 images and at least 10 are needed'): load_images(tmp_path/'stack', 8)
 
+@pytest.mark.parametrize('name', ['a.tif', 'a.gif', 'deep.tif'])
+def test_pages_are_read_in_one_pass(name, tmp_path, monkeypatch):
+    "Page 1,000 is not found by passing 999 again; a damaged page costs no other; a file of many pages is hashed once."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    pages = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)
+    path = tmp_path/'set'/name
+    path.parent.mkdir()
+    if name == 'deep.tif': tifffile.imwrite(path, pages.astype(np.uint16)*256, photometric='rgb')
+    else: Image.fromarray(pages[0]).save(path, save_all=True, append_images=[Image.fromarray(o) for o in pages[1:]])
+    alone = np.stack([decode_image(f'{path}[{i}]', 8, Preprocessing(3, (0, 65535))) for i in range(60)])
+    opened, hashed = [], []
+    for module, name in (images, '_pillow'), (tifffile, 'TiffFile'):
+        monkeypatch.setattr(module, name, lambda *args, of=getattr(module, name), **kwargs: opened.append(args) or of(*args, **kwargs))
+    monkeypatch.setattr(sets, '_digest', lambda path, of=sets._digest: hashed.append(path) or of(path))
+    together = read_folder(path.parent, 8, Preprocessing(3, (0, 65535)), frames='all').images
+    assert (together.numpy() == alone).all() and len(opened) < 60
+    data = load_images(path.parent, 8, frames='all')
+    assert len(data.train_x) + len(data.test_x) == 60 and len(hashed) == 1 + (data.unreadable != {})
+
 def test_a_folder_of_drawings(tmp_path):
     "The message says what it holds in place of images."
     (tmp_path/'plan.svg').write_text('<svg/>')
@@ -245,6 +268,12 @@ def test_upright_by_whatever_format(tmp_path):
         img.save(tmp_path/'o', format, exif=exif)
         found = read_image(tmp_path/'o', 8, Preprocessing(3, fit='stretch'))
         assert found.size == (20, 40) and found.pixels[0, 0, 0] > 200 > 50 > found.pixels[0, -1, 0], format
+    a = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    for mark in range(1, 9):  # 16 bits as 8
+        for kind in np.uint8, np.uint16:
+            tifffile.imwrite(tmp_path/f'{kind.__name__}.tif', a.astype(kind)*(257 if kind is np.uint16 else 1), photometric='rgb', extratags=[(274, 3, 1, mark, True)])
+        few, many = (read_image(tmp_path/f'{o}.tif', 8, Preprocessing(3, (0, 65535), 'stretch')) for o in ('uint8', 'uint16'))
+        assert few.size == many.size and np.abs(few.pixels - many.pixels.astype(int)).max() <= 1, mark
 
 # ---- a model keeps what its images were made by
 
@@ -281,3 +310,6 @@ def test_original_sizes(deep_run, tmp_path, capsys):
             out = tmp_path/f'{words[0]}{len(flag)}'
             assert main([*map(str, words), '--run', str(run), '--out', str(out), *flag]) == 0
             with Image.open(out/'00.png') as img: assert (img.size, img.mode) == (size, 'L')
+    with pytest.raises(UsageError, match='b is said to have had 2000000000×2 pixels.*leave out --original-size'):
+        write_images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), ['a', 'b'], tmp_path/'large', shapes=[(9, 9), (2*10**9, 2)])
+    assert not (tmp_path/'large').exists()

@@ -38,6 +38,9 @@ TAKEN = dict(  # layout: files; training and test images, classes, words of the 
     keras_no_split=('{cat,dog} 10', 16, 4, 'cat dog', 'no split: one image in five'),
     valid_and_test=('train/{a,b} 6; valid/{a,b} 3; test/{a,b} 2', 12, 4, 'a b', 'train and test; valid not used'),
     capitals=('Train/{a,b} 6; Test/{a,b} 3', 12, 6, 'a b', 'Train and Test'),
+    one_word=('TrainSet/{a,b} 6; Testset/{a,b} 3', 12, 6, 'a b', 'TrainSet and Testset'),
+    of_another_name=('train/{a,b} 6; extern/{a,b} 3', 12, 6, 'a b', 'train and extern'),
+    development=('train 12; dev 3', 12, 3, '', 'train and dev'),
     fastai_mnist=('training/{0,1} 6; testing/{0,1} 3', 12, 6, '0 1', 'training and testing'),
     training_validation=('training/{0,1} 6; validation/{0,1} 3', 12, 6, '0 1', 'training and validation'),
     kaggle_set=('training_set/{cats,dogs} 6; test_set/{cats,dogs} 3', 12, 6, 'cats dogs', 'training_set and test_set'),
@@ -97,6 +100,7 @@ def test_taken_for_what_it_is(layout, tmp_path):
     assert (sum(tree['train']['classes'].values()), sum(tree['test']['classes'].values())) == ((train, test) if classes else (0, 0))
 
 REFUSED = dict(
+    cyclegan=('{train,test}{A,B} 6', {}, 'trainA and testA, trainB and testB.*--train-folder trainA --test-folder testA'),
     two_splits=('{cat,dog}_{train,test} 6', {}, r'cat_train and cat_test, dog_train'),
     mvtec_whole=('{bottle,cable}/train/good 10; {bottle,cable}/test/{good,broken} 5', {}, 'bottle and cable in .* each have a split .* such as .*/bottle'),
     only_in_test=('train/{a,b} 6; test/{a,c} 3', {}, "class 'c' is in the test images"),

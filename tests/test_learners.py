@@ -11,7 +11,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.progress import CSVLogger, ProgressCallback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
-from fastai.callback.training import GradientAccumulation, GradientClip
+from fastai.callback.training import GradientAccumulation, GradientClip, ShortEpochCallback
 from fastai.data.core import DataLoaders
 from fastai.interpret import Interpretation
 from fastai.learner import Learner
@@ -246,6 +246,15 @@ def test_no_batch_is_told(make, message):
     for f in (find_lr, lambda o: o.fit_phases((1, 1), next_lr=1e-3)):
         with pytest.raises(UsageError, match=message) as e: f(begun(make))
         assert '--' not in str(e.value)
+
+@pytest.mark.parametrize('make,message', [
+    (lambda: copying(GradientAccumulation(10**6)), 'took no step'), (lambda: Learner(loaders(X, flat()), net(), lambda pred, y: (pred*0).mean()), 'stayed at 0 at every rate'),
+    (lambda: Learner(DataLoaders.from_dsets([(o,) for o in X], [(o,) for o in X], bs=BS, n_inp=1, device='cpu'), net(), F.mse_loss), 'took no step.*no target')])
+def test_no_rate_is_found_where_nothing_moves(make, message):
+    with pytest.raises(AebenchError, match=message): find_lr(begun(make))
+
+def test_a_search_goes_on_where_epochs_are_cut_short():
+    assert find_lr(copying(ShortEpochCallback(.3)), FEWEST, end_lr=1e-3).lrs[-1] > 3e-4
 
 def test_a_phase_without_a_step_is_no_training():
     with pytest.raises(AebenchError, match='Phase 1 has trained nothing'): begun(lambda: copying(GradientAccumulation(1000))).fit_phases((1, 1))

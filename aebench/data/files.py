@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['PILLOW', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'MOST_CHANNELS', 'STORES', 'kind_of_content', 'read_head', 'array_form',
-           'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'image_files']
+           'unread_kind', 'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'image_files']
 
 # %% ../../nbs/data/02_files.ipynb #0ecea0a9
 import logging
@@ -43,7 +43,10 @@ _BEGINNINGS = {
     'JPEG': b'\xff\xd8\xff', 'PNG': b'\x89PNG\r\n\x1a\n', 'GIF': b'GIF8[79]a', 'WebP': b'RIFF....WEBP', 'TIFF': b'II[*+]\0|MM\0[*+]',
     'BMP': b'BM.{4}\0{4}', 'JPEG2000': b'\0\0\0\x0cjP  |\xff\x4f\xff\x51', 'PSD': b'8BPS\0\x01', 'array': b'\x93NUMPY', 'QOI': b'qoif',
     'SUN': b'\x59\xa6\x6a\x95', 'MCIDAS': b'\0{7}\4', 'XVTHUMB': b'P7 332',
-    'SVG': rb'\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg', 'PDF': b'%PDF', 'HTML': rb'\s*<(?:!doctype )?html',
+    'JPEG XL': b'\xff\x0a|\0\0\0\x0cJXL ', 'EXR': b'v/1\x01', 'DICOM': b'.{128}DICM', 'HDR': rb'#\?R', 'XCF': b'gimp xcf',
+    'JPEG XR': b'II\xbc', 'WMF': b'\xd7\xcd\xc6\x9a|\1\0\0\0.{36} EMF',
+    'SVG': rb'(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg',
+    'PDF': b'%PDF', 'HTML': rb'\s*<(?:!doctype )?html',
     'EPS': b'%!PS|\xc5\xd0\xd3\xc6', 'ZIP': b'PK\x03\x04', 'GZIP': b'\x1f\x8b', 'Git LFS pointer': b'version https://git-lfs'}
 _PATTERNS = {kind: re.compile(o, re.S | re.I) for kind, o in _BEGINNINGS.items()}
 _IMAGES = {'JPEG', 'PNG', 'GIF', 'WebP', 'TIFF', 'BMP', 'JPEG2000', 'PSD', 'array', 'QOI', 'SUN', 'MCIDAS', 'XVTHUMB', 'AVIF', 'HEIC'}
@@ -81,13 +84,21 @@ STORES = {o.lower() for o in (
     '@eaDir', '@Recycle', '@Recently-Snapshot', '#recycle', '#snapshot', '$RECYCLE.BIN', '.@__thumb', '.thumbnails', '.thumb',
     '.Trash', '.Trashes', '__MACOSX', '.ipynb_checkpoints', 'lost+found', 'System Volume Information')} # Kept by a disk or a program
 
+_FOREIGN = 'JPEG XL', 'JPEG XR', 'EXR', 'DICOM', 'HDR', 'XCF'
 _REASONS = dict(
     HEIC='pip install pillow-heif reads them', AVIF='a newer Pillow reads them',
-    **dict.fromkeys(('SVG', 'EPS', 'PDF'), 'drawings hold no pixels: save them as PNG'),
+    **dict.fromkeys(('SVG', 'EPS', 'PDF', 'WMF'), 'drawings hold no pixels: save them as PNG'),
+    **dict.fromkeys(_FOREIGN, 'save them as PNG or TIFF'),
     ZIP='unpack it', GZIP='unpack it', array='of another shape than images', thumbnail='kept by a disk or a program for itself',
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
-       'further page': '--frames all reads them'})
-_LOST = {'HEIC', 'AVIF', 'SVG', 'PDF', 'EPS', 'camera raw file', 'ZIP', 'GZIP', 'Git LFS pointer', 'further page'} # Images to some
+       'iCloud placeholder': 'download them first', 'further page': '--frames all reads them'})
+_LOST = _REASONS.keys() - {'array', 'thumbnail'} # Images to some
+
+def unread_kind(
+    kind:str # As `kind_of_content` gives it
+) -> str: # '' for what is read, or is no image
+    "A kind of images that nothing here reads, with the way out."
+    return f'{kind} ({_REASONS[kind]})' if kind in _IMAGES and not _can_read(kind) or kind in _FOREIGN else ''
 
 def describe_left_out(
     left_out:dict, # {kind: how many}, as `find_images` gives it
@@ -122,7 +133,7 @@ def _kind_of_file(path:str, name:str) -> str: # '' for an image
     if kind in _IMAGES: return '' if _can_read(kind) else kind
     return kind if kind in _REASONS else f'{suffix} file' if suffix else 'file'
 
-def _can_read(kind:str) -> bool: return kind not in ('HEIC', 'AVIF') or bool({'HEIF', 'HEIC', kind} & set(PILLOW))
+def _can_read(kind:str) -> bool: return kind not in ('HEIC', 'AVIF') or bool({kind.replace('HEIC', 'HEIF'), kind} & set(PILLOW))
 
 def _is_image_array(path:str) -> bool: # Also where it can't be told, so that reading it says what is wrong
     with suppress(OSError): return _looks_like_image(path, *os.stat(path)[6:9])
@@ -137,6 +148,10 @@ def _looks_like_image(path:str, *state) -> bool: # Size and times, so that a fil
 # %% ../../nbs/data/02_files.ipynb #b88a2b52
 def _count_files(folder:str) -> int: return sum(len(files) for _, _, files in os.walk(folder))
 
+def _hidden_kind(name:str, is_dir:bool) -> str:
+    if is_dir: return 'hidden folder'
+    return 'iCloud placeholder' if name.endswith('.icloud') else 'hidden file'
+
 def _entries(folder:str, left_out:Counter) -> list[tuple[str, bool]]: # Names, last first, and whether each is a folder
     try: entries = sorted(os.scandir(folder), key=lambda o: o.name, reverse=True)
     except OSError as e: raise UsageError(f'{printable(folder)} cannot be read: {e.strerror}. Allow it, or move the folder away.') from e
@@ -144,7 +159,7 @@ def _entries(folder:str, left_out:Counter) -> list[tuple[str, bool]]: # Names, l
     for o in entries:
         is_dir = os.path.isdir(o.path) if o.is_symlink() else o.is_dir()
         if is_dir and o.name.lower() in STORES: left_out['thumbnail'] += _count_files(o.path)
-        elif o.name.startswith('.'): left_out['hidden folder' if is_dir else 'hidden file'] += 1
+        elif o.name.startswith('.'): left_out[_hidden_kind(o.name, is_dir)] += 1
         else: kept.append((o.name, is_dir))
     return kept
 

@@ -28,7 +28,7 @@ from ..core.files import expanded, fingerprint
 from ..core.text import log, printable
 from ..registry import DataSource
 from ..settings import MAX_PIXELS, FileReading, Reading, few_steps
-from .images import CUT, Decoded, Extremes, open_image, page_of, raise_system_error, read_image, why_unreadable
+from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
 from .files import Found, describe_left_out, find_images, image_files, instead_of_images
 from .pixels import Preprocessing, allocate_images
 from .layouts import FEWEST, Layout, recognise
@@ -38,9 +38,11 @@ def _in_threads(f:Callable, items:list) -> list:
     "`f` of each item, in order; a task is a chunk of items, since handing over single small files would cost more than reading them."
     workers = min(16, 2*(os.cpu_count() or 1))
     chunk = max(1, min(500, len(items)//(4*workers)))
+    def run(i):
+        with pages_in_turn(): return [f(o) for o in items[i:i+chunk]]
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter('ignore')  # decoders' own: what costs pixels is an error, and nobody needs the rest
-        chunks = pool.map(lambda i: [f(o) for o in items[i:i+chunk]], range(0, len(items), chunk))
+        chunks = pool.map(run, range(0, len(items), chunk))
         return [o for part in chunks for o in part]
 
 @dataclass(frozen=True)

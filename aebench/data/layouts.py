@@ -93,8 +93,8 @@ def draw_test(files:list, labels:list|None=None, share:float=.2) -> tuple[list, 
 # %% ../../nbs/data/03_layouts.ipynb #37ab7802
 FEWEST = 10 # Images of a set
 LAYOUTS = 'train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it, or train/good with test/good and test/FAULT'
-TRAIN_NAMES = ('train', 'training')
-TEST_NAMES = ('test', 'testing', 'valid', 'validation', 'val', 'eval')
+TRAIN_NAMES = ('train', 'training', 'trn')
+TEST_NAMES = ('test', 'testing', 'tst', 'valid', 'validation', 'val', 'eval', 'dev', 'holdout')
 IMAGE_NAMES = frozenset('images image imgs img jpegimages'.split()) # Of folders that only say that there are images in them
 MASK_NAMES = frozenset('ground_truth groundtruth gt mask masks label labels annotation annotations trimaps segmentation segmentations '
                        'segmentationclass segmentationobject'.split())
@@ -116,13 +116,14 @@ def _folders(files:Iterable[str]) -> set[str]:
 
 def mask_folders(files:list[str]) -> list[str]:
     "The folders that hold masks of the images that lie beside them."
-    beside = {}
-    for o in _folders(files): beside.setdefault(os.path.dirname(o), []).append(os.path.basename(o).lower())
+    folders, beside = _folders(files), {}
+    for o in folders: beside.setdefault(os.path.dirname(o), set()).add(os.path.basename(o).lower())
     def is_mask(o):
-        name, others = _word(os.path.basename(o)), set(beside[os.path.dirname(o)])
+        name, others = _word(os.path.basename(o)), beside[os.path.dirname(o)]
+        if name not in MASK_NAMES: return False
         images = others & IMAGE_NAMES or others & set(TRAIN_NAMES) and others & set(TEST_NAMES)
-        return name in MASK_NAMES and bool(images) or name == 'ground_truth' and len(others) > 1
-    return sorted(o for o in _folders(files) if is_mask(o))
+        return bool(images) or name == 'ground_truth' and len(others) > 1
+    return sorted(filter(is_mask, folders))
 
 # %% ../../nbs/data/03_layouts.ipynb #02db404b
 def _with_word(names:Iterable[str], words:Iterable[str]) -> dict[str, list[str]]:
@@ -130,8 +131,9 @@ def _with_word(names:Iterable[str], words:Iterable[str]) -> dict[str, list[str]]
     found = {}
     for word in words:
         for o in names:
-            rest = re.sub(rf'(?<![a-z]){word}(?![a-z])', '', o.lower(), count=1)
-            if rest != o.lower() and not set(re.findall('[a-z]+', rest)) & MASK_NAMES: found.setdefault(rest, []).append(o)
+            whole = re.sub('(?<=[a-z])(?=[A-Z])', '_', o).lower()  # trainA, TestImages
+            rest = re.sub(rf'(?<![a-z]){word}_?(?=set|data|[^a-z]|$)', '', whole, count=1)
+            if rest != whole and not set(re.findall('[a-z]+', rest)) & MASK_NAMES: found.setdefault(rest, []).append(o)
     return found
 
 def _names_below(files:Iterable[str], root:str) -> set[str]: # Of the folders directly below `root`
@@ -158,6 +160,9 @@ def _find_split(names:list[str], files:list[str], root:str) -> tuple[str|None, l
     first, last = (sum(o.values(), []) for o in (trains, tests))
     if len(first) == 1 and full <= {*first, *last}: return first[0], last
     suspect = next((o for o in first if _is_parted(files, f'{root}{o}{os.sep}')), None)
+    parts = suspect and set(map(_same, _names_below(files, f'{root}{suspect}{os.sep}')))
+    if suspect and all(set(map(_same, _names_below(files, f'{root}{o}{os.sep}'))) == parts for o in full):  # such as train and dev
+        return suspect, sorted(full - {suspect})
     if suspect and not any(_is_parted(files, f'{root}{o}{os.sep}') for o in full - {suspect}):
         raise UsageError(f'{printable(root + suspect)} holds folders of images and may be for training, or a class beside '
                          f'{_some(full - {suspect})}: say --train-folder {printable(root + suspect)}, or rename it.')
