@@ -1,7 +1,6 @@
 """Really does the harm: a run killed before each change on the disk, the disk after a power cut, a signal at a chosen moment.
 
-python tests/harm.py sweep|report|cache|power|power_cache|signal|fail DATA FOLDER prints what it found as JSON. Each run is a process forked from this one, which has imported everything."""
-import argparse
+python tests/harm.py DATA reads jobs as lines of JSON, the arguments of `work`, and answers each with an exit code and what was found. Each job, and each run in it, is a process forked from this one, which has imported everything."""
 import contextlib
 import io
 import json
@@ -12,6 +11,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from aebench.core import files
 
 aebench.bench.loop.throttled = lambda f, share=0: f  # how often the table is gathered must not depend on the clock
 
+PLAIN = aebench.bench.run.Checkpoint
 TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train_seconds')
 TIMED_FILES = ('time_quality.png', '.lock') # They show times, or are never removed
 
@@ -39,7 +40,7 @@ def words(data, out, methods='baseline,pixel_shuffle', epochs=(1, 1)):
 
 def command(args, every=4, out=None) -> int:
     "The exit code of `aebench`, its state kept after every `every`th batch in place of every minute."
-    class Eager(aebench.bench.run.Checkpoint):
+    class Eager(PLAIN):
         batches = 0
         def after_batch(self):
             Eager.batches += 1
@@ -237,7 +238,7 @@ def power(run, folder:Path, step:int) -> dict:
     states = states_after(changes, folder, out, step)
     return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(run, states, folder, contents(out)), faults_without_sync=unsynced)
 
-def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
+def stop(data, folder:Path, whole:Path, number:int, moment:str, times:int, epochs) -> dict:
     "Send a signal in mid-epoch, in mid-save, in validation or while the trained network is measured; say how long the process still computed, and how it ended."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have them ignored
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -272,7 +273,7 @@ def stop(data, folder:Path, number:int, moment:str, times:int, epochs) -> dict:
     found = dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
                  left=[o.name for o in (folder/'out').rglob('*.tmp')], said=(folder/'err').read_text())
     def to_the_end(out): return forked(lambda: command(words(data, out, 'pixel_shuffle', epochs), every=10**9))
-    return found | dict(again=[to_the_end(folder/'out'), to_the_end(folder/'whole')], equal=contents(folder/'out') == contents(folder/'whole'))
+    return found | dict(again=[to_the_end(folder/'out'), to_the_end(whole)], equal=contents(folder/'out') == contents(whole))
 
 def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
     "Fail every `step`th change on the disk, once or from there on; what stood before stands, the command says why, and run again it comes to the same."
@@ -306,22 +307,19 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
     faults = at_each(range(1, changes + 1, step), fault, folder)
     return dict(points=len(list(folder.glob('*.reached'))), faults=faults)
 
+def work(what:str, data:str, folder:Path, step:int=1, number:int=signal.SIGTERM, lasting:bool=False, moment:str='train', times:int=1, epochs=(1, 1), whole:str=''):
+    "Do one kind of harm to runs on `data` in `folder`; what is found is a file there."
+    harms = dict(**{name: partial(sweep, partial(run, data), folder, step) for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
+                 fail=lambda: disk_fails(partial(running, data), folder, step, number, lasting), signal=lambda: stop(data, folder, Path(whole), number, moment, times, epochs),
+                 power=lambda: power(partial(running, data), folder, step), power_cache=lambda: power(partial(caching, data), folder, step))
+    (folder/'found').write_text(json.dumps(harms[what]()))
+
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser()
-    parser.add_argument('what')
-    parser.add_argument('data')
-    parser.add_argument('folder', type=Path)
-    parser.add_argument('--step', type=int, default=1)
-    parser.add_argument('--number', type=int, default=signal.SIGTERM)
-    parser.add_argument('--lasting', type=int, default=0)
-    parser.add_argument('--moment', default='train')
-    parser.add_argument('--times', type=int, default=1)
-    parser.add_argument('--epochs', type=int, nargs=2, default=(1, 1))
-    a = parser.parse_args()
     torch.set_num_threads(1)
-    a.folder.mkdir(parents=True, exist_ok=True)
-    if a.what != 'signal': command(words(a.data, a.folder/'warm'))  # so that the forks import nothing
-    harms = dict(**{name: partial(sweep, partial(run, a.data), a.folder, a.step) for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
-                 fail=lambda: disk_fails(partial(running, a.data), a.folder, a.step, a.number, a.lasting),
-                 power=lambda: power(partial(running, a.data), a.folder, a.step), power_cache=lambda: power(partial(caching, a.data), a.folder, a.step), signal=lambda: stop(a.data, a.folder, a.number, a.moment, a.times, a.epochs))
-    print(json.dumps(harms[a.what]()))
+    data = sys.argv[1]
+    with tempfile.TemporaryDirectory() as d: command(words(data, Path(d)/'warm'))  # so that the forks import nothing
+    for line in sys.stdin:
+        job = json.loads(line)
+        folder = Path(job.pop('folder'))
+        code = forked(lambda: work(data=data, folder=folder, **job))
+        print(json.dumps([code, json.loads((folder/'found').read_text()) if code == 0 else None]), flush=True)

@@ -18,27 +18,32 @@ from test_cli import make_folder, quickly, start, steady
 
 HARM = Path(__file__).with_name('harm.py')
 
-def harm(what, data, folder, home, **options) -> dict:
-    "What harm.py found."
-    words = [o for k, v in options.items() for o in (f'--{k}', *map(str, v if isinstance(v, tuple) else (v,)))]
-    done = subprocess.run([sys.executable, HARM, what, data, folder, *words], capture_output=True, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('pictures'), 80)
 
-@pytest.mark.parametrize('what,step', [('sweep', 98), ('report', 27), ('cache', 29), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
-def test_killed_before_each_change_on_the_disk(what, step, pictures, home, tmp_path, tally):
+@pytest.fixture(scope='module')
+def harm(pictures, home, tmp_path_factory):
+    "What harm.py finds: one process for all kinds of harm, which imports everything once."
+    errors = tmp_path_factory.mktemp('harm')/'errors'
+    with open(errors, 'w') as f: server = subprocess.Popen([sys.executable, HARM, pictures], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=f, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    def found(what, folder, **options) -> dict:
+        print(json.dumps(dict(what=what, folder=str(folder), **options)), file=server.stdin, flush=True)
+        code, answer = json.loads(server.stdout.readline() or '[1, null]')
+        assert code == 0, errors.read_text()[-2000:]
+        return answer
+    with server: yield found
+
+@pytest.mark.parametrize('what,step', [('sweep', 199), ('report', 53), ('cache', 59), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
+def test_killed_before_each_change_on_the_disk(what, step, harm, tmp_path, tally):
     "kill -9 before the n-th open, write, sync, replace or removal, in the results or in a cache that is empty at first: the same command ends with the undisturbed artefacts, trains nothing twice and leaves no temporary file."
-    found = harm(what, pictures, tmp_path, home, step=step)
+    found = harm(what, tmp_path, step=step)
     tally('crash points swept', found['points'])
     assert found['faults'] == [] and found['changes'] > 40
 
 @pytest.mark.parametrize('what,step', [('power', 400), *(pytest.param(*o, marks=pytest.mark.slow) for o in (('power', 5), ('power_cache', 30)))])
-def test_power_cut_after_each_change(what, step, pictures, home, tmp_path, tally):
+def test_power_cut_after_each_change(what, step, harm, tmp_path, tally):
     "What was not synced is dropped, emptied or halved: each file is one of its versions, a row never stands before its files, and from every so-manieth the same command comes to the same end. Without the syncs it would not be so."
-    found = harm(what, pictures, tmp_path, home, step=step)
+    found = harm(what, tmp_path, step=step)
     tally('prefixes looked at', found['prefixes'])
     tally('prefixes reopened', found['opened'])
     assert found['faults'] == [] and found['prefixes'] > 200 and found['opened'] > 2
@@ -53,10 +58,13 @@ sys.exit(aebench.cli.main(sys.argv[1:]))'''
 SIGNALS = [(signal.SIGTERM, 'train', 1), (signal.SIGINT, 'save', 2), (signal.SIGHUP, 'valid', 1), (signal.SIGTERM, 'measure', 1)]
 ALL_SIGNALS = [(number, moment, times) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for moment in ('train', 'save', 'valid', 'measure') for times in (1, 2)]
 
+@pytest.fixture(scope='module')
+def calm(tmp_path_factory): return tmp_path_factory.mktemp('calm')/'whole' # Where the undisturbed run is, from the first that needs it
+
 @pytest.mark.parametrize('number,moment,times', [*SIGNALS, *(pytest.param(*o, marks=pytest.mark.slow) for o in ALL_SIGNALS if o not in SIGNALS)])
-def test_a_signal_keeps_the_state(number, moment, times, pictures, home, tmp_path, tally):
+def test_a_signal_keeps_the_state(number, moment, times, harm, calm, tmp_path, tally):
     "It ends within 5 s and says how to go on; the same command does, to the undisturbed artefacts."
-    found = harm('signal', pictures, tmp_path, home, number=int(number), moment=moment, times=times, epochs=(3, 3))
+    found = harm('signal', tmp_path, whole=str(calm), number=int(number), moment=moment, times=times, epochs=(3, 3))
     tally('longest stop after a signal, s of computing', round(found['cpu_seconds'], 2))
     assert found['code'] == 128 + number and found['state'] == (moment != 'measure') and found['left'] == [] and found['cpu_seconds'] < 5  # so short a training is made again
     assert 'the same command goes on from there' in found['said'] and found['again'] == [0, 0] and found['equal'], found
@@ -120,10 +128,10 @@ def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     tally('kills at random survived', done)
     assert kept
 
-@pytest.mark.parametrize('number,lasting,step', [(errno.ENOSPC, 0, 61), *(pytest.param(*o, 4, marks=pytest.mark.slow) for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
-def test_the_disk_fails_at_any_call(number, lasting, step, pictures, home, tmp_path, tally):
+@pytest.mark.parametrize('number,lasting,step', [(errno.ENOSPC, 0, 123), *(pytest.param(*o, 4, marks=pytest.mark.slow) for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
+def test_the_disk_fails_at_any_call(number, lasting, step, harm, tmp_path, tally):
     "Once, or from there on: a sentence with the folder, exit code 1 or what was asked for all the same, the other runs go on; and the same command mends it, to the undisturbed results."
-    found = harm('fail', pictures, tmp_path, home, number=number, lasting=lasting, step=step)
+    found = harm('fail', tmp_path, number=number, lasting=lasting, step=step)
     tally('failures of the disk survived', found['points'])
     assert found['faults'] == [] and found['points'] >= 150//step
 

@@ -179,7 +179,7 @@ def test_folders_that_may_not_be_written_to(place, monkeypatch, capsys):
     "Of results, and of the cache: a sentence that names the folder, and nothing in it."
     def run(out, home):
         monkeypatch.setenv('AEBENCH_HOME', str(home))
-        code = main(['run', '-q', '--methods', 'mean_image', '--weights', 'random', '--data', str(images), '--out', str(out)])
+        code = main(['run', '-q', '--methods', 'mean_image', '--weights', 'random', '--size', '16', '--data', str(images), '--out', str(out)])
         return code, capsys.readouterr().err
     images = make_folder(place/'images')
     assert run(place/'warm', place/'home')[0] == 0  # everything is imported: nobody may read Python's own folders
@@ -480,12 +480,13 @@ sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
 def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
     "Judge, training, a stop, going on, report: the artefacts of a steady clock, and no time below nothing."
-    def words(out): return [*QUICK, '--epochs', 20, 20, '--methods', 'baseline,pca-4', '--out', out]
+    images = make_folder(tmp_path/'images', 80)
+    def words(out): return ['run', '--data', images, '--size', 16, '--latent', 8, '--batch-size', 16, '--epochs', 30, 30, '--methods', 'baseline,pca-4', '--weights', 'in-domain', '--out', out]
     assert quickly(*words(tmp_path/'calm'), home=home)[0] == 0
-    def begun(): return subprocess.Popen([sys.executable, '-c', JUMPING, *map(str, words(tmp_path/'jumped'))], env={**os.environ, 'AEBENCH_HOME': str(home)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def begun(): return subprocess.Popen([sys.executable, '-c', JUMPING, *map(str, words(tmp_path/'jumped'))], env={**os.environ, 'AEBENCH_HOME': str(tmp_path/'home')}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p = begun()
     for line in p.stderr:
-        if 'epoch 3/40' in line: break
+        if ' epoch 3/60' in line: break
     p.terminate()
     assert p.wait(300) == 143
     out, err = (p := begun()).communicate(timeout=300)
