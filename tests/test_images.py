@@ -19,7 +19,7 @@ from aebench.data import load_images
 from aebench.data import files, images, sets
 from aebench.core.errors import UsageError
 from aebench.data.folders import inspect_folder, read_folder
-from aebench.data.images import decode_image, read_image
+from aebench.data.images import decode_image, read_image, why_unreadable
 from aebench.data.pixels import Preprocessing
 from made_up import make_images
 
@@ -81,9 +81,21 @@ def test_heic(has_plugin, folder, capsys, monkeypatch):
     assert ('1 HEIC (pip install pillow-heif' in text) != has_plugin
     assert load_images(folder, 16).notes == ([] if has_plugin else ['Not read: 1 HEIC (pip install pillow-heif reads them)'])
 
+def as_bytes_npy(a) -> bytes:
+    data = io.BytesIO()
+    np.save(data, a)
+    return data.getvalue()
+
+def deep_tiff() -> bytes:
+    data = io.BytesIO()
+    tifffile.imwrite(data, np.zeros((20, 20, 3), np.uint16), photometric='rgb')
+    return data.getvalue()
+
 REASONS = { # What a file holds → part of the reason that it is not read
     'cut.jpg': (as_bytes(RED, 'JPEG')[:500], 'damaged: '), 'empty.png': (b'', 'no image: the file is empty'), 'text.png': (b'once upon', 'no image, or damaged from its beginning'),
     'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), 'no image, or damaged from its beginning'), 'jxl.jpg': (b'\xff\x0a' + bytes(99), 'not supported: JPEG XL (save'), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
+    'cut.npy': (as_bytes_npy(np.zeros((9, 9)))[:200], 'damaged: its header is broken, or it is cut short'), 'objects.npy': (as_bytes_npy(np.array([[None]*9]*9)), 'not supported: an array of objects'),
+    'cut.tif': (deep_tiff()[:700], 'damaged: '),
     'bands.npy': (as_bytes(RED, 'PNG'), None), 'depth.bmp': (as_bytes(RED, 'BMP')[:28] + b'\2\0' + as_bytes(RED, 'BMP')[30:], 'not supported: Unsupported BMP pixel depth'),
 }
 
@@ -94,6 +106,10 @@ def test_reasons_are_true(name, folder):
     found = inspect_folder(folder).unreadable
     assert (list(found) == [name] and reason in found[name]) if reason is not None else not found, found
     if found: assert 'damaged' not in found[name] or reason.startswith(('damaged', 'no image, or'))
+
+def test_a_decoder_that_stumbles_met_damage():
+    "Python's own words for it are no reason."
+    assert why_unreadable(TypeError("'<' not supported between instances of 'tuple' and 'int'"), 'a.tif') == 'damaged: its header contradicts itself'
 
 # ---- metadata never cost an image
 

@@ -145,7 +145,9 @@ def _check_size(size:tuple, most:int):
 def _array_file(path:str, page:int) -> Opened:
     "A NumPy file."
     try: a = np.load(path, mmap_mode='r', allow_pickle=False)
-    except ValueError as e: raise NotSupported(f'no array of numbers, or cut short ({e})') from e
+    except ValueError as e:
+        if 'object' in str(e): raise NotSupported('an array of objects, no numbers') from e
+        raise ValueError('its header is broken, or it is cut short') from e
     form = array_form(a.shape)
     if form is None or a.dtype.kind not in 'buif': raise NotSupported(f'an array of shape {a.shape} and type {a.dtype} holds no image')
     pages, axis = form
@@ -193,6 +195,7 @@ def _deep_tiff(path:str, page:int, stays:bool=False) -> Opened: # `stays` as in 
         raise NotSupported(f'a TIFF of axes {axes}, {bands} bands and type {dtype}')
     def read():
         with _opened(tifffile.TiffFile, path, stays) as tif: a = tif.pages[page].asarray()
+        if a.shape != shape: raise ValueError('it is cut short')
         a = _turned(np.moveaxis(a, axes.index('S'), -1) if 'S' in axes else a[..., None], turn)
         if has_alpha: a = _on_white(a)
         return a.astype(np.uint8)*255 if a.dtype.kind == 'b' else a
@@ -380,6 +383,7 @@ def why_unreadable(
 ) -> str: # Without the path, which stands beside it
     "What is wrong with an image, in words."
     if isinstance(e, UnidentifiedImageError): return _what_it_is(page_of(path)[0])
+    if isinstance(e, (TypeError, LookupError, AttributeError)): return 'damaged: its header contradicts itself'  # a decoder stumbled
     text = printable(isinstance(e, OSError) and e.strerror or str(e) or type(e).__name__)
     is_other = isinstance(e, NotSupported | NotImplementedError) or _OTHER_KIND.search(text) and 'data stream' not in text
     if is_other: return f'not supported: {text}'
