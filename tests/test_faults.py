@@ -69,25 +69,25 @@ def test_a_signal_keeps_the_state(number, moment, times, harm, calm, tmp_path, t
     assert found['code'] == 128 + number and found['state'] == (moment != 'measure') and found['left'] == [] and found['cpu_seconds'] < 5  # so short a training is made again
     assert 'the same command goes on from there' in found['said'] and found['again'] == [0, 0] and found['equal'], found
 
-def test_stopped_and_gone_on(home, tmp_path):
+def test_stopped_and_gone_on(pictures, home, tmp_path):
     "TERM in mid-training, to the whole process group; the same command says where it goes on, and ends with the undisturbed results."
-    words = ['run', '--data', 'digits', '--epochs', 3, 6, '--methods', 'baseline', '--out']
+    words = ['run', '--data', pictures, '--size', 16, '--weights', 'in-domain', '--epochs', 15, 30, '--methods', 'baseline', '--batch-size', 16, '--out']
     code, _, err = quickly(*words, tmp_path/'whole', home=home)
     assert code == 0, err
     p = start(*words, tmp_path/'stopped', home=home, start_new_session=True)
     for line in p.stderr:
-        if 'epoch 5/9' in line: break
+        if 'epoch 17/45' in line: break
     os.killpg(p.pid, signal.SIGTERM)
     _, err = p.communicate(timeout=300)
     assert p.returncode == 143 and 'the same command goes on from there' in err
     code, _, err = quickly(*words, tmp_path/'stopped', home=home)
-    assert code == 0 and 'Baseline, seed 3333, goes on from epoch ' in err and 'epoch 2/9' not in err
+    assert code == 0 and 'Baseline, seed 3333, goes on from epoch ' in err and 'epoch 2/45' not in err
     pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'), check_exact=True)
     assert not list(tmp_path.rglob('*.tmp')) and not list(tmp_path.rglob('checkpoint*'))
 
-def test_stopped_while_the_judge_is_trained(home, tmp_path):
+def test_stopped_while_the_judge_is_trained(pictures, home, tmp_path):
     "TERM in mid-training of the classifier: the same command goes on with it, to the undisturbed weights."
-    words = ['run', '--data', 'digits', '--methods', 'mean_image', '--out']
+    words = ['run', '--data', pictures, '--size', 16, '--weights', 'in-domain', '--methods', 'mean_image', '--out']
     code, _, err = quickly(*words, tmp_path/'whole', home=home)
     assert code == 0, err
     p = start(*words, tmp_path/'stopped', home=tmp_path/'home')
