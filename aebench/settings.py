@@ -13,6 +13,7 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
+import math
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
@@ -182,7 +183,7 @@ def _seconds_fault(run) -> str:
     return f'--seconds must be above 0 and below 1e9, not {run.seconds:g}.'
 
 def _range_fault(run) -> str:
-    if run.range is None or len(run.range) == 2 and run.range[0] < run.range[1]: return ''
+    if run.range is None or len(run.range) == 2 and -math.inf < run.range[0] < run.range[1] < math.inf: return ''
     return '--range takes the value that becomes black and a larger one that becomes white, such as --range 0 4095.'
 
 def _shown_fault(run) -> str:

@@ -177,6 +177,8 @@ def test_dark_values_are_said(tmp_path, monkeypatch, capsys):
     for i in range(12): Image.fromarray(a + i).save(tmp_path/'deep'/f'{i:02}.png')
     assert 'nearly black so: 999 of 1,000 values are at most 9' in checked(tmp_path/'deep', capsys)
     assert 'nearly black' not in checked(tmp_path/'deep', capsys, '--range', '0', '1023')
+    for low, high, said in ('0', 'inf', 'a larger one'), ('5', '1', 'a larger one'), ('nan', '1', 'a larger one'), ('0', 'much', "invalid number value: 'much'"):
+        assert main(['check', str(tmp_path/'deep'), '--steps', '0', '--range', low, high]) == 2 and said in capsys.readouterr().err
 
 def test_colours_of_sixteen_bits(tmp_path):
     "Neither PNG nor TIFF is cut to the upper eight, where twelve hold the picture."

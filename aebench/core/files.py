@@ -75,7 +75,10 @@ def check_outside(
                      'choose another --out.')
 
 # %% ../../nbs/core/04_files.ipynb #6253346e
-_REFUSED = re.compile(dict(win32=r'[<>:"\\|?*\x00-\x1f]|[. ]$', darwin='[\ud800-\udfff]').get(sys.platform, '(?!)')) # In names, here
+_REFUSED_ON = dict( # Characters in names, by system
+    win32=r'[<>:"\\|?*\x00-\x1f]|[. ]$|(?i:^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)).)', # the last begin the names of devices
+    darwin='[\ud800-\udfff]')
+_REFUSED = re.compile(_REFUSED_ON.get(sys.platform, '(?!)'))
 
 def _limit(folder:str|Path, what:str, otherwise:float) -> float:
     "What the file system of `folder`, which need not be there yet, says of itself."
