@@ -190,6 +190,19 @@ def test_colours_of_sixteen_bits(tmp_path):
     x = {o: decode_image(tmp_path/o, 16) for o in ('a.tif', 'a.png', 'a.npy')}
     assert all((o == x['a.npy']).all() for o in x.values()) and np.abs(x['a.npy'] - a.transpose(2, 0, 1)/4095*255).max() <= .51
 
+@pytest.mark.parametrize('options', [{}, dict(compression='zlib'), dict(planarconfig='contig', extrasamples=['unspecified'])])
+def test_negatives_and_signs(options, tmp_path):
+    "Where the least value means white it is white, with 8 bits or 16; bytes with a sign are not wrapped around."
+    ramp = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)
+    if 'extrasamples' in options: ramp = np.stack([ramp, ramp], -1)
+    def read(dtype, a, kind):
+        tifffile.imwrite(tmp_path/'a.tif', a, photometric=kind, **options)
+        return read_image(tmp_path/'a.tif', 8, Preprocessing(None, dict(uint16=(0, 65535), int8=(-128, 127)).get(dtype))).pixels[0]
+    positive = read('uint8', ramp, 'minisblack')
+    assert (read('int8', (ramp - 128.).astype(np.int8), 'minisblack') == positive).all()
+    if 'extrasamples' not in options: assert (read('uint8', ramp, 'miniswhite') == 255 - positive).all()
+    assert (read('uint16', ramp.astype(np.uint16)*257, 'miniswhite') == 255 - positive).all()
+
 # ---- channels, pages, shapes
 
 @pytest.mark.parametrize('way', ['npy', 'npy first', 'tif', 'tif planes'])

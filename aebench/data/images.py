@@ -163,6 +163,10 @@ def _turned(a:np.ndarray, orientation:int) -> np.ndarray: # (H, W, C)
     if orientation in (2, 3, 6, 7): a = a[:, ::-1]
     return a[::-1] if orientation in (3, 4, 7, 8) else a
 
+def _inverted(a:np.ndarray, bits:int) -> np.ndarray:
+    "Whole numbers of which the least means white; others stay."
+    return 2**bits - 1 - a if a.dtype.kind == 'u' else ~a if a.dtype.kind == 'b' else a
+
 def _on_white(a:np.ndarray) -> np.ndarray:
     "An array whose last channel says how opaque it is, without that channel."
     top = np.iinfo(a.dtype).max if a.dtype.kind in 'iu' else 1.
@@ -187,6 +191,7 @@ def _deep_tiff(path:str, page:int, stays:bool=False) -> Opened: # `stays` as in 
         with _opened(tifffile.TiffFile, path, stays) as tif:
             pages, first = len(tif.pages), tif.pages[page]
             shape, axes, dtype, turn = first.shape, first.axes, first.dtype, first.tags.valueof('Orientation', 1)
+            is_negative, bits = first.photometric == 0, first.bitspersample
             can_unpack, has_alpha = first.compression in tifffile.TIFF.DECOMPRESSORS, bool({1, 2} & set(first.extrasamples))
     except Exception as e: raise UnidentifiedImageError(printable(e)) from e
     if not can_unpack: raise NotSupported(f'TIFF compressed by {first.compression.name}: pip install imagecodecs reads it')
@@ -198,14 +203,18 @@ def _deep_tiff(path:str, page:int, stays:bool=False) -> Opened: # `stays` as in 
         if a.shape != shape: raise ValueError('it is cut short')
         a = _turned(np.moveaxis(a, axes.index('S'), -1) if 'S' in axes else a[..., None], turn)
         if has_alpha: a = _on_white(a)
+        if is_negative: a = _inverted(a, bits)
         return a.astype(np.uint8)*255 if a.dtype.kind == 'b' else a
     return Opened(f'{dtype}×{bands}', (size['X'], size['Y']), 'TIFF', pages, read=read, pixel_bytes=bands*dtype.itemsize)
 
 def _is_deep_tiff(img:Image.Image) -> bool:
-    "Has it more than 8 bits a colour, or a band that is no transparency?"
+    "Has it more than 8 bits a colour, a band that is no transparency, or bytes with a sign?"
+    has_sign = img.mode == 'L' and 2 in img.tag_v2.get(339, ())
+    return img.mode == 'RGBX' or has_sign or _tiff_bits(img) > 8 and img.mode in ('RGB', 'RGBA', 'LA')
+
+def _tiff_bits(img:Image.Image) -> int: # A colour
     bits = img.tag_v2.get(258, (8,))
-    is_deep = max(bits if isinstance(bits, tuple) else (bits,)) > 8
-    return img.mode == 'RGBX' or is_deep and img.mode in ('RGB', 'RGBA', 'LA')
+    return max(bits if isinstance(bits, tuple) else (bits,))
 
 # %% ../../nbs/data/04_images.ipynb #c26b2b0e
 CUT = ' of 16 bits' # Ends the mode of an image of which the upper 8 bits are read
@@ -225,7 +234,10 @@ def _open_picture(path:str, page:int, head:bytes, stack:ExitStack, stays:bool) -
     if _is_deep_png(head): return _deep_png(path, img)
     opened = Opened(f'{img.mode}{cut}', img.size, img.format, pages, picture=img)
     if not (img.mode.startswith('I') or img.mode == 'F'): return opened
-    return replace(opened, picture=None, read=lambda: np.asarray(_upright(img))[..., None])
+    def read():
+        a = np.asarray(_upright(img))[..., None]
+        return _inverted(a, _tiff_bits(img)) if img.format == 'TIFF' and img.tag_v2.get(262) == 0 else a
+    return replace(opened, picture=None, read=read)
 
 @contextmanager
 def open_image(
