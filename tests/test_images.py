@@ -1,6 +1,7 @@
 "Images as people have them: any format, any bits, any number of channels, pages and shapes; what is not read is said, with a true reason."
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_reasons_are_true(name, folder):
     (folder/name).write_bytes(content)
     found = inspect_folder(folder).unreadable
     assert (list(found) == [name] and reason in found[name]) if reason is not None else not found, found
+    if reason is not None:
+        with pytest.raises(UsageError, match=re.escape(reason)): read_images(folder/name, 8)
     if found: assert 'damaged' not in found[name] or reason.startswith(('damaged', 'no image, or'))
 
 def test_a_decoder_that_stumbles_met_damage():
@@ -179,6 +182,12 @@ def test_dark_values_are_said(tmp_path, monkeypatch, capsys):
     assert 'nearly black' not in checked(tmp_path/'deep', capsys, '--range', '0', '1023')
     for low, high, said in ('0', 'inf', 'a larger one'), ('5', '1', 'a larger one'), ('nan', '1', 'a larger one'), ('0', 'much', "invalid number value: 'much'"):
         assert main(['check', str(tmp_path/'deep'), '--steps', '0', '--range', low, high]) == 2 and said in capsys.readouterr().err
+
+def test_a_scale_that_no_model_gives_is_said(tmp_path, capsys):
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(tmp_path/'a.png')
+    for range, said in (None, 'more than 8 bits: 0 becomes black and 4,095 white'), ((0, 8000), ''):
+        read_folder(tmp_path, 8, Preprocessing(1, range))
+        assert (said in capsys.readouterr().err) if said else not capsys.readouterr().err
 
 def test_colours_of_sixteen_bits(tmp_path):
     "Neither PNG nor TIFF is cut to the upper eight, where twelve hold the picture."

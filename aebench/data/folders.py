@@ -218,6 +218,8 @@ def read_folder(
     kept, left_out = [i for i in range(len(names)) if i not in found.bad], describe_left_out(left_out_of(files, found.facts))
     if not kept: raise UsageError(f'{folder} holds no images that can be read{instead_of_images(files)}: give a folder of images.')
     if left_out: log(f'Not read: {"; ".join(left_out)}')
+    if found.prep.range and not prep.range:
+        log('The model knows no scale for images of more than 8 bits: {:,.6g} becomes black and {:,.6g} white.'.format(*found.prep.range))
     images = found.images[kept] if found.bad else found.images
     names = [names[i].replace(os.sep, '/') for i in kept]  # a file from Windows is read elsewhere
     return FolderImages(names, images, [found.sizes[i] for i in kept])

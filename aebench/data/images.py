@@ -69,8 +69,9 @@ class Opened:
     read:Callable|None = None # In place of a picture: gives an array, (H, W, C)
     pixel_bytes:int = 4 # What a pixel takes in memory
 
-def page_of(path:str) -> tuple[str, int]: # The file, and the page of it
+def page_of(path:str|Path) -> tuple[str, int]: # The file, and the page of it
     "What a name such as `x.tif[3]` stands for, where no file has that very name."
+    path = os.fspath(path)
     found = re.fullmatch(r'(.+)\[(\d+)\]', path, re.S)
     return (found[1], int(found[2])) if found and not os.path.lexists(path) else (path, 0)
 
@@ -244,8 +245,7 @@ def open_image(
     path:str|Path # A file, or one page of it: `x.tif[3]`
 ): # → `Opened`
     "Open an image without reading its pixels. Raises `Refused` for what is no file, and whatever Pillow raises."
-    name = os.fspath(path)
-    path, page = page_of(name)
+    name, (path, page) = os.fspath(path), page_of(path)
     _check_regular(path)
     head = read_head(path)
     with ExitStack() as stack:
@@ -361,7 +361,7 @@ def read_image(
     except (Refused, MemoryError): raise
     except Exception as e:  # decoders raise anything
         try:
-            if other := _otherwise(*page_of(os.fspath(path))): return _read(other, size, prep, max_pixels)
+            if other := _otherwise(*page_of(path)): return _read(other, size, prep, max_pixels)
         except NotSupported: raise
         except Exception: pass
         raise e
@@ -391,7 +391,7 @@ def _what_it_is(path:str) -> str:
 
 def why_unreadable(
     e:Exception, # As a decoder raised it
-    path:str # The image's
+    path:str|Path # The image's
 ) -> str: # Without the path, which stands beside it
     "What is wrong with an image, in words."
     if isinstance(e, UnidentifiedImageError): return _what_it_is(page_of(path)[0])
