@@ -118,7 +118,7 @@ def _numbers(frame:pd.DataFrame, columns:list[str], path:Path) -> np.ndarray:
     with np.errstate(over='ignore'): z = frame[columns].apply(pd.to_numeric, errors='coerce').to_numpy(np.float32, copy=True)
     for i, j in np.argwhere(~np.isfinite(z))[:1]:
         value = frame[columns[j]].iloc[i]
-        shown = 'nothing' if pd.isna(value) or value == '' else printable(repr(value))
+        shown = 'nothing' if pd.isna(value) or value == '' else printable(repr(str(value)))
         raise UsageError(f'{printable(path)} has {shown} in the column {columns[j]} of {printable(frame["name"].iloc[i])}, '
                          'where a number should be.')
     return z
@@ -133,6 +133,7 @@ def _read_frame(frame:pd.DataFrame, about:dict, path:Path, model:str, latent:int
     _check_columns(['name', *_columns(latent)], set(frame), path)
     empty = frame['name'].eq('')
     if empty.any(): frame = frame[~empty | frame.loc[empty, _columns(latent)].ne('').any(axis=1).reindex(frame.index, fill_value=True)]
+    if frame['name'].eq('').any(): raise UsageError(f'{printable(path)} has a row without a name: give it one.')
     return frame['name'].tolist(), _numbers(frame, _columns(latent), path)
 
 def _first_line(text:str, path:Path) -> tuple[dict, str]:
