@@ -188,3 +188,6 @@ def test_faults_are_found_by_one_command(flags, n_train, n_test, among, parts, a
     assert (f'{among} of the images are among these' in out) == bool(among) and '220 images of the folder were not judged' in out
     assert table.flagged[good].sum() == 3 if among else table.flagged[good].sum() <= 9
     assert table.p_value.min() == pytest.approx(1/(n_test + 1)) and table.flagged[table.kind == 'inverted'].all()
+    words = ['anomaly', parts/'train', '--run', tmp_path/'runs'/row['run'], '--normal', parts/'train'/'good', '--level', .05, '--out', tmp_path/'trained.csv', '--device', 'cpu']
+    out = said(*words)[1]  # whoever judges or compares with what was trained on is told
+    assert f'{n_train} of these were trained on' in out and f'{n_train} of the images judged were trained on' in out and '200 of the images are among these' in out, out
