@@ -231,8 +231,8 @@ class Anomalies:
         "Where images are no test of the model."
         said = []
         if self.trained_normal:
-            said.append(f'{self.trained_normal:,} of these were trained on and are copied better than others, so that p-values are too small: '
-                        'give normal images that the model has not seen.')
+            said.append(f'{self.trained_normal:,} of these were trained on and are copied better than others, so that p-values are '
+                        'too small: give normal images that the model has not seen.')
         if self.trained: said.append(f'{self.trained:,} of the images judged were trained on, and score lower than they should.')
         return said
 
