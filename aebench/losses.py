@@ -79,8 +79,9 @@ def feature_extractor(
     vgg:nn.Module, # A torchvision VGG, or its `features`
     n_taps:int=3 # Number of max-pools to look before
 ) -> tuple[nn.Sequential, list[int]]: # The frozen extractor, and the indices of the layers to hook
-    "The part of `vgg` up to its last tap, frozen and in eval mode. Raises `ValueError` for more taps than max-pools."
+    "The part of `vgg` up to its last tap, frozen and in eval mode. Raises `ValueError` for what is no VGG, or has too few max-pools."
     features = getattr(vgg, 'features', vgg)
+    if not isinstance(features, nn.Sequential): raise ValueError(f'A {type(vgg).__name__} is no sequence of layers: give a VGG.')
     pools = before_pools(features, n_taps)
     if not 0 < n_taps == len(pools):
         raise ValueError(f'{n_taps} feature maps need as many max-pools, not {len(pools)}: give a VGG, and a weight for each map.')

@@ -25,7 +25,7 @@ from .registry import (
     DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
 
 # %% ../nbs/01_settings.ipynb #5e070707
-PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests', 'report': "the paper's own rates"}
+PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates"}
 PRECISIONS = {
     'fp32': 'the autoencoder in single precision throughout',
     'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision",
@@ -224,6 +224,8 @@ class Run:
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
     skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
         reading=True)
+    no_classes:bool = setting('take folders for no classes: no classifier judges', False, group='Images', table_title='', reading=True,
+        added_later=True)
     split:float|None = setting('draw this share of the training images for testing (default: 0.2 where nothing else is for that)', None,
         group='Images', metavar='SHARE', bounds=(.001, .999), table_title='', reading=True, added_later=True)
     train_folder:str|None = setting('the folder of training images, such as images/train', None, group='Images', metavar='NAME',

@@ -227,6 +227,11 @@ def test_bands(channels, way, tmp_path, monkeypatch):
     raw = [np.moveaxis(np.random.default_rng(i).random((20, 20, channels), np.float32), -1, 0)*255 for i in range(12)]
     assert data.channels == channels and min(np.abs(data.train_x[0].numpy() - o).max() for o in raw) <= 1
 
+def test_images_of_other_channels_than_a_model_takes(tmp_path):
+    "One sentence, and not a line for each."
+    for i in range(12): np.save(tmp_path/f'{i}.npy', np.zeros((9, 9, 5), np.uint8))
+    with pytest.raises(UsageError, match='None of the 12 images of .* can be read, for one reason: 5 channels, where 3 are wanted'): read_folder(tmp_path, 8)
+
 def test_arrays_among_pictures_are_named(folder):
     np.save(folder/'cube.npy', np.zeros((9, 9, 7), np.uint8))
     assert inspect_folder(folder).unreadable == {'cube.npy': '7 channels, where 3 are wanted'}
@@ -273,6 +278,12 @@ def test_pages_are_read_in_one_pass(name, tmp_path, monkeypatch):
     assert (together.numpy() == alone).all() and len(opened) < 60
     data = load_images(path.parent, 8, frames='all')
     assert len(data.train_x) + len(data.test_x) == 60 and len(hashed) == 1 + (data.unreadable != {})
+
+def test_folders_that_are_no_classes(tmp_path, monkeypatch):
+    "Years are none: the flag says so."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    make_images(tmp_path/'photos', [f'{year}/{i}.png' for year in (2021, 2022) for i in range(8)])
+    assert load_images(tmp_path/'photos', 8).classes == ('2021', '2022') and load_images(tmp_path/'photos', 8, no_classes=True).classes == ()
 
 def test_a_folder_of_drawings(tmp_path):
     "The message says what it holds in place of images."

@@ -24,11 +24,17 @@ from ..codec.coding import Coder, bytes_at, decode_latents, encode_images, file_
 from ..codec.references import raw_bytes
 from ..core.errors import UsageError, suggestion
 from ..core.files import check_outside, write_new
-from ..core.text import printable
+from ..core.text import log, printable
 from ..data.folders import read_folder
 from ..run_folder import CODER
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
+def _tell_scale(run:Trained):
+    "Log what 8-bit pixels stand for where images have more bits."
+    if not run.prep.range: return
+    low, high = (f'{o:,.6g}' for o in run.prep.range)
+    log(f'Written with 8 bits: 0 stands for {low} and 255 for {high}')
+
 def reconstruct_folder(
     folder:str|Path, # Of images
     run:Trained,
@@ -41,6 +47,7 @@ def reconstruct_folder(
     check_outside(out, folder)
     found = read_folder(folder, run.size, run.prep, **reading)
     copied = decode_latents(run.codec, encode_images(run.codec, found.images))
+    _tell_scale(run)
     written = write_images(copied, found.names, out, shapes=found.sizes if original_size else (), fit=run.prep.fit)
     return written, float(pixel_errors(copied, found.images).mean())
 
@@ -147,6 +154,7 @@ def decompress_file(
     if original_size and not packed.shapes:
         raise UsageError(f'{printable(path)} does not hold the sizes of its images: leave out --original-size.')
     shapes = [packed.shapes[i] for i in chosen] if original_size else ()
+    _tell_scale(run)
     return write_images(images, packed.names, out, chosen, shapes, packed.fit)
 
 # %% ../../nbs/apply/03_folders.ipynb #136db832
@@ -172,4 +180,5 @@ def decode_table(
     """Write the images of a table of latents as PNG files.
     Raises `UsageError` for a table that is damaged or another run's, and where another file would be overwritten."""
     names, z = read_latents(path, run.model, run.latent)
+    _tell_scale(run)
     return write_images(decode_latents(run.codec, z), names, out)

@@ -29,7 +29,7 @@ from ..core.text import log, printable
 from ..registry import DataSource
 from ..settings import MAX_PIXELS, FileReading, Reading, few_steps
 from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
-from .files import Found, describe_left_out, find_images, image_files, instead_of_images
+from .files import Found, check_folder, describe_left_out, find_images, image_files, instead_of_images
 from .pixels import Preprocessing, allocate_images
 from .layouts import FEWEST, Layout, recognise
 
@@ -170,7 +170,7 @@ def _decode_split(layout:Layout, size:int, reading:Reading) -> tuple[list[str], 
 
 def layout_of(folder:str|Path, reading:Reading) -> Layout:
     "`recognise` as `reading` says. Pages of fewer files than a set needs are told apart, even in training and test."
-    folder, asked = expanded(folder), dict(split=reading.split, train_folder=reading.train_folder, test_folder=reading.test_folder)
+    folder, asked = expanded(folder), {o: getattr(reading, o) for o in ('split', 'train_folder', 'test_folder', 'no_classes')}
     if reading.frames == 'first' or not folder.is_dir() or len(names := image_files(folder)) >= FEWEST: return recognise(folder, **asked)
     pages = with_pages([f'{folder}{os.sep}{o}' for o in names], 'all')
     return recognise(folder, **asked, names=[o[len(str(folder)) + 1:] for o in pages])
@@ -209,11 +209,14 @@ def read_folder(
 ) -> FolderImages:
     "The images below `folder`; what is not read is logged. Raises `UsageError` where there are none, and for unreadable ones."
     folder, reading = expanded(folder), FileReading(**reading)
-    if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
+    check_folder(folder)
     files = find_images(folder) if names is None else Found(list(names), {})
     paths = with_pages([f'{folder}{os.sep}{o}' for o in files.names], reading.frames)
     names = [o[len(str(folder)) + 1:] for o in paths]
     found = decode_files(paths, size, prep, reading.max_pixels, reading.frames)
+    reasons = set(found.bad.values())
+    if len(found.bad) == len(names) > 1 and len(reasons) == 1:
+        raise UsageError(f'None of the {len(names):,} images of {folder} can be read, for one reason: {reasons.pop()}.')
     if found.bad and not reading.skip_unreadable: refuse_unreadable({names[i]: why for i, why in found.bad.items()}, folder)
     kept, left_out = [i for i in range(len(names)) if i not in found.bad], describe_left_out(left_out_of(files, found.facts))
     if not kept: raise UsageError(f'{folder} holds no images that can be read{instead_of_images(files)}: give a folder of images.')

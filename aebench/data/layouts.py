@@ -23,7 +23,7 @@ import torch
 from ..core.errors import UsageError
 from ..core.files import expanded
 from ..core.text import listed, printable
-from .files import STORES, find_images, image_files, instead_of_images
+from .files import STORES, check_folder, find_images, image_files, instead_of_images
 
 # %% ../../nbs/data/03_layouts.ipynb #91f6ac55
 def _same(name:str) -> str: return unicodedata.normalize('NFC', name) # An accent is one character on one machine, two on another
@@ -325,12 +325,13 @@ def recognise(
     split:float|None=None, # Share of the training images that is drawn for testing; None: one in five, where nothing else is for that
     train_folder:str|None=None, # Relative to `folder`; None: known by its name
     test_folder:str|None=None, # Likewise
-    names:Sequence[str]|None=None # Of the images below `folder`; None: of all
+    names:Sequence[str]|None=None, # Of the images below `folder`; None: of all
+    no_classes:bool=False # Take folders for no classes?
 ) -> Layout:
     "The layout of `folder`. Raises `UsageError` that says what was found and which layouts are understood."
     folder, asked = expanded(folder), dict(train_folder=train_folder, test_folder=test_folder)
     asked = {k: v for k, v in asked.items() if v is not None}
-    if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
+    check_folder(folder)
     if split is not None and not 0 < split < 1: raise UsageError(f'{split:g} is no share of the images: give --split one between 0 and 1.')
     everything = image_files(folder) if names is None else list(names)
     masks = {o: ', which are masks' for o in mask_folders(everything) if o not in asked.values()}
@@ -338,7 +339,7 @@ def recognise(
     train, root, tests = _split_images(folder, files, split, asked)
     found, strays = _classes_in(folder, train, root), _direct(train, root) if _names_below(train, root) else []
     test, test_root, kinds, normal, reasons = _choose_test(folder, found, tests, split, bool(masks))
-    classes = found if len(found) > 1 else ()
+    classes = found if len(found) > 1 and not no_classes else ()
     if kinds and found: root += f'{normal}{os.sep}'
     drawn = '' if test else f'{100*split:g} % of the images' if split else 'one image in five'
     layout = Layout(folder, '', train, test, classes, (root, test_root if test else root), kinds, normal)
