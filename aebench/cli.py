@@ -667,7 +667,9 @@ def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:di
 # %% ../nbs/11_cli.ipynb #bf2a4beb
 def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job failed, 2 wrong use, 130, 143 or 129 stopped by a signal
     "The `aebench` command."
-    if argv is None: os.environ['MPLBACKEND'] = 'Agg'  # the program's own process: a notebook that starts it hands on its backend
+    if argv is None:  # the program's own process
+        os.environ['MPLBACKEND'] = 'Agg'  # a notebook that starts it hands on its backend
+        if _n_processes() == 1: os.environ.pop('WORLD_SIZE', None)  # by which alone fastai would gather each loss
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # names of files need not be text
     with warnings.catch_warnings(), _exit_on_signals():

@@ -194,7 +194,7 @@ def test_nobody_reads_what_is_printed(words, undisturbed, home, tmp_path):
 
 def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
     "WORLD_SIZE may be anybody's variable."
-    done = subprocess.run([sys.executable, '-m', 'aebench.cli', 'run', '-q', '--methods', 'mean_image', '--out', tmp_path], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-m', 'aebench.cli', *QUICK, '--methods', 'baseline', '-q', '--out', tmp_path], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
