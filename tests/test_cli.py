@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from forked import forked
+from made_up import make_images
 
 QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256', '--protocol', 'report']
 TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
@@ -194,7 +195,9 @@ def test_nobody_reads_what_is_printed(words, undisturbed, home, tmp_path):
 
 def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
     "WORLD_SIZE may be anybody's variable."
-    done = subprocess.run([sys.executable, '-m', 'aebench.cli', *QUICK, '--methods', 'baseline', '-q', '--out', tmp_path], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
+    make_images(tmp_path/'images', [f'{i:02}.png' for i in range(12)])
+    words = '--methods baseline --epochs 1 1 --size 16 --weights random -q --data'.split()
+    done = subprocess.run([sys.executable, '-m', 'aebench.cli', 'run', *words, tmp_path/'images', '--out', tmp_path/'runs'], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
