@@ -189,6 +189,21 @@ def test_a_scale_that_no_model_gives_is_said(tmp_path, capsys):
         read_folder(tmp_path, 8, Preprocessing(1, range))
         assert (said in capsys.readouterr().err) if said else not capsys.readouterr().err
 
+def test_values_that_stand_for_none_are_said(tmp_path, monkeypatch, capsys):
+    "A satellite's -9999 beside reflectances in [0, 1]: all that is seen would be one grey."
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
+    (tmp_path/'deep').mkdir()
+    for i in range(12):
+        a = np.random.default_rng(i).random((20, 20), np.float32)
+        a[:3] = -9999
+        tifffile.imwrite(tmp_path/'deep'/f'{i:02}.tif', a)
+    assert re.search(r'Half of all values lie between 0\.\d+ and 0\.\d+, which that scale hardly', checked(tmp_path/'deep', capsys))
+    assert 'Half' not in checked(tmp_path/'deep', capsys, '--range', '0', '1')
+
+def test_thirty_two_bits_without_a_sign(tmp_path):
+    tifffile.imwrite(tmp_path/'a.tif', np.array([[0, 2**31, 2**32 - 1]]*3, np.uint32))
+    assert read_image(tmp_path/'a.tif', 3).extremes[:2] == (0, 2**32 - 1)
+
 def test_colours_of_sixteen_bits(tmp_path):
     "Neither PNG nor TIFF is cut to the upper eight, where twelve hold the picture."
     a = np.random.default_rng(0).integers(0, 4096, (16, 16, 3)).astype(np.uint16)

@@ -61,7 +61,7 @@ class Facts:
     @classmethod
     def of(cls, found:Sequence[Decoded], frames:str) -> 'Facts':
         deep = list(zip(*(o.extremes for o in found if o.extremes)))
-        extremes = Extremes(min(deep[0]), max(deep[1]), max(deep[2]), all(deep[3])) if deep else None
+        extremes = Extremes(min(deep[0]), *map(max, deep[1:3]), min(deep[3]), max(deep[4]), all(deep[5])) if deep else None
         further = sum(o.pages - 1 for o in found) if frames == 'first' else 0
         count = lambda of: dict(Counter(map(of, found)).most_common())
         return cls(count(lambda o: o.format), count(lambda o: o.mode), further, sum(o.size[0] != o.size[1] for o in found), extremes)
@@ -239,15 +239,17 @@ def sentences(
     "What a user should know of how the images were brought to one scale and shape."
     said = []
     if facts.extremes:
-        low, high = (f'{o:,.6g}' for o in prep.range)
-        said.append(f'Values: {low} becomes black and {high} white; --range LOW HIGH sets others')
-        if 4*(facts.extremes.bright - prep.range[0]) < prep.range[1] - prep.range[0]:
-            said.append(f'The images are nearly black so: 999 of 1,000 values are at most {facts.extremes.bright:g}')
+        (low, high), found = prep.range, facts.extremes
+        said.append(f'Values: {low:,.6g} becomes black and {high:,.6g} white; --range LOW HIGH sets others')
+        if 4*(found.bright - low) < high - low:
+            said.append(f'The images are nearly black so: 999 of 1,000 values are at most {found.bright:,.6g}')
+        elif 64*(found.upper - found.lower) < high - low:
+            said.append(f'Half of all values lie between {found.lower:,.6g} and {found.upper:,.6g}, which that scale hardly tells apart')
     deep = [o for o in facts.modes if o.startswith(('I', 'F', 'float', 'int', 'uint16', 'uint32'))]
     if len({o.startswith(('F', 'float')) for o in deep}) > 1:
         said.append('Whole and floating-point values share that scale: keep them in folders of their own')
     if cut := sum(n for mode, n in facts.modes.items() if mode.endswith(CUT)):
-        said.append(f'Of {cut:,} TIFF files of 16 bits a colour the upper 8 bits are read; pip install imagecodecs reads all')
+        said.append(f'Of {cut:,} files of 16 bits a colour the upper 8 bits are read; of TIFF pip install imagecodecs reads all')
     if facts.not_square and prep.fit == 'crop':
         are = 'is not square and is' if facts.not_square == 1 else 'are not square and are'
         said.append(f'{facts.not_square:,} of the images {are} cut to the middle; --fit pad or --fit stretch keeps all of it')

@@ -209,9 +209,10 @@ def _deep_tiff(path:str, page:int, stays:bool=False) -> Opened: # `stays` as in 
     return Opened(f'{dtype}×{bands}', (size['X'], size['Y']), 'TIFF', pages, read=read, pixel_bytes=bands*dtype.itemsize)
 
 def _is_deep_tiff(img:Image.Image) -> bool:
-    "Has it more than 8 bits a colour, a band that is no transparency, or bytes with a sign?"
+    "Has it more than 8 bits a colour, a band that is no transparency, bytes with a sign, or 32 bits without?"
     has_sign = img.mode == 'L' and 2 in img.tag_v2.get(339, ())
-    return img.mode == 'RGBX' or has_sign or _tiff_bits(img) > 8 and img.mode in ('RGB', 'RGBA', 'LA')
+    has_none = img.mode == 'I' and _tiff_bits(img) == 32 and 1 in img.tag_v2.get(339, (1,))  # Pillow gives them one
+    return img.mode == 'RGBX' or has_sign or has_none or _tiff_bits(img) > 8 and img.mode in ('RGB', 'RGBA', 'LA')
 
 def _tiff_bits(img:Image.Image) -> int: # A colour
     bits = img.tag_v2.get(258, (8,))
@@ -269,6 +270,8 @@ class Extremes(NamedTuple):
     low:float # The least
     high:float # The largest
     bright:float # What 999 of 1,000 do not exceed
+    lower:float # What a quarter of them do not exceed
+    upper:float # What three quarters do not exceed
     whole:bool # Are they whole numbers?
 
     @property
@@ -291,7 +294,7 @@ def _extremes(a:np.ndarray) -> Extremes:
     low, high = a.min().item(), a.max().item()
     if not np.isfinite([low, high]).all(): raise Refused('pixels that are no finite numbers')
     some = a.ravel()[::max(1, a.size//10_000)]
-    return Extremes(low, high, float(np.quantile(some, .999)), a.dtype.kind != 'f')
+    return Extremes(low, high, *map(float, np.quantile(some, (.999, .25, .75))), a.dtype.kind != 'f')
 
 def _read_picture(o:Opened, size:int, prep:Preprocessing, max_pixels:int) -> Decoded:
     img = o.picture
@@ -344,7 +347,8 @@ def _otherwise(path:str, page:int) -> Opened|None: # None where there is no othe
     if not parts or page: return None  # without its animation a file has one image
     with open(path, 'rb') as f: data = f.read()
     img = _pillow(io.BytesIO(data[:start] + b''.join(parts(data))))
-    return Opened(img.mode, img.size, img.format, 1, picture=img)
+    cut = CUT if _is_deep_png(data) else ''
+    return Opened(f'{img.mode}{cut}', img.size, img.format, 1, picture=img)
 
 # %% ../../nbs/data/04_images.ipynb #deeeeac6
 def _read(o:Opened, *args) -> Decoded: return (_read_picture if o.picture else _read_array)(o, *args)

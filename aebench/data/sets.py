@@ -207,7 +207,7 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     "Fingerprint of what the decoded tensor is made from."
     names, paths = _source_files(name, layout)
     digests = {o: _digest(o) for o in dict.fromkeys(page_of(o)[0] for o in paths)}  # a file of many pages once
-    how = f'decoder 2, {size} pixels, {sorted(vars(reading).items())}, {sorted(PILLOW)}'
+    how = f'decoder 3, {size} pixels, {sorted(vars(reading).items())}, {sorted(PILLOW)}'
     kind = f'{len(layout.train)} {layout.kind}' if layout else name
     return fingerprint([how, kind, '\0'.join(names), b''.join(digests[page_of(o)[0]] for o in paths)])
 

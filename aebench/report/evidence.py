@@ -73,6 +73,7 @@ def webp_facts(
     "Whether image files of fewer bytes copy as well as the networks' coded latents."
     files = [o for of in _files(out, rows, 'WebP', 'payload', 'mse') for o in of]
     measured = trained(rows).dropna(subset=['coded_bytes', 'coded_mse'])
+    measured = measured[measured.equals_pca != 0]  # the mean image costs no bytes at all
     coded = measured.groupby('method', sort=False)[['coded_bytes', 'coded_mse']].mean()
     if not files or coded.empty: return []
     fewer, more = [], []

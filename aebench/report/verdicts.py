@@ -26,13 +26,17 @@ from .statistics import ALPHA, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
 from .tables import best_value, figure_text, method_label, summarise
-from .facts import count_text
+from .facts import chance_fact, count_text
 from .evidence import IMAGE_VALUES, image_values
 
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
 _LEADS = dict(
     mse='the lowest MSE', accuracy='the highest classifier accuracy',
     **{o: f'the highest {MEASURES[o].title.lower()}' for o in ACCURACIES[1:]})
+
+def _judged(rows:pd.DataFrame) -> list[str]: # Names in `_LEADS`
+    "The measures in which to lead means something: not a classifier's that reads at random."
+    return [o for o in _LEADS if o not in ACCURACIES or not chance_fact(rows)]
 
 def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
@@ -48,7 +52,7 @@ def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) ->
 def _leads(rows:pd.DataFrame, table:pd.DataFrame, winners:dict) -> str:
     "Who leads in what; a method that leads twice is named once."
     texts = {}
-    for o in _LEADS:
+    for o in _judged(rows):
         if o in winners: texts.setdefault(tuple(winners[o]), []).append(_lead(rows, table, MEASURES[o], winners[o]))
     def names(methods): return listed(table.label[o] for o in methods) if len(methods) < 3 else f'{len(methods)} methods'
     return listed(f'{names(methods)} {"has" if len(methods) == 1 else "share"} {listed(o)}' for methods, o in texts.items())
@@ -65,7 +69,7 @@ def headline(
     line = networks.iloc[0]
     if len(networks) == 1:
         what = line.label
-        found = ', '.join(f'{MEASURES[o].title} {figure_text(line, MEASURES[o])}' for o in _LEADS if not missing(line[o]))
+        found = ', '.join(f'{MEASURES[o].title} {figure_text(line, MEASURES[o])}' for o in _judged(rows) if not missing(line[o]))
     else: what, found = f'{len(networks)} methods compared', _leads(rows, networks, best_value(rows))
     chance = '; one seed: differences may be chance' if len(networks) > 1 and networks.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
@@ -221,7 +225,7 @@ def verdicts(
     seconds = networks.groupby('method').seconds.mean().to_dict()
     first = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
     command, found = partial(more_seeds, _common_run(networks), first=first, out=out), []
-    for m in (MEASURES[o] for o in _LEADS if o in networks):
+    for m in (MEASURES[o] for o in _judged(rows) if o in networks):
         means = networks.groupby('method', sort=False)[m.name].mean().dropna()
         if len(means) < 2: continue
         pairs, beyond_images = differences(networks, m.name, m.ratio), partial(_exceeds_image_noise, networks, m.name, out)
