@@ -222,8 +222,9 @@ def test_a_folder_of_runs_is_not_a_run(runs, tmp_path):
         code, err = said(*words)
         assert code == 2 and 'It is a folder of runs: give one of them, baseline and pca-16.' in err, err
 
-def test_caches_are_made_anew(home, monkeypatch):
+def test_caches_are_made_anew(tmp_path, monkeypatch):
     "Images and components: harmed in whatever way, the next reader finds them whole again."
+    home = tmp_path/'home'  # with these alone
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     data = load_images('digits', 8)
     first = principal_components(data)

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from aebench.bench import loop as bench
 from aebench.bench import cluster, estimate
 from aebench.data import sets as data
-from aebench.data import folders, images
+from aebench.data import folders, pixels
 from aebench.bench import run as runs
 from aebench.apply import share
 from aebench.apply.folders import compress_folder, encode_folder
@@ -83,11 +83,11 @@ def finished(home, tmp_path_factory):
 @pytest.fixture
 def apart(home, tmp_path, monkeypatch):
     "No network, no training, no cluster, little room, nothing written but in a folder of the test's own."
-    room = images.allocate_images
+    room = pixels.allocate_images
     def nothing(*args, **kwargs): raise AebenchError('There is no network and little room in a test: go on.')
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
-    for module in (images, folders): monkeypatch.setattr(module, 'allocate_images', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
+    for module in (pixels, folders): monkeypatch.setattr(module, 'allocate_images', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
     monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed', run='one', reason='Nothing is trained in a test.') for _ in runs])
     monkeypatch.setattr(estimate, 'estimate_runs', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)

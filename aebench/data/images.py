@@ -364,11 +364,13 @@ def read_image(
         with open_image(path) as o: return _read(o, size, prep, max_pixels)
     except (Refused, MemoryError): raise
     except Exception as e:  # decoders raise anything
-        try:
-            if other := _otherwise(*page_of(path)): return _read(other, size, prep, max_pixels)
+        try: other = _otherwise(*page_of(path))
         except NotSupported: raise
-        except Exception: pass
-        raise e
+        except Exception: other = None
+        if other is None: raise
+        try: return _read(other, size, prep, max_pixels)
+        except NotSupported: raise
+        except Exception: raise e from None  # the first fault tells more
 
 def decode_image(
     path:str|Path,
