@@ -148,7 +148,9 @@ def _value(word:Word, choices:dict|tuple, kind:type) -> dict:
         if word.default == 'auto': options['choices'].insert(0, 'auto')
     metavar = word.metavar or word.about.get('metavar') or '|'.join(options.get('choices', [])) or word.name.upper()
     if ' ' not in metavar: return options | dict(metavar=metavar)
-    def number(text): return read_setting(word.setting, text)[0]  # argparse names it in its messages
+    def number(text):  # argparse names it in its messages
+        value, = read_setting(word.setting, text)
+        return value
     if kind is tuple: options['type'] = number  # a word for each of its values
     names = tuple(metavar.split())
     return options | dict(metavar=names, nargs=len(names))
