@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,7 @@ def normal_images(
     run:Trained,
     folder:str|Path|None=None, # Of normal images that the model was not trained on; None: the run's own test images
     own:ImageSet|None=None, # As `images_of_run` gives it
+    seen:Container=(), # Keys of the images that the model was trained on
     **reading # As `read_folder` takes it
 ) -> Normal:
     "The scores of held-out normal images. Raises `UsageError` where there are none, and for damaged ones."
@@ -177,7 +179,7 @@ def normal_images(
         scores = _measured_scores(run)
         return Normal(scores, image_keys(own.test_x) if own and len(own.test_x) == len(scores) else None)
     images = read_folder(folder, run.size, run.prep, **reading).images
-    keys, seen = image_keys(images), set(image_keys(own.train_x) if own else ())
+    keys = image_keys(images)
     return Normal(scores_of(run, images), keys, sum(o in seen for o in keys))
 
 # %% ../../nbs/apply/04_anomaly.ipynb #b7864f94
@@ -335,7 +337,8 @@ def find_anomalies(
     Raises `UsageError` for unreadable images, and for a level that is no share."""
     flag(np.ones(1), level)  # refuses a wrong level before anything is read
     own = images_of_run(run)
-    among_these, (kinds, good) = normal_images(run, normal, own, **reading), known_kinds(folder, run, normal)
+    seen = set(image_keys(own.train_x) if own else ())
+    among_these, (kinds, good) = normal_images(run, normal, own, seen, **reading), known_kinds(folder, run, normal)
     found = read_folder(folder, run.size, run.prep, list(kinds) or None, **reading)
     names, images = found.names, found.images
     scores = scores_of(run, images)
@@ -349,7 +352,6 @@ def find_anomalies(
     worst = table.iloc[:MAX_PICTURED]
     picture = _picture(run, images[worst.index.tolist()], worst)
     passed = len(image_files(expanded(folder))) - len(kinds) if kinds else 0
-    seen = set(image_keys(own.train_x) if own else ())
     return Anomalies(table.reset_index(drop=True), len(compared), level, false_discovery, picture, int(among.sum()),
                      sum(o in seen for o in keys), among_these.trained, good, passed)
 
