@@ -6,11 +6,11 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
-           'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'write_names', 'SETTING_COLUMNS', 'READING', 'Reading',
-           'FileReading', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
-           'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
-           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
+           'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
+           'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range',
+           'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names',
+           'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of',
+           'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import math
@@ -146,8 +146,6 @@ def read_names(text:str) -> tuple:
     "The names in `text`, with commas or spaces between them."
     return tuple(str(text).replace(',', ' ').split())
 
-write_names = write_list
-
 def read_schedule(
     text:str # '4:16,4:24,7:32': epochs and pixels a side of each phase; '5,10': epochs alone
 ) -> dict: # `epochs` and `sizes`, as `Run` takes them
@@ -250,7 +248,7 @@ class Run:
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
-        read=read_names, write=write_names, metavar='NAMES', table_title='', added_later=True)
+        read=read_names, write=write_list, metavar='NAMES', table_title='', added_later=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         table_title='augmentation {}', added_later=True)
     sizes:tuple|None = setting('epochs and pixels a side of each phase; a method that does not resize takes the epochs alone',
@@ -339,7 +337,7 @@ def command_of(
     words, methods = ['aebench', 'run'], list(methods or [run.method])
     runs = [replace(run, method=o) for o in methods]
     for f in fields(run):
-        value = write_names(methods) if f.name == 'method' else getattr(run, f.name)
+        value = write_list(methods) if f.name == 'method' else getattr(run, f.name)
         left_out = f.name in without or not any(matters(f, o) for o in runs) or f.metadata['added_later'] and is_default(f, run)
         if not (left_out or value is None or value is False): words += _words_of(f, value, runs)
     if seeds > 1: words += ['--seeds', str(seeds)]
