@@ -155,7 +155,7 @@ def image_keys(images:Tensor) -> list[bytes]: # uint8
 def images_of_run(run:Trained) -> ImageSet|None: # None where they are gone, other ones, or would have to be downloaded
     "The images that the model was trained and tested on."
     data, settings = run.row.get('data'), run.row.get('settings') or {}
-    if not isinstance(data, str) or data in DATA and data != 'digits': return None
+    if not isinstance(data, str) or data in DATA and not DATA[data].bundled: return None
     with suppress(AebenchError, OSError, TypeError):
         found = load_images(data, run.size, **{k: settings[k] for k in READING if k in settings})
         if found.fingerprint == run.row.get('data_fingerprint'): return found
