@@ -7,7 +7,8 @@ _MODULES = dict(
     tables='read_latents write_latents',
     anomaly='find_anomalies write_anomalies conformal_p flag',
     export='export_model',
-    share='model_folder model_card push pull')
+    share='model_folder model_card push pull',
+    photograph='copy_by_tiles tiles untiles')
 _PLACES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 def __getattr__(name):
