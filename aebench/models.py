@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core.errors import UsageError
@@ -115,34 +116,64 @@ def conv_decoder(
 # %% ../nbs/05_models.ipynb #8ab4ad53
 class AutoEncoder(nn.Module):
     "An encoder and a decoder: `encode` gives the tensor that `decode` takes. Images are in [0, 1], (N, channels, size, size)."
+    bottleneck = None # What happens to latents in training, (latents, decode) → images; None: nothing
+    nested = False # Do the first numbers of its latent make an image by themselves?
     def __init__(self, encoder:nn.Module, decoder:nn.Module, size:int, latent:int, channels:int=3):
         super().__init__()
         self.normalize, self.encoder, self.decoder = Normalize(channels_into(encoder, channels)), encoder, decoder
         self.full_size = self.size = size
         self.latent, self.channels = latent, channels
 
-    def encode(self, x:Tensor) -> Tensor:
-        "Images (N, channels, S, S) in [0, 1] → latents (N, latent). Raises `UsageError` for images of other channels."
+    def encode(self,
+        x:Tensor, # (N, channels, S, S) in [0, 1]
+        numbers:int|None=None # Of each latent to keep, the first ones; None: all
+    ) -> Tensor: # (N, latent), or (N, numbers)
+        "Images → latents. Raises `UsageError` for images of other channels, and for part of a latent that is not nested."
+        self.check_numbers(numbers or self.latent)
+        return self.latents(x)[:, :numbers]
+
+    def latents(self, x:Tensor) -> Tensor: # (N, latent)
+        "What the encoder makes of images. Raises `UsageError` for images of other channels."
         n = x.shape[1]
         if n != self.channels:
             raise UsageError(f'These images have {n} channels and this network takes {self.channels}: '
                              f'make it by autoencoder(channels={n}).')
         return self.encoder(self.normalize(x))
 
-    def decode(self, z:Tensor) -> Tensor:
-        "Latents (N, latent) → images (N, channels, size, size) in [0, 1]."
-        return self.decoder(z).clamp(0, 1)
+    def decode(self,
+        z:Tensor # (N, latent); of a nested model also the first numbers alone, (N, n)
+    ) -> Tensor: # (N, channels, size, size) in [0, 1]
+        "Latents → images. Raises `UsageError` for part of a latent that is not nested."
+        return self.decoder(self.whole(z)).clamp(0, 1)
 
-    def forward(self, x): return self.decode(self.encode(x))
+    def whole(self, z:Tensor) -> Tensor: # (N, n) → (N, latent)
+        "First numbers of latents, and 0 for the others."
+        self.check_numbers(z.shape[1])
+        return F.pad(z, (0, self.latent - z.shape[1]))
+
+    def check_numbers(self, n:int):
+        "Raise `UsageError` where `n` numbers are no latent."
+        if n == self.latent or self.nested and 1 <= n < self.latent: return
+        wanted = f'1 to {self.latent}' if self.nested else f'all {self.latent}'
+        raise UsageError(f'A latent of this network has {self.latent} numbers, and {n} were asked for: give {wanted}.')
+
+    def forward(self, x):
+        z = self.encode(x)
+        return self.bottleneck(z, self.decode) if self.training and self.bottleneck else self.decode(z)
 
     def set_size(self, size:int):
         "Make `decode` give images of `size` pixels a side, with the same weights. Raises `UsageError` below 4."
         if size < 4: raise UsageError(f'Images of {size} pixels are too small: give 4 or more.')
+        if hasattr(self.decoder, 'set_size'): self.decoder.set_size(size)
+        else: self._set_steps(size)
+        self.size = size
+        return self
+
+    def _set_steps(self, size:int):
         steps = [m for m in self.decoder.modules() if isinstance(m, UpsampleTo)]
         core = self.full_size//2**len(steps)
         for i, step in enumerate(steps, 1): step.size = min(core*2**i, size)  # no inner map is larger than the image
-        steps[-1].size = self.size = size
-        return self
+        steps[-1].size = size
 
     def stages(self) -> list[nn.Module]:
         "The encoder's stages from the image inwards, then all the rest: the parameter groups of discriminative rates."

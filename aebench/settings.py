@@ -295,8 +295,10 @@ class Run:
 
     @property
     def schedule(self) -> tuple: # (epochs, pixels a side) of each phase
-        "What is trained, phase by phase. A method that resizes progressively begins with smaller images."
+        """What is trained, phase by phase. A method that resizes progressively begins with smaller images;
+        one with a rate of its own that does not resize has a single phase."""
         sizes = self.sizes if _resizes(self) else None
+        if self.recipe.rate and not _resizes(self): return ((sum(self.epochs), self.size),)
         return tuple(zip(self.epochs, sizes or self.recipe.phase_sizes(self.size, len(self.epochs))))
 
     @property

@@ -145,7 +145,7 @@ def _batch_size(data:ImageSet) -> int: return 64 if len(data.train_x) < 10_000 e
 
 def _learner(data:ImageSet, net:nn.Module, device, seed:int, cbs:Sequence=(), **kwargs) -> Learner:
     "A `Learner` that trains `net` to classify `data`. Images are shifted and their light changes; mirrored, a digit would be another one."
-    augment = Augment(positions=False, max_shift=max(1, data.size//12))
+    augment = Augment(positions=1, max_shift=max(1, data.size//12))
     dls = data.dls(bs=_batch_size(data), device=device, augment=augment, seed=seed, labelled=True, valid_limit=2000)
     model = nn.Sequential(Normalize(), net).to(dls.device, memory_format=torch.channels_last)
     if native_precision(dls.device) == 'bf16': use_bf16(model)

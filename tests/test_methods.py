@@ -18,7 +18,7 @@ def noise(size:int, n:int=8, channels:int=3) -> ImageSet:
     gen = torch.Generator().manual_seed(0)
     images = lambda: torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=gen)
     labels = torch.arange(n, dtype=torch.int16) % 2
-    return ImageSet('noise', 'Noise', images(), labels, images(), labels, ('a', 'b'), 'noise')
+    return ImageSet('noise', 'Noise', images(), labels, images(), labels, ('a', 'b'), f'noise-{size}-{n}-{channels}')
 
 @pytest.mark.parametrize('size, channels', [*((size, 3) for size in (16, 32, 64, 96, 128)), (16, 1), (16, 5)])
 @pytest.mark.parametrize('method', METHODS)
@@ -28,9 +28,9 @@ def test_two_batches(method, size, channels):
     model, loss_func = make_model(run, data), make_loss(run, data)
     learn = autoencoder_learner(data.dls(run.batch_size, 'cpu'), model, loss_func)
     assert len(learn.dls.train) == 2
-    before = {k: v.clone() for k, v in model.named_parameters()}
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases((1, 1), [o for _, o in run.schedule], METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
-    assert len(learn.recorder.losses) == 2 and all(torch.isfinite(o) for o in learn.recorder.losses)
+    before, (epochs, sizes) = {k: v.clone() for k, v in model.named_parameters()}, zip(*run.schedule)
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(epochs, sizes, METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
+    assert len(learn.recorder.losses) == 2*epochs[-1] and all(torch.isfinite(o) for o in learn.recorder.losses)
     changed = [k for k, v in model.named_parameters() if not torch.equal(v, before[k])]
     assert any(k.startswith('encoder') for k in changed) and any(k.startswith('decoder') for k in changed)
     with torch.no_grad(): y = model.eval()(data.test_x[:3].float()/255)

@@ -30,6 +30,7 @@ ROOMS = ( # From the ground up: each imports only from those before it, and so d
     Room('registry', 'what there is to compare, what one run is, what its folder holds', ('registry', 'settings', 'run_folder')),
     Room('data', 'from a path to batches: images, folders, known data sets'),
     Room('techniques', 'the techniques that are compared, and what makes their steps fast', ('speed', 'layers', 'models', 'losses', 'resizing', 'training')),
+    Room('modern', 'techniques that start from principal components, and the recipe made of them'),
     Room('callback', 'what watches a training: checkpoints, trackers, progress'),
     Room('judges', 'trained networks, and what is measured of a copy', ('weights', 'metrics')),
     Room('codec', 'whatever copies an image: references, latents in real bytes, archives'),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fastai.learner import Learner
 
-from ..registry import get_method, is_reference
+from ..registry import OPTIMIZERS, get_method, is_reference
 from ..settings import Run
 from ..training import autoencoder_learner
 from ..data.sets import ImageSet, load_images
@@ -48,7 +48,8 @@ def expected_seconds(
     if run.seconds: return run.seconds
     seed_everything(run.seed)
     untrained = replace(run, weights='random')
-    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(untrained, data), make_loss(untrained, data))
+    learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(untrained, data), make_loss(untrained, data),
+                                opt_func=OPTIMIZERS.builders[run.recipe.optimizer])
     learn.create_opt()
     return _step_seconds(learn, steps, most_seconds)*len(learn.dls.train)*sum(run.epochs)
 

@@ -129,7 +129,7 @@ def cost_of(run:Run) -> float:
 
 def units_of(run:Run) -> int:
     "The number of epochs; by the clock, the number of phases."
-    return sum(n > 0 for n in run.epochs) if run.seconds else sum(run.epochs)
+    return sum(n > 0 for n, _ in run.schedule) if run.seconds else sum(run.epochs)
 
 def progress_callbacks(progress:Progress, run:Run) -> list[Callback]: # None for a reference
     "The callback that tells `progress` about `run`."

@@ -118,6 +118,12 @@ class Components:
         fine = self.mse <= 1/255**2/12
         return int(self.ks[fine.nonzero()[0, 0]]) if fine.any() else None
 
+    def errors_of(self, k:int) -> Tensor: # (k,) float32; mean squared error of pixels in [0, 1]
+        "The error of the first 1, 2, … k on the training images, at least the rounding of 8-bit pixels."
+        left = self.variances.flip(0).cumsum(0).flip(0)/len(self.mean)
+        left = torch.cat([left[1:], left.new_zeros(max(0, k - len(left)) + 1)])
+        return left[:k].clamp(min=1/255**2/12).float()
+
     def equal_to(self, mse:float) -> int|None: # 0: no better than the mean image; None: better than all components
         "How many have about this error on the test images; between measured numbers, on a logarithmic scale."
         better = (self.mse <= mse).nonzero()

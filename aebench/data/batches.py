@@ -59,7 +59,7 @@ def shift(
 @dataclass(frozen=True)
 class Augment:
     "The paper's augmentation of a batch, drawn image by image."
-    positions:bool=True # One of the eight positions?
+    positions:int=8 # How many of the eight positions of `dihedral`: 2 are an image and its mirror image, 1 is the image alone
     max_lighting:float=.2 # Largest change of brightness and contrast, in [0, 1)
     p_lighting:float=.75 # Probability of each of the two
     max_shift:int=0 # Pixels; the paper shifts nothing, the classifiers do
@@ -70,7 +70,7 @@ class Augment:
     ) -> Tensor: # float32 in [0, 1]
         "Augment a batch."
         integers = lambda low, high, *shape: torch.randint(low, high, (*shape, len(x)), generator=gen, device=x.device)
-        if self.positions: x = dihedral(x, integers(0, 8))
+        if self.positions > 1: x = dihedral(x, integers(0, self.positions))
         if self.max_shift: x = shift(x, integers(-self.max_shift, self.max_shift+1, 2))
         x = x.float().div_(255)
         return self._light(x, gen) if self.max_lighting else x
