@@ -61,13 +61,13 @@ CORE = 8 # Places a side of the innermost map, at most
 SPREAD = .25 # What an output of 1 means in pixels: about their standard deviation
 
 def _widths(size:int, width:int) -> list[int]: # Channels, from the outermost map inwards
-    "Each halving doubles the channels, up to four times as many."
-    widths, side = [width], size//FOLD
-    while side > CORE and side % 2 == 0: widths, side = [*widths, min(2*widths[-1], 4*width)], side//2
-    return widths
+    "The innermost map has `width` channels, those around it half as many, so that the cost of an image grows no faster than its pixels."
+    side, halvings = size//FOLD, 0
+    while side > CORE and side % 2 == 0: side, halvings = side//2, halvings + 1
+    return [width//2]*halvings + [width]
 
 def _core(size:int) -> int: # Places a side of the innermost map
-    return size//FOLD//2**(len(_widths(size, 1)) - 1)
+    return size//FOLD//2**(len(_widths(size, 2)) - 1)
 
 def _blocks(n:int, channels:int) -> nn.Sequential: return nn.Sequential(*(ResidualBlock(channels) for _ in range(n)))
 
@@ -79,13 +79,13 @@ class ResidualEncoder(nn.Module):
         size:int, # Pixels a side
         latent:int, # Numbers that come out
         channels:int=3, # Of the image
-        width:int=64, # Channels of the outermost map
+        width:int=128, # Channels of the innermost map
         blocks:int=2, # At each resolution
         depth:int=32 # Channels of the map that the linear layer sees
     ):
         super().__init__()
         widths, self.core = _widths(size, width), _core(size)
-        layers = [nn.Conv2d(channels*FOLD**2, width, 3, padding=1), _blocks(blocks, width)]
+        layers = [nn.Conv2d(channels*FOLD**2, widths[0], 3, padding=1), _blocks(blocks, widths[0])]
         for ni, nf in zip(widths, widths[1:]): layers += [Halve(ni, nf), _blocks(blocks, nf)]
         self.body = nn.Sequential(*layers, nn.BatchNorm2d(widths[-1]), nn.GELU(), nn.Conv2d(widths[-1], depth, 1))
         self.last = nn.Linear(depth*self.core**2, latent)
@@ -102,17 +102,16 @@ class ResidualDecoder(nn.Module):
         size:int, # Pixels a side
         latent:int, # Numbers that go in
         channels:int=3, # Of the image
-        width:int=64, # Channels of the outermost map
-        blocks:int=4, # At a quarter of the resolution
-        inner:int=2 # At each lower resolution
+        width:int=128, # Channels of the innermost map
+        blocks:int=2 # At each resolution
     ):
         super().__init__()
         widths, self.core, self.size = _widths(size, width), _core(size), size
         self.first = nn.Linear(latent, widths[-1]*self.core**2)
-        self.inner = nn.ModuleList(nn.Sequential(_blocks(inner, ni), Double(ni, nf)) for ni, nf in zip(widths[:0:-1], widths[-2::-1]))
-        self.guess = nn.Conv2d(channels*FOLD**2, width, 3, padding=1)
-        self.blocks = _blocks(blocks, width)
-        self.norm, self.last = nn.BatchNorm2d(width), nn.Conv2d(width, channels*FOLD**2, 3, padding=1)
+        self.inner = nn.Sequential(*(nn.Sequential(_blocks(blocks, ni), Double(ni, nf)) for ni, nf in zip(widths[:0:-1], widths[-2::-1])))
+        self.guess = nn.Conv2d(channels*FOLD**2, widths[0], 3, padding=1)
+        self.blocks, self.norm = _blocks(blocks, widths[0]), nn.BatchNorm2d(widths[0])
+        self.last = nn.Conv2d(widths[0], channels*FOLD**2, 3, padding=1)
 
     def set_size(self, size:int):
         "Give images of `size` pixels a side. Raises `UsageError` for no multiple of 4."
@@ -124,8 +123,7 @@ class ResidualDecoder(nn.Module):
         guess:Tensor|None=None # (N, channels, S, S), normalised
     ) -> Tensor:
         x = self.first(z).unflatten(1, (-1, self.core, self.core)).contiguous(memory_format=torch.channels_last)
-        for layer in self.inner: x = layer(x)
-        side = self.size//FOLD
+        x, side = self.inner(x), self.size//FOLD
         if x.shape[-1] != side: x = F.adaptive_avg_pool2d(x, side)
         if guess is not None: x = x + self.guess(_fold(guess))
         return F.pixel_shuffle(self.last(F.gelu(self.norm(self.blocks(x)))), FOLD)*SPREAD
