@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'channels_into',
-           'body_encoder', 'upsample_step', 'upsample_steps', 'conv_decoder', 'AutoEncoder', 'map_encoder',
-           'MapAutoEncoder', 'check_size', 'autoencoder', 'conv_autoencoder', 'map_autoencoder', 'body_autoencoder',
-           'new_network', 'parameter_count', 'device_of']
+           'body_encoder', 'upsample_step', 'upsample_steps', 'conv_decoder', 'check_numbers', 'AutoEncoder',
+           'map_encoder', 'MapAutoEncoder', 'check_size', 'autoencoder', 'conv_autoencoder', 'map_autoencoder',
+           'body_autoencoder', 'new_network', 'parameter_count', 'device_of']
 
 # %% ../nbs/05_models.ipynb #472bcbea
 from collections.abc import Sequence
@@ -114,6 +114,16 @@ def conv_decoder(
     return nn.Sequential(*to_map, *upsample_steps(upsample, channels, widths))
 
 # %% ../nbs/05_models.ipynb #8ab4ad53
+def check_numbers(
+    codec:nn.Module, # Has a `latent`, and may be `nested`
+    n:int
+):
+    "Raise `UsageError` where the first `n` numbers of a latent make no image."
+    is_nested = getattr(codec, 'nested', False)
+    if n == codec.latent or is_nested and 1 <= n < codec.latent: return
+    wanted, why = (f'1 to {codec.latent}', '') if is_nested else (f'all {codec.latent}', ', which only make an image together')
+    raise UsageError(f'A latent of this model has {codec.latent} numbers{why}, and {n} were asked for: give {wanted}.')
+
 class AutoEncoder(nn.Module):
     "An encoder and a decoder: `encode` gives the tensor that `decode` takes. Images are in [0, 1], (N, channels, size, size)."
     bottleneck = None # What happens to latents in training, (latents, decode) → images; None: nothing
@@ -129,7 +139,7 @@ class AutoEncoder(nn.Module):
         numbers:int|None=None # Of each latent to keep, the first ones; None: all
     ) -> Tensor: # (N, latent), or (N, numbers)
         "Images → latents. Raises `UsageError` for images of other channels, and for part of a latent that is not nested."
-        self.check_numbers(numbers or self.latent)
+        check_numbers(self, self.latent if numbers is None else numbers)
         return self.latents(x)[:, :numbers]
 
     def latents(self, x:Tensor) -> Tensor: # (N, latent)
@@ -148,14 +158,8 @@ class AutoEncoder(nn.Module):
 
     def whole(self, z:Tensor) -> Tensor: # (N, n) → (N, latent)
         "First numbers of latents, and 0 for the others."
-        self.check_numbers(z.shape[1])
+        check_numbers(self, z.shape[1])
         return F.pad(z, (0, self.latent - z.shape[1]))
-
-    def check_numbers(self, n:int):
-        "Raise `UsageError` where `n` numbers are no latent."
-        if n == self.latent or self.nested and 1 <= n < self.latent: return
-        wanted = f'1 to {self.latent}' if self.nested else f'all {self.latent}'
-        raise UsageError(f'A latent of this network has {self.latent} numbers, and {n} were asked for: give {wanted}.')
 
     def forward(self, x):
         z = self.encode(x)
@@ -207,7 +211,7 @@ class MapAutoEncoder(AutoEncoder):
     def decode(self, z:Tensor) -> Tensor:
         "Latents (N, depth*(S/4)²) → images (N, channels, S, S) in [0, 1]."
         side = round((z.shape[1]/self.depth)**.5)
-        return super().decode(z.view(-1, self.depth, side, side))
+        return self.decoder(z.view(-1, self.depth, side, side)).clamp(0, 1)
 
     def set_size(self, size:int):
         "Check `size`: the output is as large as the input anyway. Raises `UsageError` for a size that can't be halved twice."

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..bench.devices import resolve_device
 from ..bench.run import load_model
 from ..codec.coding import decode_floats, encode_images
-from ..codec.protocol import Codec
+from ..codec.protocol import Codec, first_numbers
 from ..core.errors import UsageError
 from ..core.files import expanded, fingerprint, read_json
 from ..core.pictures import picture_of
@@ -128,19 +128,21 @@ def read_images(
 # %% ../../nbs/apply/01_trained.ipynb #875520f8
 def _read_latents(
     latents, # An array, a tensor or lists of numbers
-    width:int # Numbers an image
+    codec:Codec # Whose they are
 ) -> tuple[np.ndarray, bool, torch.device|None]: # float32, (N, width); the rest as `read_images`
-    "Latents in whatever form. Raises `UsageError` for another width, and for numbers that are not finite."
+    "Latents in whatever form. Raises `UsageError` for a width that makes no image, and for numbers that are not finite."
+    width, least = codec.latent, 1 if getattr(codec, 'nested', False) else codec.latent
     is_tensor = isinstance(latents, Tensor)
     try: z = np.asarray(latents.detach().float().cpu() if is_tensor else latents).astype(np.float32)
     except (TypeError, ValueError) as e:
         kind = type(latents).__name__
         raise UsageError(f'Latents are numbers, (N, {width}) or ({width},), and this is {kind}: give what encode gave.') from e
-    if z.ndim not in (1, 2) or z.shape[-1] != width or not len(z):
-        raise UsageError(f'The latents are of shape {z.shape} and this model takes {width} numbers an image: '
+    if z.ndim not in (1, 2) or not least <= z.shape[-1] <= width or not len(z):
+        takes = f'the first {least} to all {width}' if least < width else width
+        raise UsageError(f'The latents are of shape {z.shape} and this model takes {takes} numbers an image: '
                          f'give (N, {width}) or ({width},).')
     if not np.isfinite(z).all(): raise UsageError('The latents hold numbers that are not finite: give what encode gave.')
-    return z.reshape(-1, width), z.ndim == 1, latents.device if is_tensor else None
+    return z.reshape(-1, z.shape[-1]), z.ndim == 1, latents.device if is_tensor else None
 
 def _same_kind(x:Tensor, alone:bool, device:torch.device|None): # (N, …)
     "`x` as what was given: a tensor on `device`, or else an array; a single one where one was given."
@@ -156,7 +158,8 @@ class Trained:
     uint8, or floats in [0, 1], or other whole numbers where it was trained on such; of any size: each becomes a square.
     A grey model takes colours as grey, and another grey ones as colours.
     Tensors come back for tensors, on their device, and arrays for all else; one for one.
-    What can't be an image raises `UsageError`."""
+    Of a nested model, `numbers` keeps the first ones of each latent; None keeps all.
+    What can't be an image raises `UsageError`, and so does part of a latent that is not nested."""
     codec:Codec # A module in eval mode, on its device
     size:int # Pixels a side
     model:str='' # Fingerprint of the weights
@@ -165,6 +168,11 @@ class Trained:
 
     @property
     def latent(self) -> int: return self.codec.latent # Numbers an image
+
+    @property
+    def nested(self) -> bool: # As its principal components do
+        "Do any first numbers of its latent make an image?"
+        return getattr(self.codec, 'nested', False)
 
     @property
     def channels(self) -> int: return self.codec.channels # Of an image
@@ -183,28 +191,31 @@ class Trained:
         measured = f'{printable(self.row["data_label"])}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
         return f'{name}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
 
-    def encode(self, images):
-        "Images → latents, float32, (N, latent); (latent,) for one image."
-        x, *kind = read_images(images, self.size, self.prep)
-        return _same_kind(torch.from_numpy(encode_images(self.codec, x)), *kind)
+    def encode(self, images, numbers:int|None=None):
+        "Images → latents, float32, (N, latent) or (N, numbers); without N for one image."
+        codec, (x, *kind) = first_numbers(self.codec, numbers), read_images(images, self.size, self.prep)
+        return _same_kind(torch.from_numpy(encode_images(codec, x)), *kind)
 
     def decode(self,
-        latents # As `encode` gives them: (N, latent) or (latent,)
+        latents # As `encode` gives them: (N, latent) or (latent,); of a nested model any first numbers
     ): # float32 in [0, 1]; an array (N, size, size, channels), or a tensor (N, channels, size, size)
         "Latents → images. Raises `UsageError` for another width, and for numbers that are not finite."
-        z, *kind = _read_latents(latents, self.latent)
+        z, *kind = _read_latents(latents, self.codec)
         return _same_kind(decode_floats(self.codec, z), *kind)
 
-    def reconstruct(self, images): # float32 in [0, 1]; an array (N, size, size, channels), or a tensor (N, channels, size, size)
+    def reconstruct(self,
+        images,
+        numbers:int|None=None
+    ): # float32 in [0, 1]; an array (N, size, size, channels), or a tensor (N, channels, size, size)
         "Images → the model's copies of them."
-        x, *kind = read_images(images, self.size, self.prep)
-        return _same_kind(decode_floats(self.codec, encode_images(self.codec, x)), *kind)
+        codec, (x, *kind) = first_numbers(self.codec, numbers), read_images(images, self.size, self.prep)
+        return _same_kind(decode_floats(codec, encode_images(codec, x)), *kind)
 
-    def errors(self, images): # float32, (N,)
+    def errors(self, images, numbers:int|None=None): # float32, (N,)
         "The mean squared error of each image's reconstruction, on pixels in [0, 1]: 0 for a perfect copy."
-        x, *kind = read_images(images, self.size, self.prep)
+        codec, (x, *kind) = first_numbers(self.codec, numbers), read_images(images, self.size, self.prep)
         def error(part):
-            copied = decode_floats(self.codec, encode_images(self.codec, part))
+            copied = decode_floats(codec, encode_images(codec, part))
             part = part.cpu().float().div_(255) if part.dtype == torch.uint8 else part.cpu()
             return (copied - part).square().mean((1, 2, 3))
         return _same_kind(torch.cat([error(o) for o in x.split(1000)]), *kind)

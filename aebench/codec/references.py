@@ -30,6 +30,7 @@ from ..core.pictures import picture_of
 from ..core.tensors import read_tensors, write_tensors
 from ..data.pixels import subsample
 from ..data.sets import ImageSet
+from ..models import check_numbers
 from ..registry import REFERENCES, Reference
 
 # %% ../../nbs/codec/02_references.ipynb #c512be91
@@ -181,7 +182,8 @@ def principal_components(
 
 # %% ../../nbs/codec/02_references.ipynb #dd19e6dc
 class LinearCodec(nn.Module):
-    "Images as coordinates along fixed directions."
+    "Images as coordinates along fixed directions; any first ones of them make an image."
+    nested = True
     def __init__(self,
         mean:Tensor, # (D,)
         directions:Tensor, # (k, D), orthonormal
@@ -193,13 +195,18 @@ class LinearCodec(nn.Module):
         self.register_buffer('directions', directions.float())
         self.size, self.channels, self.latent = size, channels, len(directions)
 
-    def encode(self, x:Tensor) -> Tensor:
-        "Images (N, channels, size, size) in [0, 1] → (N, k)."
-        return (x.flatten(1) - self.mean) @ self.directions.T
+    def encode(self,
+        x:Tensor, # (N, channels, size, size) in [0, 1]
+        numbers:int|None=None # To keep, the first ones; None: all
+    ) -> Tensor: # (N, k), or (N, numbers)
+        "Images → coordinates. Raises `UsageError` for more numbers than there are."
+        if numbers is not None: check_numbers(self, numbers)
+        return (x.flatten(1) - self.mean) @ self.directions[:numbers].T
 
     def decode(self, z:Tensor) -> Tensor:
-        "(N, k) → images (N, channels, size, size) in [0, 1]."
-        return torch.addmm(self.mean, z, self.directions).clamp(0, 1).view(-1, self.channels, self.size, self.size)
+        "(N, k), or the first n, (N, n) → images (N, channels, size, size) in [0, 1]. Raises `UsageError` for more numbers than there are."
+        check_numbers(self, n := z.shape[1])
+        return torch.addmm(self.mean, z, self.directions[:n]).clamp(0, 1).view(-1, self.channels, self.size, self.size)
 
     def forward(self, x): return self.decode(self.encode(x))
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
-from ..models import AutoEncoder, MapAutoEncoder
+from ..models import AutoEncoder, MapAutoEncoder, check_numbers
 from .residual import zero_
 
 # %% ../../nbs/modern/02_linear_path.ipynb #068a1d80
@@ -84,8 +84,8 @@ class PathAutoEncoder(AutoEncoder):
         numbers:int|None=None # Of each latent to keep, the first ones; None: all
     ) -> Tensor: # (N, latent), or (N, numbers)
         "Images → latents. Raises `UsageError` for images of other channels, and for part of a latent that is not nested."
-        n = numbers or self.latent
-        self.check_numbers(n)
+        n = self.latent if numbers is None else numbers
+        check_numbers(self, n)
         more = self.latents(x)[:, :n].float()
         if x.shape[-1] != self.full_size: x = F.interpolate(x, (self.full_size,)*2, mode='bilinear')
         with torch.autocast(x.device.type, enabled=False): return torch.addcmul(self.path.encode(x.float())[:, :n], self.gates[n-1], more)
