@@ -442,13 +442,16 @@ def compress(
     *,
     run:str, # DIR: a finished run's folder
     out:str|None=None, # PATH: the file (default: FOLDER.ae)
+    bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as many as leave the error as it is)
+    quality:float|None=None, # DB: the least PSNR, in place of --bytes
+    numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
     device:str='auto',
     **reading:FileReading
 ):
     "Write a folder's images as one file of coded latents."
     model, out = _load(run, device), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
-    print(compress_folder(folder, model, out, **reading))
+    print(compress_folder(folder, model, out, bytes, quality, numbers, **reading))
     log(f'Written to {out}')
 
 @command
@@ -478,13 +481,14 @@ def encode(
     *,
     run:str, # DIR: a finished run's folder
     out:str|None=None, # PATH: the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)
+    numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
     device:str='auto',
     **reading:FileReading
 ):
     "Write the latents of a folder's images as a table."
     model, out = _load(run, device), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
-    print(f'{encode_folder(folder, model, out, **reading)} images in {out}')
+    print(f'{encode_folder(folder, model, out, numbers, **reading)} images in {out}')
 
 @command
 def decode(

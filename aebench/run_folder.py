@@ -32,7 +32,7 @@ RUN_FILES = { # In the order in which people look at them
     PER_IMAGE: 'The error of each test image, and whether the classifiers are right about its copy.',
     HISTORY_CSV: 'A line an epoch: losses, their parts, learning rate, times.',
     LR_FIND_CSV: 'The curve of the learning-rate finder.',
-    RATES_CSV: 'Bytes and error of the coded latents, at several roundings.',
+    RATES_CSV: 'Bytes and error of the coded latents, at several steps.',
     CODER: 'The rounding and the code tables that `aebench compress` uses.',
     NEIGHBOURS_PNG: 'A test image on the left of each row, then its nearest neighbours in the latent.',
     BETWEEN_PNG: 'From one image to another in the latent, and below it by mixing pixels.',

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aebench.callback.checkpoint import Checkpoint, write_state
 from aebench.cli import main
+from aebench.codec.archive import packed_names
 from aebench.codec.coding import read_coder
 from aebench.data import load_images
 from aebench.core.errors import AebenchError, UsageError
@@ -203,9 +205,16 @@ def test_coders_and_values_are_refused_by_name(runs, tmp_path):
         with pytest.raises(UsageError, match=re.escape(f'{path} is no valid coder')): read_coder(path)
         count('coders')
     tensors, _ = read_tensors(runs/'pca-16'/'coder.safetensors', 'np')
-    write_tensors(path, {k: v[:9] for k, v in tensors.items()})  # another latent's
+    write_tensors(path, {k: v[:9] if k in ('mean', 'sensitivity', 'index') else v for k, v in tensors.items()})  # another latent's
     code, err = said('compress', make_in, '--run', folder, '--device', 'cpu', '--out', tmp_path/'x.ae')
     assert code == 2 and 'codes 9 numbers and the model beside it has 16' in err and not (tmp_path/'x.ae').exists()
+    for change in (dict(tables=tensors['tables'] + 1), dict(tables=tensors['tables'].astype(np.float32)), dict(ratios=tensors['ratios'][::-1]), dict(mean=tensors['mean']*np.nan),
+                   dict(index=tensors['index'] + 2**20), dict(weights=-tensors['weights'] - 1), dict(centres=tensors['centres'][:5]), dict(notch=np.array([9000], np.int32)), dict(more=tensors['mean'])):
+        write_tensors(path, tensors | change)
+        with pytest.raises(UsageError, match=re.escape(f'{path} is no valid coder')): read_coder(path)
+    write_tensors(path, dict(bits=np.array([6], np.int32), low=tensors['mean'], step=tensors['mean'], levels=tensors['index'], counts=tensors['tables']))
+    code, err = said('compress', make_in, '--run', folder, '--device', 'cpu', '--out', tmp_path/'x.ae')
+    assert code == 2 and f'{path} is a coder of format 1' in err and 'this aebench reads format 2' in err
     values = folder/'per_image.safetensors'
     for harmed in harms(values.read_bytes(), 20):
         put(values, harmed)
@@ -405,6 +414,37 @@ def test_archives_stay_in_their_folder(name, runs, tmp_path):
         code, err = said(command, tmp_path/file, '--run', runs/'pca-16', '--out', tmp_path/'back', '--device', 'cpu')
         assert code == 2 and 'points outside' in err and 'refusing to use it' in err, err
     assert not list(tmp_path.rglob('*.png')) and not Path('/tmp/aebench-out.png').exists()
+
+def test_what_steps_promise(runs, tmp_path):
+    "--bytes and --quality hold for the whole archive, numbers can be left out, and what is out of reach or of format 1 is said."
+    make_in, run = make_folder(tmp_path/'in'), ['--run', runs/'pca-16', '--device', 'cpu']
+    def compressed(*words):
+        code, err = said('compress', make_in, *run, '--out', tmp_path/'x.ae', *words)
+        data = (tmp_path/'x.ae').read_bytes() if code == 0 else b''
+        (tmp_path/'x.ae').unlink(missing_ok=True)
+        return code, err, data
+    names = packed_names(compressed()[2])
+    sizes = {words: len(compressed(*words)[2])/len(names) for words in [('--bytes', '24'), ('--bytes', '16'), ('--quality', '11'), ('--quality', '10.6')]}
+    assert sizes['--bytes', '16'] <= 16 and 22 < sizes['--bytes', '24'] <= 24 and 0 < sizes['--quality', '10.6'] < sizes['--quality', '11'], sizes
+    for words, why in ((('--bytes', '2'), 'bytes each even in the coarsest steps'), (('--quality', '90'), 'dB at best'), (('--numbers', '17'), 'give 1 to 16'),
+                       (('--numbers', '0'), 'give 1 to 16'), (('--bytes', '9', '--quality', '20'), 'both choose the step')):
+        code, err, _ = compressed(*words)
+        assert code == 2 and why in err, err
+    for k in (1, 7, 16):
+        data = compressed('--numbers', k)[2]
+        (tmp_path/f'{k}.ae').write_bytes(data)
+        assert said('decompress', tmp_path/f'{k}.ae', *run, '--out', tmp_path/f'archive-{k}')[0] == 0
+        assert said('encode', make_in, *run, '--out', tmp_path/f'{k}.csv', '--numbers', k)[0] == 0
+        assert (tmp_path/f'{k}.csv').read_text().split('\n')[0].count(',z') == k
+        assert said('decode', tmp_path/f'{k}.csv', *run, '--out', tmp_path/f'table-{k}')[0] == 0
+        files = [sorted((tmp_path/f'{kind}-{k}').rglob('*.png')) for kind in ('archive', 'table')]
+        assert len(files[0]) == len(files[1]) == len(names)
+        a, b = (np.stack([np.asarray(Image.open(o)) for o in part]).astype(float) for part in files)
+        assert np.abs(a - b).mean() < 8, k
+    old = data[:7] + b'\x01' + data[8:]
+    (tmp_path/'old.ae').write_bytes(old)
+    code, err = said('decompress', tmp_path/'old.ae', *run, '--out', tmp_path/'none')
+    assert code == 2 and 'is of format 1 and this aebench reads format 2' in err
 
 def test_a_report_is_not_led_away(tmp_path):
     "A link in place of its folder of pictures."

@@ -167,7 +167,7 @@ def text_of(value) -> bytes: return json.dumps(value).encode('utf-8', 'surrogate
 files = st.fixed_dictionaries({}, optional={
     'row.json': st.one_of(changed(ROW).map(text_of), values.map(text_of), harmed(text_of(ROW)), st.just(b'['*100_000)),
     'run.json': st.one_of(changed(ABOUT).map(text_of), values.map(text_of), harmed(text_of(ABOUT))),
-    'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'), 'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'), 'rates.csv': harmed(b'bits,bytes_per_image,mse,psnr\n4,10,.01,20\n6,20,.005,23\n'),
+    'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'), 'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'), 'rates.csv': harmed(b'step,numbers,bytes_per_image,mse,psnr\n.5,8,10,.01,20\n.2,8,20,.005,23\n'),
     'files.csv': harmed(b'format,quality,bytes_per_image,payload,mse,psnr\nJPEG,50,900,300,.002,27\nJPEG,75,990,400,.001,30\n'), 'components.csv': harmed(b'k,mse\n0,.1\n8,.01\n'),
     'samples.png': harmed(made_up_samples('baseline', n=2, size=8)), 'neighbours.png': harmed(made_up_samples('baseline', n=1, size=8)), 'per_image.safetensors': st.binary(max_size=60)})
 

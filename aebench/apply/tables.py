@@ -82,7 +82,7 @@ def _check_model(about:dict, path:Path, model:str, latent:int):
     if about['model'] != model:
         raise UsageError(f'{printable(path)} was made with the weights {printable(about["model"])} '
                          f'and not with these ({model}): give --run the run that made it.')
-    if about['latent'] != latent:
+    if type(about['latent']) is not int or not 1 <= about['latent'] <= latent:
         raise UsageError(f'{printable(path)} holds {printable(about["latent"])} numbers an image '
                          f'and the model takes {latent}: make it again with aebench encode.')
 
@@ -129,7 +129,9 @@ def _read_frame(frame:pd.DataFrame, about:dict, path:Path, model:str, latent:int
         line = 'name,mse,z0' if about else 'name,mse,model,z0'
         raise UsageError(f'{printable(path)} lacks the line that names its columns: put {line} and so on to z{latent-1} above the rows.')
     if frame.empty: raise UsageError(f'{printable(path)} names its columns and holds no images.')
-    _check_model(about or _described(frame, path, model, latent), path, model, latent)
+    about = about or _described(frame, path, model, latent)
+    _check_model(about, path, model, latent)
+    latent = about['latent']
     _check_columns(['name', *_columns(latent)], set(frame), path)
     empty = frame['name'].eq('')
     if empty.any(): frame = frame[~empty | frame.loc[empty, _columns(latent)].ne('').any(axis=1).reindex(frame.index, fill_value=True)]
@@ -167,7 +169,7 @@ def read_latents(
     path:str|Path,
     model:str, # Fingerprint of the weights that will decode it
     latent:int # Numbers that they take
-) -> tuple[list[str], np.ndarray]: # Names, and (N, latent) float32
+) -> tuple[list[str], np.ndarray]: # Names, and (N, ≤latent) float32
     "Names and latents of a table. Raises `UsageError` for one that can't be read, or was made with another model."
     check_kind(path)
     path = Path(path)
@@ -175,7 +177,7 @@ def read_latents(
     try:
         names, z = _READERS[path.suffix.lower()](path, model, latent)
         names, z = [original_name(o) for o in names], np.asarray(z, np.float32)
-        whole = names and z.shape == (len(names), latent) and np.isfinite(z).all()
+        whole = names and z.ndim == 2 and len(z) == len(names) and 1 <= z.shape[1] <= latent and np.isfinite(z).all()
         if not whole: raise ValueError('no whole numbers')
     except UsageError: raise
     except Exception as e:  # the readers raise whatever a damaged file leads them to

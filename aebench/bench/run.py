@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'in_precision', 'make_model', 'make_loss', 'make_augment', 'seed_everything', 'train_run',
-           'run_name', 'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless_rates',
+           'run_name', 'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless',
            'study_latents', 'do_reference', 'training_state', 'do_run', 'show_chosen']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
@@ -51,7 +51,8 @@ from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
 from ..codec.protocol import bytes_per_image
 from ..codec.references import LinearCodec, make_reference, principal_components
-from ..codec.coding import MOST_BITS, MAX_STUDIED, decode_latents, encode_images, fit_coder, pixel_errors, rate_distortion
+from ..codec.coding import MAX_CURVE, MAX_STUDIED, Coder, coarsest_step, decode_latents, decoder_sensitivity, encode_images, fit_coder
+from ..codec.coding import pixel_errors, rate_curve
 from ..codec.latents import between_picture, map_picture, measure_latents, neighbour_picture
 from .devices import _joined, environment
 from .memory import PeakMemory
@@ -217,20 +218,15 @@ def load_model(
 # %% ../../nbs/bench/03_run.ipynb #7eb74e1f
 ERROR_TOLERANCE = 1.05 # A rounding may raise the MSE by 5 %, and by what 8-bit pixels are rounded by
 
-def near_lossless_rates(
+def near_lossless(
+    coder:Coder,
     codec:nn.Module, # In eval mode
-    z_train:np.ndarray, # (N, k), of training images
-    z_test:np.ndarray, # (M, k), of `images`
-    images:Tensor # uint8, (M, C, S, S), test images
-) -> tuple[pd.DataFrame, pd.Series]: # As `rate_distortion` gives it, and its line of the fewest bits within the tolerance, else of the most
-    "Bytes and error at several roundings, with more bits until one is within the tolerance: a few outlying numbers widen the steps of all."
-    rates = rate_distortion(codec, z_train, z_test, images)
-    limit = ERROR_TOLERANCE*pixel_errors(decode_latents(codec, z_test), images).mean() + 1/255**2/12  # the rounding of 8-bit pixels
-    while rates.mse.iloc[-1] > limit and rates.bits.iloc[-1] < MOST_BITS:
-        finer = rate_distortion(codec, z_train, z_test, images, [rates.bits.iloc[-1] + 1])
-        rates = pd.concat([rates, finer], ignore_index=True)
-    found = rates[rates.mse <= limit]
-    return rates, found.iloc[0] if len(found) else rates.iloc[-1]
+    z:np.ndarray, # (N, k), of `images`
+    images:Tensor # uint8, (N, C, S, S), test images
+) -> tuple[Coder, float]: # And its error
+    "The coder with the coarsest step within the tolerance."
+    limit = ERROR_TOLERANCE*pixel_errors(decode_latents(codec, z), images).mean() + 1/255**2/12  # the rounding of 8-bit pixels
+    return coarsest_step(coder, codec, z, images, limit)
 
 # %% ../../nbs/bench/03_run.ipynb #eee086b7
 def study_latents(
@@ -243,12 +239,13 @@ def study_latents(
     "Write what the latents cost in bytes, the coder for `aebench compress`, and their pictures; return what is measured of them."
     test = subsample(data.test_x, MAX_STUDIED)
     z_train, z_test = encode_images(codec, subsample(data.train_x, MAX_STUDIED)), encode_images(codec, test)
-    rates, chosen = near_lossless_rates(codec, z_train, z_test, test)
-    write_text(folder/RATES_CSV, rates.to_csv(index=False))
-    write_bytes(folder/CODER, fit_coder(z_train, int(chosen.bits)).save())
+    coder, mse = near_lossless(fit_coder(z_train, decoder_sensitivity(codec, z_train)), codec, z_test, test)
+    write_text(folder/RATES_CSV, rate_curve(coder, codec, subsample(z_test, MAX_CURVE), subsample(test, MAX_CURVE)).to_csv(index=False))
+    write_bytes(folder/CODER, coder.save())
     _draw_latents(codec, test, z_test, folder, chosen)
     _draw_maps(z_test, data, folder, log)
-    return dict(coded_bytes=chosen.bytes_per_image, coded_mse=chosen.mse, **vars(measure_latents(z_train, z_test, data)))
+    coded = len(coder.encode(coder.quantise(z_test)))/len(z_test)
+    return dict(coded_bytes=coded, coded_mse=mse, **vars(measure_latents(z_train, z_test, data)))
 
 def _draw_latents(codec:nn.Module, images:Tensor, z:np.ndarray, folder:Path, chosen:Sequence[int]):
     "Neighbours in the latent, and what lies between two images."

@@ -210,6 +210,11 @@ class LinearCodec(nn.Module):
 
     def forward(self, x): return self.decode(self.encode(x))
 
+    @property
+    def sensitivity(self) -> Tensor: # (k,)
+        "The error of all pixels for an error of 1 of each number: directions at right angles keep lengths."
+        return torch.ones(self.latent)
+
 def first_components(components:Components, k:int, size:int) -> LinearCodec:
     "The codec that keeps the first `k` components. Raises `UsageError` where there are fewer."
     n = len(components.directions)

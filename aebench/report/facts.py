@@ -124,7 +124,7 @@ def _files_fact(rows:pd.DataFrame) -> str: # '' for images that files hold
     return f'JPEG, WebP and PNG files hold one channel or three, so there are none of these images of {listed(beyond)}.' if beyond else ''
 
 def _latent_bytes(rows:pd.DataFrame) -> str:
-    coded = 'latents rounded to whole bits, with an MSE at most about 5 % larger, and coded'
+    coded = 'latents rounded so far that the MSE is at most about 5 % larger, and coded'
     if trained(rows).coded_bytes.notna().all(): return coded
     if rows.coded_bytes.isna().all(): return 'float32 numbers of latents'
     return f'{coded}, or where that was not measured float32 numbers'
