@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/cli.html.md"""
 
 # %% auto #0
 __all__ = ['COMMANDS', 'READERS', 'SETTINGS', 'TAKEN', 'AUTO', 'DESIGNS', 'MOST_SECONDS', 'command', 'Word', 'words_of', 'Parser',
-           'make_parser', 'run', 'report', 'reconstruct', 'compress', 'decompress', 'encode', 'decode', 'anomaly',
-           'export', 'push', 'pull', 'diff', 'sizes', 'methods', 'data', 'check', 'main']
+           'make_parser', 'run', 'train', 'report', 'reconstruct', 'compress', 'decompress', 'encode', 'decode',
+           'anomaly', 'export', 'push', 'pull', 'diff', 'sizes', 'methods', 'data', 'check', 'main']
 
 # %% ../nbs/11_cli.ipynb #5a3f16ff
 import argparse
@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import tempfile
 import traceback
@@ -36,8 +37,8 @@ from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
-from .settings import BUDGETS, FileReading, Reading, Run, names_of, plan_runs, read_schedule, read_setting, write_setting
-from .registry import DATA, METHODS, REFERENCES, TRACKERS, cell_name, crossed, get_data
+from .settings import BUDGETS, FileReading, Reading, Run, Training, names_of, plan_runs, read_schedule, read_setting, write_setting
+from .registry import DATA, METHODS, REFERENCES, TRACKERS, cell_name, crossed, get_data, is_reference
 
 # %% ../nbs/11_cli.ipynb #02675648
 COMMANDS = {} # Name → function, in the order of `aebench --help`
@@ -81,7 +82,7 @@ def _kind_and_choices(annotation) -> tuple[type, dict|tuple]:
 
 # %% ../nbs/11_cli.ipynb #86cdd3a8
 SETTINGS = {names_of(o)[0]: o for o in fields(Run)} # Flag → field
-TAKEN = {kind: {names_of(o)[0]: o for o in fields(kind)} for kind in (Run, Reading, FileReading)} # Annotation of **keywords → flags
+TAKEN = {kind: {names_of(o)[0]: o for o in fields(kind)} for kind in (Run, Training, Reading, FileReading)} # Annotation of **keywords → flags
 AUTO = {
     '--device': 'auto: cuda where there is one, else cpu',
     '--precision': 'auto: bf16 where the device computes in it',
@@ -296,12 +297,20 @@ def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, 
     if track == 'mlflow' and 'MLFLOW_TRACKING_URI' not in os.environ:
         raise UsageError('The nodes share no folder for MLflow: set MLFLOW_TRACKING_URI to a server that all can reach.')
 
+def _folder_for(out:str|None, kind:str, data:str) -> Path:
+    "`out`, or a folder that is named as the data."
+    return Path(out or f'{kind}/{get_data(data).label.lower().replace(" ", "-")}').absolute()
+
 def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the results
     "Where results go: the store at a URL and the folder that is a copy of it, or a folder alone."
-    if not _is_url(out): return None, Path(out or f'runs/{get_data(data).label.lower().replace(" ", "-")}').absolute()
+    if not _is_url(out): return None, _folder_for(out, 'runs', data)
     with _imports(): from aebench.bench.store import Remote
     remote = Remote(out)
     return remote, remote.copy
+
+def _tell_which(data:str, flag:str=''):
+    "Log which of two is meant: a data set, and not the folder of its name."
+    if data in DATA and Path(data).is_dir(): log(f'{data} is the data set of that name; {flag}./{data} is the folder.')
 
 @contextmanager
 def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_run_cpus:int, per_run_gpus:float|None):
@@ -327,9 +336,11 @@ def _print_results(out:Path, as_json:bool=False, rows:Sequence|None=None):
     from aebench.report.rows import read_rows
     make_report(out)  # writes results.csv as well
     if not as_json: return print_table(out)
-    def finite(value): return None if isinstance(value, float) and not math.isfinite(value) else value
-    rows = read_rows(out).to_dict('records') if rows is None else rows
-    _print_json([{k: finite(v) for k, v in row.items()} for row in rows])
+    _print_json([_finite(row) for row in (read_rows(out).to_dict('records') if rows is None else rows)])
+
+def _finite(row:dict) -> dict:
+    "`row` with None for what JSON has no word for."
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 def _failures(out:Path, rows:Sequence[dict]) -> int: # The exit code
     "Log the runs that failed."
@@ -374,7 +385,7 @@ def run(*,
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
     _check_places(out, track, ray, per_run_cpus, per_run_gpus)
     remote, folder = _places(out, data)
-    if data in DATA and Path(data).is_dir(): log(f'{data} is the data set of that name; --data ./{data} is the folder.')
+    _tell_which(data, '--data ')
     is_silent = quiet or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
     with _imports():
@@ -396,6 +407,59 @@ def run(*,
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
     if not is_silent: log(f'Table, pictures and curves: {folder/"report.html"}\nAll files: {out if remote else folder}')
     return _failures(folder, rows)
+
+# %% ../nbs/11_cli.ipynb #85d95c7a
+@command
+def train(
+    data:str, # NAME|FOLDER: a data set that is known by name, or a folder of images
+    *,
+    method:str='modern+nested', # NAME: what to train, one of aebench methods or a combination
+    latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
+    epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 3,000 steps, up to 100)
+    batch_size:int|None=None, # N: images a batch (default: as for run, and fewer where that makes fewer than 20 batches an epoch)
+    out:str|None=None, # DIR: folder that holds the model's own (default: models/ and the name of the data)
+    wait:bool=False, # wait for another command that writes to the same folder
+    quiet:bool=False, # -q: no progress, only the result
+    json:bool=False, # print the row, and what principal components make of as many numbers, as JSON on stdout
+    judges:tuple|None=None, # NAMES: classifiers that judge the copies (default: none)
+    device:str='auto',
+    precision:str='auto',
+    **settings:Training
+) -> int: # The exit code
+    "Train one model on images, and say how it compares with principal components and what to do with it."
+    if is_reference(method): raise UsageError(f'{method} trains no network: aebench run --methods {method} fits it.')
+    if _n_processes() > 1: raise UsageError('aebench train works in one process: start aebench run for several, with --methods.')
+    if epochs is not None and epochs < 1: raise UsageError(f'--epochs takes 1 or more, not {epochs}.')
+    settings |= dict(latent=latent, batch_size=batch_size, judges=judges or ())
+    plan_runs([method], data, precision='fp32' if precision == 'auto' else precision, **settings)  # before torch is imported
+    folder = _folder_for(out, 'models', data)
+    _tell_which(data)
+    with _imports():
+        from aebench.bench.devices import resolve_device, resolve_precision
+        from aebench.bench.loop import do_runs
+        from aebench.bench.train import describe_model, describe_training, plan_training, telling_gain
+        from aebench.callback.progress import Progress
+        from aebench.data.sets import load_images
+    settings |= dict(device=(device := resolve_device(device)), precision=resolve_precision(precision, device))
+    first, = plan_runs([method], data, **settings)
+    images = load_images(data, first.size, **first.reading)
+    model = plan_training(method, images, epochs=epochs, **settings)
+    if not quiet: log(describe_training(model, images))
+    row, = do_runs([model], folder, Progress() if quiet else None, executor=telling_gain, wait=wait)
+    if row['status'] != 'done': return _failures(folder, [row])
+    place = Path(os.path.relpath(folder)) if out is None else Path(out)
+    lines, found = describe_model(row, folder/row['run'], images)
+    found['folder'] = str(place/row['run'])
+    with _until_pipe_closes(): _print_json(_finite(row) | found) if json else print(*lines, f'The model is in {found["folder"]}', sep='\n')
+    if not quiet: _tell_uses(found['folder'], data)
+    return 0
+
+def _tell_uses(model:str, data:str): # The folder of a model, and the images that it was trained on
+    "Log what to do with a model."
+    run = shlex.quote(model)
+    images = 'FOLDER' if data in DATA else shlex.quote(data)
+    log(f'What to do with it:\n  aebench compress {images} --run {run}\n  aebench encode {images} --run {run}\n'
+        f'  aebench anomaly NEW-IMAGES --run {run}')
 
 # %% ../nbs/11_cli.ipynb #29ffd14f
 @command
@@ -700,7 +764,7 @@ def _exit_code(argv:Sequence[str]|None) -> int:
         return e.exit_code
     except KeyboardInterrupt as e:
         kept = '; finished runs are kept (aebench report shows them), and the same command goes on from there'
-        log(f'aebench: stopped{kept if f is run else ""}.')
+        log(f'aebench: stopped{kept if f in (run, train) else ""}.')
         return getattr(e, 'exit_code', 130)
     except Exception as e:
         log(_fault(e))

@@ -6,8 +6,8 @@ Docs: https://aebench.github.io/aebench/run_folder.html.md"""
 
 # %% auto #0
 __all__ = ['ROW_JSON', 'RUN_JSON', 'MODEL', 'STATE', 'ERROR_TXT', 'HISTORY_CSV', 'LR_FIND_CSV', 'SIZES_CSV', 'SAMPLES_PNG',
-           'PER_IMAGE', 'RATES_CSV', 'CODER', 'NEIGHBOURS_PNG', 'BETWEEN_PNG', 'MAP_PNG', 'UMAP_PNG', 'COMPONENTS_CSV',
-           'FILES_CSV', 'RUN_FILES', 'is_finished', 'runs_in']
+           'PER_IMAGE', 'RATES_CSV', 'CODER', 'LENGTHS_CSV', 'NEIGHBOURS_PNG', 'BETWEEN_PNG', 'MAP_PNG', 'UMAP_PNG',
+           'COMPONENTS_CSV', 'FILES_CSV', 'RUN_FILES', 'is_finished', 'runs_in']
 
 # %% ../nbs/02_run_folder.ipynb #5e262626
 from pathlib import Path
@@ -20,7 +20,7 @@ ROW_JSON, RUN_JSON = 'row.json', 'run.json'
 MODEL, STATE, ERROR_TXT = 'model.safetensors', 'checkpoint.safetensors', 'error.txt'
 HISTORY_CSV, LR_FIND_CSV, SIZES_CSV = 'history.csv', 'lr_find.csv', 'sizes.csv'
 SAMPLES_PNG, PER_IMAGE = 'samples.png', 'per_image.safetensors'
-RATES_CSV, CODER = 'rates.csv', 'coder.safetensors'
+RATES_CSV, CODER, LENGTHS_CSV = 'rates.csv', 'coder.safetensors', 'lengths.csv'
 NEIGHBOURS_PNG, BETWEEN_PNG, MAP_PNG, UMAP_PNG = 'neighbours.png', 'between.png', 'map.png', 'map-umap.png'
 COMPONENTS_CSV, FILES_CSV = 'components.csv', 'files.csv'
 
@@ -34,6 +34,7 @@ RUN_FILES = { # In the order in which people look at them
     LR_FIND_CSV: 'The curve of the learning-rate finder.',
     RATES_CSV: 'Bytes and error of the coded latents, at several steps.',
     CODER: 'The rounding and the code tables that `aebench compress` uses.',
+    LENGTHS_CSV: 'Only of a nested latent: the error of its first 4, 8, … numbers, and of as many principal components.',
     NEIGHBOURS_PNG: 'A test image on the left of each row, then its nearest neighbours in the latent.',
     BETWEEN_PNG: 'From one image to another in the latent, and below it by mixing pixels.',
     MAP_PNG: 'The latents in their two directions of most variance, a colour a class.',

@@ -7,10 +7,10 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
            'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
-           'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range',
-           'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names',
-           'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of',
-           'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
+           'Training', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
+           'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
+           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
+           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import math
@@ -372,6 +372,8 @@ def _part_of_run(name:str, doc:str, chosen:Iterable[str]) -> type:
 READING = tuple(f.name for f in fields(Run) if f.metadata['reading'])
 Reading = _part_of_run('Reading', 'The settings of `Run` that decide which images there are, and how they are read.', READING)
 FileReading = _part_of_run('FileReading', 'Those of them that a trained model leaves open.', ('skip_unreadable', 'frames', 'max_pixels'))
+Training = _part_of_run('Training', 'The settings of a model that is trained alone, of no comparison.',
+    ('size', 'seed', 'weights', 'augmentation', 'seconds', 'shown_channels', *READING))
 
 def run_from_row(
     row:dict # A row by columns of results.csv, each value as `Run` has it or as text; what it lacks is as it was then

@@ -1,17 +1,22 @@
 "Networks that start from principal components: never worse, any first numbers make an image, and they are used as all others."
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aebench import load
 from aebench.apply import Trained
 from aebench.bench.run import do_run
+from aebench.bench.train import batch_for, epochs_for, plan_training
+from aebench.cli import main
 from aebench.codec.protocol import FirstNumbers, first_numbers
 from aebench.core.errors import UsageError
-from aebench.data import load_images
+from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
 from aebench.settings import plan_runs
 
@@ -75,3 +80,83 @@ def test_first_numbers_are_a_codec(training):
 def test_a_map_is_decoded_at_any_size(size, latent):
     network = autoencoder('conv_map', size=size, latent=latent, channels=1).eval()
     for s in (size, size+8): assert network(torch.rand(2, 1, s, s)).shape == (2, 1, s, s)
+
+# ---- aebench train
+
+@pytest.fixture
+def said(capsys):
+    "Exit code, stdout and stderr of a command."
+    def command(*words):
+        code = main([str(o) for o in words])
+        return code, *capsys.readouterr()
+    return command
+
+def mixture(folder:Path, n:int, size:int=20) -> Path:
+    "Smooth images of several formats, sizes and modes."
+    gen, folder = np.random.default_rng(0), folder
+    folder.mkdir(parents=True)
+    for i in range(n):
+        small = Image.fromarray(gen.integers(0, 256, (3, 3, 3), dtype=np.uint8))
+        image = small.resize((size + i % 5, size + i % 3), Image.Resampling.BICUBIC).convert(('RGB', 'L', 'RGBA', 'P')[i % 4])
+        if i % 4 in (2, 3) and i % 5 == 1: image = image.convert('RGB')  # JPEG has neither
+        image.save(folder/f'{i:03}.{("png", "jpg", "webp", "tiff", "bmp")[i % 5]}')
+    return folder
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory): return mixture(tmp_path_factory.mktemp('images')/'my photos', 60)
+
+def model_of(out:str) -> Path: return Path(re.search('The model is in (.+)', out)[1])
+
+def test_a_folder_is_trained_on_and_the_model_used(photos, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')
+    folder = model_of(out)
+    assert code == 0 and folder.parent == Path('models/my-photos') and (folder/'row.json').is_file()
+    assert re.search(r'16×16 pixels ↔ 128 numbers, MSE \d\.\d+, PSNR \d+\.\d+ dB; .*PCA-47', out) and re.search(r'\b4: \d\.\d+ \(×\d\.\d\d\), 8: .* 128: ', out)
+    assert '2 epochs of 2 steps, in batches of 16' in err and re.search(r'MSE \S+, (\S+ % (below|above)|as) PCA-47: epoch 2/2', err)
+    for command in ('compress', 'encode', 'anomaly'): assert f'aebench {command}' in err and err.count(str(folder)) >= 3
+    row = json.loads((folder/'row.json').read_text())
+    assert (row['method'], row['latent'], row['settings']['epochs'], row['settings']['batch_size'], row.get('accuracy')) == ('nested+modern', 128, [0, 2], 16, None)
+    code, again, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')  # there already
+    assert code == 0 and again == out and 'epoch 1/2' not in err
+    for words in (['compress', photos, '--out', 'a.ae'], ['encode', photos, '--out', 'a.csv'], ['anomaly', photos, '--out', 'b.csv'], ['reconstruct', photos, '--out', 'copies'],
+                  ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'], ['decompress', 'a.ae', '--out', 'back'], ['decode', 'a.csv', '--out', 'decoded']):
+        code, _, err = said(*words, '--run', folder, '--device', 'cpu')
+        assert code == 0, (words, err)
+    assert len([*Path('back').iterdir()]) == len([*Path('decoded').iterdir()]) == 60
+    shared, ae = load('shared', 'cpu'), load(folder, 'cpu')
+    assert shared.nested and np.array_equal(shared.reconstruct(photos, 7), ae.reconstruct(photos, 7))
+
+def test_json_and_other_methods(said, tmp_path):
+    code, out, err = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path, '--json', '--quiet', '--device', 'cpu')
+    row = json.loads(out)
+    assert code == 0 and err == '' and (row['method'], row['latent'], row['settings']['epochs']) == ('baseline', 8, [0, 1]) and 'lengths' not in row
+    assert 0 < row['pca_mse'] < row['mse'] and load(row['folder'], 'cpu').latent == 8
+    code, out, _ = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path, '--device', 'cpu')
+    assert code == 0 and '% above PCA-8, which has' in out and 'Any first numbers' not in out
+    code, out, _ = said('run', '-q', '--json', *row['command'].split()[2:], '--judges', '', '--out', tmp_path, '--device', 'cpu')  # the same run by the other command
+    assert code == 0 and json.loads(out)[0]['run'] == row['run']
+
+@pytest.mark.parametrize('words, sentence', [
+    (['train'], 'NAME|FOLDER'), (['train', 'nowhere'], 'There is no'), (['train', 'digits', '--method', 'pca-64'], 'aebench run --methods pca-64 fits it'),
+    (['train', 'digits', '--method', 'moden'], 'Did you mean modern?'), (['train', 'digits', '--method', 'modern,nested'], 'method'), (['train', 'digits', '--method', 'modern+residual_blocks'], 'both change the encoder'),
+    (['train', 'digits', '--epochs', '0'], '--epochs takes 1 or more'), (['train', 'digits', '--epochs', '2', '3'], '3'), (['train', 'digits', '--epochs', 'many'], '--epochs takes a whole number'),
+    (['train', 'digits', '--latent', '0'], '--latent must be 1'), (['train', 'digits', '--latent', '8,16'], '--latent takes a whole number'), (['train', 'digits', '--batch-size', '1'], '--batch-size must be 2'),
+    (['train', 'digits', '--size', '18'], 'give --size 16 or 20'), (['train', 'digits', '--methods', 'modern'], 'There is no flag --methods'), (['train', 'digits', '--seeds', '3'], 'There is no flag --seeds'),
+    (['train', 'digits', '--judges', 'nobody'], 'nobody'), (['train', 'digits', '--precision', 'fp8'], 'fp8'), (['train', 'digits', '--split', '.5'], 'has a split of its own')])
+def test_wrong_use_is_told(words, sentence, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(*words)
+    assert code == 2 and sentence in err and out == '' and 'Traceback' not in err and not [*tmp_path.iterdir()], err
+
+@pytest.mark.parametrize('n, batch, epochs', [(1, 16, 100), (40, 16, 100), (160, 16, 100), (1000, 50, 100), (3000, 128, 100), (6000, 128, 66), (30_000, 128, 15), (60_000, 128, 15)])
+def test_small_data_get_enough_steps(n, batch, epochs):
+    assert (batch_for(n, 128), epochs_for(n, batch_for(n, 128))) == (batch, epochs)
+    assert epochs == 100 or epochs*(n//batch) >= 3000
+
+@pytest.mark.parametrize('size, channels, latent', [(8, 1, 32), (8, 3, 96), (12, 1, 72), (16, 1, 128), (16, 3, 128), (32, 3, 128)])
+def test_the_latent_is_half_of_what_an_image_holds(size, channels, latent, tmp_path):
+    images = torch.randint(0, 256, (8, channels, size, size), dtype=torch.uint8)
+    made = ImageSet(str(tmp_path), 'Noise', images, torch.zeros(8), images, torch.zeros(8), (), 'x')
+    assert plan_training('modern', made, size=size).latent == latent
+    assert plan_training('modern', made, size=size, latent=5).latent == 5

@@ -125,6 +125,13 @@ class Components:
         left = torch.cat([left[1:], left.new_zeros(max(0, k - len(left)) + 1)])
         return left[:k].clamp(min=1/255**2/12).float()
 
+    def errors_on(self,
+        images:Tensor, # uint8, (N, C, S, S)
+        ks:Sequence[int] # Rising; beyond those that are kept all of them serve
+    ) -> list[float]: # Mean squared error of pixels in [0, 1]
+        "The error of so many on any images."
+        return _errors(images, self.mean, self.directions[:ks[-1]], list(ks)).tolist()
+
     def equal_to(self, mse:float) -> int|None: # 0: no better than the mean image; None: better than all components
         "How many have about this error on the test images; between measured numbers, on a logarithmic scale."
         better = (self.mse <= mse).nonzero()
