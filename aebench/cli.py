@@ -82,7 +82,7 @@ def _kind_and_choices(annotation) -> tuple[type, dict|tuple]:
 
 # %% ../nbs/11_cli.ipynb #86cdd3a8
 SETTINGS = {names_of(o)[0]: o for o in fields(Run)} # Flag → field
-TAKEN = {kind: {names_of(o)[0]: o for o in fields(kind)} for kind in (Run, Training, Reading, FileReading)} # Annotation of **keywords → flags
+TAKEN = {o: {names_of(f)[0]: f for f in fields(o)} for o in (Run, Training, Reading, FileReading)} # Annotation of **keywords → flags
 AUTO = {
     '--device': 'auto: cuda where there is one, else cpu',
     '--precision': 'auto: bf16 where the device computes in it',
@@ -299,11 +299,11 @@ def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, 
 
 def _folder_for(out:str|None, kind:str, data:str) -> Path:
     "`out`, or a folder that is named as the data."
-    return Path(out or f'{kind}/{get_data(data).label.lower().replace(" ", "-")}').absolute()
+    return Path(out or f'{kind}/{get_data(data).label.lower().replace(" ", "-")}')
 
 def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the results
     "Where results go: the store at a URL and the folder that is a copy of it, or a folder alone."
-    if not _is_url(out): return None, _folder_for(out, 'runs', data)
+    if not _is_url(out): return None, _folder_for(out, 'runs', data).absolute()
     with _imports(): from aebench.bench.store import Remote
     remote = Remote(out)
     return remote, remote.copy
@@ -415,8 +415,8 @@ def train(
     *,
     method:str='modern+nested', # NAME: what to train, one of aebench methods or a combination
     latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
-    epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 3,000 steps, up to 100)
-    batch_size:int|None=None, # N: images a batch (default: as for run, and fewer where that makes fewer than 20 batches an epoch)
+    epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 400 steps, up to 100)
+    batch_size:int|None=None, # N: images a batch (default: as for run, and 32 of fewer than 2,000 images)
     out:str|None=None, # DIR: folder that holds the model's own (default: models/ and the name of the data)
     wait:bool=False, # wait for another command that writes to the same folder
     quiet:bool=False, # -q: no progress, only the result
@@ -436,22 +436,13 @@ def train(
     _tell_which(data)
     with _imports():
         from aebench.bench.devices import resolve_device, resolve_precision
-        from aebench.bench.loop import do_runs
-        from aebench.bench.train import describe_model, describe_training, plan_training, telling_gain
-        from aebench.callback.progress import Progress
-        from aebench.data.sets import load_images
+        from aebench.bench.train import train_alone
+        from aebench.callback.progress import Progress, default_progress
     settings |= dict(device=(device := resolve_device(device)), precision=resolve_precision(precision, device))
-    first, = plan_runs([method], data, **settings)
-    images = load_images(data, first.size, **first.reading)
-    model = plan_training(method, images, epochs=epochs, **settings)
-    if not quiet: log(describe_training(model, images))
-    row, = do_runs([model], folder, Progress() if quiet else None, executor=telling_gain, wait=wait)
-    if row['status'] != 'done': return _failures(folder, [row])
-    place = Path(os.path.relpath(folder)) if out is None else Path(out)
-    lines, found = describe_model(row, folder/row['run'], images)
-    found['folder'] = str(place/row['run'])
-    with _until_pipe_closes(): _print_json(_finite(row) | found) if json else print(*lines, f'The model is in {found["folder"]}', sep='\n')
-    if not quiet: _tell_uses(found['folder'], data)
+    row, lines = train_alone(data, method, folder, Progress() if quiet else default_progress(), wait, epochs=epochs, **settings)
+    if not lines: return _failures(folder, [row])
+    with _until_pipe_closes(): _print_json(_finite(row)) if json else print(*lines, f'The model is in {row["folder"]}', sep='\n')
+    if not quiet: _tell_uses(row['folder'], data)
     return 0
 
 def _tell_uses(model:str, data:str): # The folder of a model, and the images that it was trained on

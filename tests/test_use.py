@@ -356,7 +356,7 @@ def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
     assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
 
 FUNCTIONS = dict(
-    run='bench.loop.do_runs', report='report.page.make_report', check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
+    run='bench.loop.do_runs', train='bench.train.train_alone', report='report.page.make_report', check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
     diff='report.diff.compare_runs', sizes='bench.sizes.measure_sizes', compress='apply.folders.compress_folder', decompress='apply.folders.decompress_file',
     encode='apply.folders.encode_folder', decode='apply.folders.decode_table', reconstruct='apply.folders.reconstruct_folder',
     anomaly='apply.anomaly.write_anomalies', export='apply.export.export_model', push='apply.share.push', pull='apply.share.pull') # What each command does, for programs and notebooks
