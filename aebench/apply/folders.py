@@ -139,7 +139,8 @@ def _of_quality(coder:Coder, run:Trained, z:np.ndarray, images:Tensor, quality:f
     "With the coarsest step whose PSNR is at least so many dB. Raises `UsageError` where even the finest has less."
     coder, mse = coarsest_step(coder, run.codec, z, images, 10**(-quality/10), numbers)
     if psnr(mse) >= quality: return coder
-    raise UsageError(f'The model copies these images at {psnr(mse):.2f} dB at best: give --quality {math.floor(psnr(mse)*10)/10:g} or less.')
+    best = psnr(mse)
+    raise UsageError(f'The model copies these images at {best:.2f} dB at best: give --quality {math.floor(best*10)/10:g} or less.')
 
 def _whole(z:np.ndarray, run:Trained) -> np.ndarray: # (N, k)
     "Latents with the means of training images in place of the numbers that were not kept."

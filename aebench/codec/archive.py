@@ -50,7 +50,8 @@ def compress(
 ) -> bytes:
     "Latents and names as one file."
     coded = coder.encode(levels)
-    about = dict(names=pack_names(names), size=size, model=model, coder=coder.hash, notch=coder.notch, numbers=levels.shape[1], coded=len(coded))
+    about = dict(names=pack_names(names), size=size, model=model, coder=coder.hash, coded=len(coded))
+    about |= dict(notch=coder.notch, numbers=levels.shape[1])
     if shapes: about |= dict(shapes=[list(o) for o in shapes], fit=fit)
     header = json.dumps(about, separators=(',', ':')).encode()
     if len(header) > MAX_HEADER: raise UsageError(f'{len(names):,} names are more than one file holds: compress fewer images at a time.')
