@@ -145,6 +145,7 @@ class Method:
     pretrained:bool=False # Does the encoder start from trained weights, frozen in the first phase?
     linear_path:bool=False # Does it stand beside principal components, and learn what they miss?
     nested:bool=False # Do the first numbers of its latent make an image by themselves?
+    rounded:bool=False # Is its decoder trained for latents that a coder has rounded?
     averaged:bool=False # Are its weights averages over the last steps?
     augmentation:str='' # In place of the paper's: 'mirror'
     rate:float=0. # The maximum of its one cycle over all epochs; 0: the paper's phases
@@ -263,6 +264,8 @@ METHODS = Registry('method',
            averaged=True, paper_rates=_USUAL, taught='modern/averaging', in_paper=False),
     Method('nested', 'Nested Latents', 'Any first numbers of the latent make an image: one network for every length.',
            nested=True, paper_rates=_USUAL, taught='modern/nested', in_paper=False),
+    Method('rounded', 'Rounded Latents', 'A decoder beside a linear path that makes good what rounding took, at every step.',
+           linear_path=True, rounded=True, paper_rates=_USUAL, taught='modern/rounded', in_paper=False),
     Method('modern', 'Modern', 'Residual blocks beside a linear path, moved by Muon in one cycle.',
            encoder='residual', linear_path=True, optimizer='muon', augmentation='mirror', rate=1.5e-3,
            paper_rates=_USUAL, taught='modern/recipe', in_paper=False),
@@ -280,7 +283,7 @@ for _field, _parts in PARTS.items():
 
 # %% ../nbs/00_registry.ipynb #38dd79a5
 # The fields by which techniques differ
-_CHOICES = tuple('encoder upsample loss optimizer pretrained linear_path nested averaged sizes augmentation rate'.split())
+_CHOICES = tuple('encoder upsample loss optimizer pretrained linear_path nested rounded averaged sizes augmentation rate'.split())
 
 def techniques(name:str) -> list[str]:
     "The techniques in a method's name, in the registry's order; none for the baseline."
@@ -301,7 +304,7 @@ def combine(
     changes = {}
     for part in parts:
         for k, v in _changes(part).items():
-            if k in changes:
+            if k in changes and (k in PARTS or changes[k] != v):
                 both = ' and '.join(o.name for o in parts if k in _changes(o))
                 raise UsageError(f'{both} both change the {k}: combine only one of them.')
             changes[k] = v
@@ -386,13 +389,14 @@ class Factor:
     high:str # The technique's
 
 _FACTOR_NAMES = dict(encoder='encoder', upsample='upsampling', loss='loss', optimizer='optimiser', linear_path='linear path',
-                     nested='latent', averaged='weights', sizes='resizing') # By the field of `Method`
-_LEVELS = dict(linear_path=('none', 'beside'), nested=('whole', 'nested'), averaged=('last', 'averaged'),
+                     nested='latent', rounded='rounding', averaged='weights', sizes='resizing') # By the field of `Method`
+_LEVELS = dict(linear_path=('none', 'beside'), nested=('whole', 'nested'), rounded=('none', 'rounded'), averaged=('last', 'averaged'),
                sizes=('full size', 'progressive'))
 
 def _factor(method:Method) -> Factor:
     "The factor of which a technique is a level."
     choices = [o for o in _changes(method) if o in _FACTOR_NAMES]
+    if method.name == 'rounded': choices = ['rounded']  # the path belongs to it
     if len(choices) > 1: return Factor('recipe', METHODS['baseline'].label, method.label)
     choice, = choices
     if choice not in PARTS: return Factor(_FACTOR_NAMES[choice], *_LEVELS[choice])

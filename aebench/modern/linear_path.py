@@ -90,13 +90,21 @@ class PathAutoEncoder(AutoEncoder):
         if x.shape[-1] != self.full_size: x = F.interpolate(x, (self.full_size,)*2, mode='bilinear')
         with torch.autocast(x.device.type, enabled=False): return torch.addcmul(self.path.encode(x.float())[:, :n], self.gates[n-1], more)
 
-    def decode(self, z:Tensor) -> Tensor:
-        "Latents (N, latent), of a nested model also (N, n), → images (N, channels, size, size) in [0, 1]."
+    @property
+    def sensitivity(self) -> Tensor|None: # (latent,)
+        "The error of all pixels for an error of 1 of each number, where the path alone decides it."
+        return self.path.spread if self.rounded else None
+
+    def decode(self,
+        z:Tensor, # (N, latent); of a nested model also the first numbers alone, (N, n)
+        step:Tensor|float|None=None # (N,), or one for all: by which they were rounded, in pixels; None: they were not
+    ) -> Tensor: # (N, channels, size, size) in [0, 1]
+        "Latents → images. Raises `UsageError` for part of a latent that is not nested."
         gate, z = self.gates[z.shape[1]-1], self.whole(z)
         side = (self.full_size,)*2
         with torch.autocast(z.device.type, enabled=False): image = self.path.decode(z.float()).view(-1, self.channels, *side)
         if self.size != self.full_size: image = F.interpolate(image, (self.size,)*2, mode='area')
-        more = self.decoder(z, self.normalize(image)) if hasattr(self.decoder, 'guess') else self.decoder(z)
+        more = self.decoder(z, self.normalize(image), step) if hasattr(self.decoder, 'guess') else self.decoder(z)
         return torch.addcmul(image, gate, more.float()).clamp(0, 1)
 
 # %% ../../nbs/modern/02_linear_path.ipynb #83ecc1e8
