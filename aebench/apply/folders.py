@@ -23,7 +23,7 @@ from .tables import check_kind, read_latents, write_latents
 from .trained import Trained
 from ..codec.archive import compress, packed_names, paid_after, unpack, write_images
 from ..codec.coding import Coder, bytes_at, coarsest_step, decode_latents, encode_images, file_points, finest_step, pixel_errors
-from ..codec.coding import read_coder
+from ..codec.coding import decode_levels, read_coder
 from ..codec.references import raw_bytes
 from ..core.errors import UsageError, suggestion
 from ..core.files import check_outside, write_new
@@ -117,7 +117,7 @@ def compress_folder(
     file = file_of(coder)
     write_new({Path(out): file})
     size = len(file)/len(names)
-    mse = float(pixel_errors(decode_latents(run.codec, coder.restore(coder.quantise(z, numbers))), images).mean())
+    mse = float(pixel_errors(decode_levels(run.codec, coder, coder.quantise(z, numbers)), images).mean())
     others = _others(images, mse)
     paid = {k: paid_after(run.codec, coder, size, o) for k, o in others.items()}
     return Savings(len(names), run.size, run.prep.fit, size, mse, others, paid)
@@ -185,7 +185,7 @@ def decompress_file(
     Raises `UsageError` for a file that is damaged or another run's, for names that it has not, and where a file would be overwritten."""
     packed = unpack(_bytes_of(path), _coder_of(run), run.model, str(path))
     chosen = _chosen(packed.names, only, path)
-    images = decode_latents(run.codec, packed.coder.restore(packed.levels[chosen]))
+    images = decode_levels(run.codec, packed.coder, packed.levels[chosen])
     if original_size and not packed.shapes:
         raise UsageError(f'{printable(path)} does not hold the sizes of its images: leave out --original-size.')
     shapes = [packed.shapes[i] for i in chosen] if original_size else ()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .trained import Trained
-from ..codec.coding import decode_latents, encode_images, pixel_errors, read_coder
+from ..codec.coding import decode_latents, decode_levels, encode_images, pixel_errors, read_coder
 from ..codec.protocol import Codec
 from ..codec.references import from_files, to_files
 from ..core.errors import UsageError
@@ -93,7 +93,7 @@ def copy_of_run(
     "The copy of an image from rounded and coded latents of its tiles. Raises `UsageError` where the coder is missing or damaged."
     coder = read_coder(run.folder/CODER)
     symbols = coder.quantise(encode_images(run.codec, _tiles_for(run.codec, image)))
-    copies = decode_latents(run.codec, coder.restore(symbols))
+    copies = decode_levels(run.codec, coder, symbols)
     return Copy(run.row['label'], untiles(copies, *image.shape[-2:]), f'{run.latent} numbers a tile', len(coder.encode(symbols)))
 
 def file_of_bytes(

@@ -39,6 +39,7 @@ from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
 from ..modern.linear_path import LinearPath, choose_gates, nested_lengths
 from ..modern.nested import nest
+from ..modern.rounded import round_latents
 from ..modern.averaging import AverageWeights
 from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike
 from .. import losses  # registers what builds each of `LOSSES`
@@ -76,6 +77,7 @@ def make_model(
     path = method.linear_path and LinearPath(components.mean, components.directions, components.variances, latent)
     model = build_network(encoder, method.upsample, latent, run.size, data.channels, path)
     if method.nested: nest(model, components.errors_of(model.latent))
+    if method.rounded: round_latents(model)
     return in_precision(run, model)
 
 # %% ../../nbs/bench/03_run.ipynb #a7fed7e0
@@ -185,7 +187,7 @@ def network_build(run:Run, model:AutoEncoder) -> dict:
     "The arguments of `build_network` that make `model` again."
     method = run.recipe
     words = dict(encoder=method.encoder, upsample=method.upsample, latent=model.latent, size=model.full_size, channels=model.channels)
-    return words | {k: True for k in ('linear_path', 'nested') if getattr(method, k)}
+    return words | {k: True for k in ('linear_path', 'nested', 'rounded') if getattr(method, k)}
 
 def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
     "The module that `build` describes, with `tensors` as its weights. Raises `ValueError` where they do not fit."

@@ -7,9 +7,9 @@ Docs: https://aebench.github.io/aebench/codec/coding.html.md"""
 # %% auto #0
 __all__ = ['NOTCHES', 'BOTTOM', 'TOP', 'ESCAPE', 'FURTHEST', 'TOTAL', 'NEVER', 'MAX_NOTCH', 'TRUST', 'PRICE', 'MAX_FITTED',
            'MAX_STUDIED', 'MAX_CURVE', 'FEWEST_BYTES', 'MOST_BYTES', 'QUALITIES', 'MAX_FILES', 'encode_images',
-           'decode_floats', 'decode_latents', 'Coder', 'read_coder', 'fit_coder', 'decoder_sensitivity', 'pixel_errors',
-           'notches_of', 'finest_step', 'coarsest_step', 'rate_curve', 'payload', 'file_points', 'kept_points',
-           'mse_at', 'bytes_at']
+           'decode_floats', 'decode_latents', 'Coder', 'read_coder', 'fit_coder', 'decoder_sensitivity',
+           'decode_levels', 'pixel_errors', 'notches_of', 'finest_step', 'coarsest_step', 'rate_curve', 'payload',
+           'file_points', 'kept_points', 'mse_at', 'bytes_at']
 
 # %% ../../nbs/codec/03_coding.ipynb #13b9ba25
 import io
@@ -54,11 +54,12 @@ def encode_images(
 
 # %% ../../nbs/codec/03_coding.ipynb #007419ad
 @torch.no_grad()
-def _decoded(codec:Codec, latents:np.ndarray) -> Iterator[Tensor]:
-    "The images of `latents`, batch by batch, on the device."
+def _decoded(codec:Codec, latents:np.ndarray, step:float|None=None) -> Iterator[Tensor]:
+    "The images of `latents`, batch by batch, on the device; a decoder for rounded latents is told the step."
+    told = dict(step=step) if getattr(codec, 'rounded', False) else {}
     for part in torch.from_numpy(latents).split(BATCH):
         filled = torch.cat([part, part[-1:].expand(BATCH - len(part), -1)])  # the last batch may be smaller
-        yield codec.decode(filled.to(device_of(codec)))[:len(part)]
+        yield codec.decode(filled.to(device_of(codec)), **told)[:len(part)]
 
 def decode_floats(
     codec:Codec, # A module in eval mode
@@ -69,10 +70,11 @@ def decode_floats(
 
 def decode_latents(
     codec:Codec, # A module in eval mode
-    latents:np.ndarray # float32, (N, k)
+    latents:np.ndarray, # float32, (N, k)
+    step:float|None=None # By which they were rounded, in pixels; None: they were not
 ) -> Tensor: # uint8, (N, C, S, S), on the CPU
     "The images of `latents`, rounded to 8 bits."
-    return torch.cat([o.mul(255).round().to(torch.uint8).cpu() for o in _decoded(codec, latents)])
+    return torch.cat([o.mul(255).round().to(torch.uint8).cpu() for o in _decoded(codec, latents, step)])
 
 # %% ../../nbs/codec/03_coding.ipynb #2c20dd45
 NOTCHES = 8 # To an octave
@@ -343,6 +345,15 @@ def decoder_sensitivity(
                 total = total + back.double().square().sum(0).cpu()
     return (total/(probes*len(chosen))).sqrt().float().numpy()
 
+# %% ../../nbs/codec/03_coding.ipynb #3e16fcfc
+def decode_levels(
+    codec:Codec, # A module in eval mode
+    coder:Coder, # With the step of the levels
+    levels:np.ndarray # int32, (N, ≤k)
+) -> Tensor: # uint8, (N, C, S, S), on the CPU
+    "The images of coded latents."
+    return decode_latents(codec, coder.restore(levels), coder.step)
+
 # %% ../../nbs/codec/03_coding.ipynb #e32aaa8d
 MAX_STUDIED = 10_000 # Training and test images whose latents are studied, at most; evenly spread
 MAX_CURVE = 2000 # Test images that a rate curve is measured on, at most
@@ -363,7 +374,7 @@ def notches_of(coder:Coder, codec:Codec) -> range:
     return range(min(finest, -3*NOTCHES - max(int(coder.index.max()), -finest - 4*NOTCHES)), finest + 1)
 
 def _mse(codec:Codec, coder:Coder, z:np.ndarray, images:Tensor, numbers:int|None) -> float:
-    return float(pixel_errors(decode_latents(codec, coder.restore(coder.quantise(z, numbers))), images).mean())
+    return float(pixel_errors(decode_levels(codec, coder, coder.quantise(z, numbers)), images).mean())
 
 def _size(coder:Coder, z:np.ndarray, numbers:int|None) -> float: return len(coder.encode(coder.quantise(z, numbers)))/len(z)
 
