@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,3 +62,44 @@ def test_large_images(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path/'large.csv')
     assert list(rows['size']) == [16, 32] and (rows.peak_memory_mb > 100).all() and rows.images_per_second[0] > rows.images_per_second[1] > 0
+
+@pytest.fixture
+def peers(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT/'benchmarks')
+    import peers
+    return peers
+
+def test_peers_clock(peers):
+    "What is spent on measuring is no training, and is never more than it."
+    now = [0.]
+    def copy(x):
+        now[0] += 40
+        return x/2
+    watch = peers.Watch(lambda: now[0])
+    course = peers.Course(torch.full((4, 1, 8, 8), 255, dtype=torch.uint8), 100., watch)
+    for _ in range(100):
+        now[0] += 1
+        course.step(2, torch.nn.Identity(), copy)
+    assert [(o['seconds'], o['images'], o['mse']) for o in course.points] == [(1, 2, .25), (40, 80, .25), (80, 160, .25)]
+    assert watch.seconds == 100 and course.left == 0 and peers.marks(300.)[0] == pytest.approx(1) and peers.marks(300.)[-1] == 300
+
+def test_peers_time_to_components(peers):
+    points = [dict(seconds=i, mse=o) for i, o in enumerate((.5, .2, .4, .1, .1))]
+    assert peers.seconds_to(points, .3) == dict(seconds_to_pca=1, seconds_below_pca=3)
+    assert peers.seconds_to(points, .6) == dict(seconds_to_pca=0, seconds_below_pca=0)
+    assert all(o != o for o in peers.seconds_to(points, .01).values())
+
+def test_peers_go_on_where_they_were(peers, tmp_path):
+    "A finished part stays, one that was not available is tried again, and the picture has a row for each data set."
+    key = dict(peer='modern', data='2024', images_key='0123456789012345', precision='fp32', device_name='any', latent=8, budget=5., threads=1)
+    found = dict(mse=.01, pca_mse=.02, seconds=5.1, seconds_to_pca=1.)
+    results = peers.Results(tmp_path)
+    results.add(key, [dict(seconds=1., images=8, mse=.01)], found)
+    results.add(key | dict(peer='pythae_conv'), [], dict(note='not available'))
+    again = peers.Results(tmp_path)
+    assert [again.has(key | o) for o in ({}, dict(peer='pythae_conv'), dict(budget=6.))] == [True, False, False]
+    again.add(key | dict(peer='pythae_conv'), [dict(seconds=1., images=8, mse=.03)], found | dict(mse=.03, seconds_to_pca=None))
+    again.add(key | dict(data='other'), [], found)
+    assert len(again.summary) == 3 and again.summary.note.isna().all() and len(again.points) == 2
+    axs = peers.draw(peers.Results(tmp_path).summary).axes
+    assert len(axs) == 4 and [o.get_width() for o in axs[1].patches] == [-.5, .5] and [o.get_text() for o in axs[0].texts] == ['', 'not reached']
