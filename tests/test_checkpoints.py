@@ -30,8 +30,10 @@ from aebench.data import ImageSet, load_images
 from aebench.core.errors import AebenchError, Interrupted, UsageError
 from aebench.core.tensors import write_tensors
 from aebench.models import autoencoder
-from aebench.settings import plan_runs
-from aebench.bench.run import training_state
+from aebench.modern.averaging import AverageWeights
+from aebench.registry import OPTIMIZERS
+from aebench.settings import Run, plan_runs
+from aebench.bench.run import make_model, training_state
 from aebench.training import History, autoencoder_learner, find_lr, random_states
 from aebench.weights import classifier_network, finetune_classifier
 
@@ -107,6 +109,15 @@ def frozen(images, augment, tmp, cbs):
 
 def frozen_by(dls, tmp, cbs): return autoencoder_learner(dls, autoencoder('resnet18', size=16, channels=1), cbs=[History(), *cbs], path=tmp), dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
 
+def modern(method):
+    "Networks that start from principal components, with Muon, averaged weights or lengths that are drawn anew in each step."
+    def make(images, augment, tmp, cbs):
+        run, data = Run(method, 'digits', size=16, latent=8, epochs=(1, 1)), replace(images, train_x=images.train_x[:320], train_y=images.train_y[:320], fingerprint='320 digits')
+        dls = data.dls(bs=64, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
+        own = [AverageWeights(decay=.8)] if run.recipe.averaged else []
+        return autoencoder_learner(dls, make_model(run, data), cbs=[History(), *own, *cbs], opt_func=OPTIMIZERS.builders[run.recipe.optimizer], path=tmp), dict(epochs=(2, 2), next_lr=1.5e-3)
+    return make
+
 def their_dls(images, augment, workers):
     "fastai's own loaders, with or without worker processes."
     x = images.train_x[:160].float()/255
@@ -145,9 +156,10 @@ def unequal(a:dict, b:dict) -> list:
     return [k for k in a if not (torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k])]
 
 WAYS = {'two phases, 0 workers': (theirs(0), 20), 'two phases, 2 workers': (theirs(2), 20), 'frozen first, 0 workers': (their_frozen(0), 15), 'frozen first, 2 workers': (their_frozen(2), 15),
-        'sizes': (ours, 48), 'frozen first': (frozen, 18)} # Maker, and batches of the training; images in memory, of which sizes are made, have no workers
+        'sizes': (ours, 48), 'frozen first': (frozen, 18), **{o: (modern(o), 20) for o in ('modern', 'averaged', 'nested', 'modern+nested+averaged')}} # Maker, and batches of the training; images in memory, of which sizes are made, have no workers
 CASES = {(way, augment, best): stops for way, (_, n) in WAYS.items() for augment in (True, False) for best in (False, True) for stops in [(n//5, n//3, n//4)]} # Batches until each stop
-QUICKLY = [('sizes', True, False), ('sizes', False, False), ('sizes', True, True), ('frozen first', True, False), ('two phases, 0 workers', True, False), ('two phases, 2 workers', True, False), ('two phases, 2 workers', False, True)]
+QUICKLY = [('sizes', True, False), ('sizes', False, False), ('sizes', True, True), ('frozen first', True, False), ('two phases, 0 workers', True, False), ('two phases, 2 workers', True, False), ('two phases, 2 workers', False, True),
+           ('modern', True, False), ('averaged', True, False), ('nested', True, False), ('modern+nested+averaged', True, True)]
 
 @pytest.mark.parametrize('way,augment,best', [pytest.param(*o, marks=[] if o in QUICKLY else pytest.mark.slow) for o in CASES])
 def test_goes_on_as_if_nothing_had_happened(way, augment, best, images, tmp_path):

@@ -1,24 +1,32 @@
 "Networks that start from principal components: never worse, any first numbers make an image, and they are used as all others."
 import json
 import re
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fastai.callback.core import Callback
 from PIL import Image
 
+import aebench.bench.run
 from aebench import load
 from aebench.apply import Trained
-from aebench.bench.run import do_run
+from aebench.bench.run import do_run, make_model, train_run
 from aebench.bench.train import batch_for, epochs_for, plan_training
+from aebench.callback.checkpoint import Checkpoint
 from aebench.cli import main
 from aebench.codec.protocol import FirstNumbers, first_numbers
-from aebench.core.errors import UsageError
+from aebench.codec.references import principal_components
+from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
-from aebench.settings import plan_runs
+from aebench.modern.linear_path import choose_gates, nested_lengths
+from aebench.modern.recipe import batches_of, held_out
+from aebench.settings import Run, plan_runs
 
 pytestmark = pytest.mark.usefixtures('at_home')
 
@@ -160,3 +168,68 @@ def test_the_latent_is_half_of_what_an_image_holds(size, channels, latent, tmp_p
     made = ImageSet(str(tmp_path), 'Noise', images, torch.zeros(8), images, torch.zeros(8), (), 'x')
     assert plan_training('modern', made, size=size).latent == latent
     assert plan_training('modern', made, size=size, latent=5).latent == 5
+
+# ---- never worse than principal components
+
+FINE = 1/255**2/12 # The rounding of 8-bit pixels, as an error
+
+def gaussian(seed:int, n:int, size:int=8, channels:int=1) -> ImageSet:
+    "Noise whose covariance is random: no map to k numbers keeps more of it than principal components do."
+    gen = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(channels*size**2, channels*size**2, generator=gen)/size/channels**.5*torch.logspace(0, -1.5, channels*size**2)
+    def images(n): return (.5 + .15*torch.randn(n, len(mixing), generator=gen) @ mixing.T).mul(255).round().clamp(0, 255).to(torch.uint8).view(n, channels, size, size)
+    return ImageSet('noise', f'Gaussian {seed}', images(n), torch.zeros(n, dtype=torch.int16), images(1000), torch.zeros(1000, dtype=torch.int16), (), f'gaussian-{seed}-{n}-{size}-{channels}')
+
+def mse_of(model, images, numbers=None) -> float:
+    with torch.no_grad(): return float((model.decode(model.encode(images.float()/255, numbers)) - images/255).square().mean())
+
+@pytest.mark.parametrize('method', ['modern', 'modern+nested', 'linear_path', 'linear_path+residual_blocks'])
+@pytest.mark.parametrize('latent', [8, 32])
+def test_training_starts_where_components_end(method, latent, data):
+    for size in (8, 16):
+        images = data if size == 16 else load_images('digits', 8)
+        model, components = make_model(Run(method, 'digits', size=size, latent=latent), images).eval(), principal_components(images)
+        assert abs(mse_of(model, images.test_x) - components.errors_on(images.test_x, [latent])[0]) < 1e-5*components.errors_on(images.test_x, [latent])[0] + 1e-9
+        if model.nested:
+            for k in (1, 4, latent//2): assert abs(mse_of(model, images.test_x, k) - components.errors_on(images.test_x, [k])[0]) < 1e-6
+
+@pytest.mark.parametrize('seed, n, channels, method', [(0, 500, 1, 'modern'), (2, 500, 3, 'modern'), (3, 1000, 1, 'modern+nested')])
+def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
+    images = gaussian(seed, n, channels=channels)
+    run = Run(method, 'noise', size=8, latent=16, epochs=(1, 2), batch_size=50)
+    learn, *_ = train_run(run, images)
+    model, components = learn.model.eval(), principal_components(images)
+    for k in nested_lengths(16) if model.nested else [16]: assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE
+    before = [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]]
+    model.gates.fill_(1.)  # without the gate it would be worse
+    assert mse_of(model, images.test_x) > components.errors_on(images.test_x, [16])[0] + FINE
+    choose_gates(model, batches_of(images.train_x[held_out(n)], 'cpu'))
+    assert [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]] == before
+
+def test_a_latent_longer_than_there_are_components(data):
+    few = replace(data, train_x=data.train_x[:10], train_y=data.train_y[:10], fingerprint='ten digits')
+    learn, *_ = train_run(Run('modern+nested', 'digits', size=16, latent=32, epochs=(0, 1), batch_size=4), few)
+    for k in (1, 9, 10, 31, 32): assert mse_of(learn.model.eval(), data.test_x, k) < 1
+
+# ---- a training that is interrupted
+
+class StopAt(Callback):
+    "A signal at the `n`th batch of training."
+    order = 98
+    def __init__(self, n): self.left = iter(range(n - 1))
+    def after_batch(self):
+        if self.training and next(self.left, None) is None: signal.raise_signal(signal.SIGTERM)
+
+@pytest.mark.parametrize('method', ['averaged', 'modern', 'modern+nested+averaged'])
+def test_an_interrupted_run_ends_with_the_same_files(method, data, tmp_path, monkeypatch):
+    "Gates, averages and lengths included, bit for bit."
+    monkeypatch.setattr(aebench.bench.run, 'Checkpoint', partial(Checkpoint, share=1.))  # these epochs are shorter than any
+    few = replace(data, train_x=data.train_x[:200], train_y=data.train_y[:200], fingerprint='few')
+    run, = plan_runs(method, 'digits', latent=16, epochs=(1, 2), batch_size=64)
+    do_run(run, few, [], tmp_path/'whole')
+    for n in (2, 3):
+        with pytest.raises(Interrupted): do_run(run, few, [], tmp_path/'again', [StopAt(n)])
+        assert (tmp_path/'again'/'checkpoint.safetensors').exists()
+    do_run(run, few, [], tmp_path/'again')
+    for name in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors', *(['lengths.csv'] if 'nested' in method else [])):
+        assert (tmp_path/'whole'/name).read_bytes() == (tmp_path/'again'/name).read_bytes(), name
