@@ -30,14 +30,14 @@ def main():
     p.add_argument('runs', type=Path, nargs='+', metavar='RUN', help='folder of a finished run that left a model')
     p.add_argument('--photo', choices=PHOTOGRAPHS, default='china')
     p.add_argument('--crop', type=int, nargs=4, metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'), help='the part that is enlarged, in pixels')
-    p.add_argument('--bytes', type=int, help='of the image files (default: as many as the last run needs)')
+    p.add_argument('--bytes', type=int, help='of each copy (default: as each run chose, and files as large as the last one)')
     p.add_argument('--formats', nargs='*', choices=['JPEG', 'WebP'], default=['JPEG', 'WebP'])
     p.add_argument('--out', type=Path, required=True, help='picture to write, .jpg or .png')
     args = p.parse_args()
     if args.out.suffix not in SAVED: p.error(f'--out must end in {" or ".join(SAVED)}, not {args.out.name}')
     image, columns = photograph(args.photo), unseen(args.photo)
     try:
-        copies = [copy_of_run(load(o, 'cpu'), image) for o in args.runs]
+        copies = [copy_of_run(load(o, 'cpu'), image, args.bytes) for o in args.runs]
         copies += [file_of_bytes(image, o, args.bytes or copies[-1].bytes) for o in args.formats]
         picture = photograph_picture(image, copies, tuple(args.crop or CROPS[args.photo]), columns)
         write_bytes(args.out, saved(picture, args.out.suffix))

@@ -136,6 +136,9 @@ def test_copies_of_a_run(runs, name, channels):
     assert copy.image.shape == exact.shape == (channels, 427, 640) and copy.kept == '96 numbers a tile'
     assert part_psnr(exact, image) - 1 < part_psnr(copy.image, image) <= part_psnr(exact, image) + .01
     assert 500 < copy.bytes < 96*280*4
+    few, more = (copy_of_run(run, image, most) for most in (2000, 20_000))
+    assert 1500 < few.bytes <= 2000 and 15_000 < more.bytes <= 20_000
+    assert part_psnr(few.image, image) < part_psnr(copy.image, image) < part_psnr(more.image, image)
     file = file_of_bytes(image, 'JPEG', copy.bytes)
     assert .9 < file.bytes/copy.bytes < 1.1 or file.kept.endswith('its smallest')
 

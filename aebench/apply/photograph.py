@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .trained import Trained
-from ..codec.coding import decode_latents, decode_levels, encode_images, pixel_errors, read_coder
+from ..codec.coding import decode_latents, decode_levels, encode_images, finest_step, pixel_errors, read_coder
 from ..codec.protocol import Codec
 from ..codec.references import from_files, to_files
 from ..core.errors import UsageError
@@ -88,11 +88,13 @@ class Copy:
 
 def copy_of_run(
     run:Trained, # With the coder that its training left
-    image:Tensor # uint8, (C, H, W)
+    image:Tensor, # uint8, (C, H, W)
+    most:int|None=None # Bytes that it may take, by the finest steps; None: by the steps that the run chose
 ) -> Copy:
     "The copy of an image from rounded and coded latents of its tiles. Raises `UsageError` where the coder is missing or damaged."
-    coder = read_coder(run.folder/CODER)
-    symbols = coder.quantise(encode_images(run.codec, _tiles_for(run.codec, image)))
+    coder, z = read_coder(run.folder/CODER), encode_images(run.codec, _tiles_for(run.codec, image))
+    if most is not None: coder = finest_step(coder, run.codec, lambda o: len(o.encode(o.quantise(z))), most)
+    symbols = coder.quantise(z)
     copies = decode_levels(run.codec, coder, symbols)
     return Copy(run.row['label'], untiles(copies, *image.shape[-2:]), f'{run.latent} numbers a tile', len(coder.encode(symbols)))
 
