@@ -128,7 +128,7 @@ class ResidualDecoder(nn.Module):
         x, side = self.inner(x), self.size//FOLD
         if x.shape[-1] != side: x = F.adaptive_avg_pool2d(x, side)
         if guess is not None: x = x + self.guess(_fold(guess))
-        if hasattr(self, 'step'): x = x + self.step(z.new_full((len(z),), FINE) if step is None else torch.as_tensor(step).to(z).expand(len(z)))
+        if hasattr(self, 'step'): x = x + self.step(torch.as_tensor(FINE if step is None else step).to(z).expand(len(z)))
         return F.pixel_shuffle(self.last(F.gelu(self.norm(self.blocks(x)))), FOLD)*SPREAD
 
 # %% ../../nbs/modern/01_residual.ipynb #795c2854
