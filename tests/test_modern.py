@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback
@@ -15,17 +16,21 @@ from PIL import Image
 import aebench.bench.run
 from aebench import load
 from aebench.apply import Trained
+from aebench.apply.export import FORMATS, PARTS, export_model
+from aebench.apply.share import model_folder, pull
 from aebench.bench.run import do_run, make_model, train_run
+from aebench.bench.sizes import at_sizes, ways_for
 from aebench.bench.train import batch_for, epochs_for, plan_training
 from aebench.callback.checkpoint import Checkpoint
 from aebench.cli import main
+from aebench.codec.archive import write_images
 from aebench.codec.protocol import FirstNumbers, first_numbers
 from aebench.codec.references import principal_components
 from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
-from aebench.modern.linear_path import choose_gates, nested_lengths
-from aebench.modern.recipe import batches_of, held_out
+from aebench.modern.linear_path import PathAutoEncoder, choose_gates, nested_lengths
+from aebench.modern.recipe import batches_of, build_network, held_out
 from aebench.settings import Run, plan_runs
 
 pytestmark = pytest.mark.usefixtures('at_home')
@@ -33,7 +38,7 @@ pytestmark = pytest.mark.usefixtures('at_home')
 @pytest.fixture(scope='module')
 def data(at_home): return load_images('digits')
 
-MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested'} # Methods, of which all but one have a latent whose first numbers make an image
+MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested', 'linear': 'linear_path'} # Methods, of which all but two have a latent whose first numbers make an image
 
 @pytest.fixture(scope='module')
 def runs(data, tmp_path_factory):
@@ -233,3 +238,37 @@ def test_an_interrupted_run_ends_with_the_same_files(method, data, tmp_path, mon
     do_run(run, few, [], tmp_path/'again')
     for name in ('model.safetensors', 'coder.safetensors', 'per_image.safetensors', *(['lengths.csv'] if 'nested' in method else [])):
         assert (tmp_path/'whole'/name).read_bytes() == (tmp_path/'again'/name).read_bytes(), name
+
+# ---- used as all others
+
+@pytest.mark.parametrize('name, to, part', [*(('nested', to, part) for to in FORMATS for part in PARTS), ('whole', 'onnx', 'whole'), ('linear', 'onnx', 'whole'), ('linear', 'torch', 'whole')])
+def test_exported_is_equal(name, to, part, runs, data, tmp_path):
+    ae, path, read = load(runs/name, 'cpu'), tmp_path/f'model{FORMATS[to][0]}', FORMATS[to][2]
+    export_model(ae, path, to, part)
+    for n in (1, 5):
+        images = data.test_x[:n].float()/255
+        latents, copies = ae.encode(images), ae.reconstruct(images)
+        expected = dict(whole=[latents, copies], encoder=[latents], decoder=[copies])[part]
+        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True): assert np.allclose(a, b.numpy(), 1e-4, 1e-5)
+
+@pytest.mark.parametrize('name', ['whole', 'nested', 'linear'])
+def test_shared_is_the_same(name, runs, data, tmp_path):
+    ae = load(runs/name, 'cpu')
+    model_folder(ae, tmp_path/'shared')
+    got = pull(tmp_path/'shared', device='cpu')
+    assert (got.model, got.nested, type(got.codec)) == (ae.model, ae.nested, PathAutoEncoder) and torch.equal(got.codec.gates, ae.codec.gates)
+    assert torch.equal(got.reconstruct(data.test_x), ae.reconstruct(data.test_x))
+    if ae.nested: assert torch.equal(got.reconstruct(data.test_x, 5), ae.reconstruct(data.test_x, 5))
+
+@pytest.mark.parametrize('name', ['whole', 'nested'])
+def test_strange_images_are_flagged(name, runs, said, data, tmp_path):
+    write_images(torch.cat([data.test_x[:30], 255 - data.test_x[30:33]]), [f'{i}.png' for i in range(30)] + [f'strange{i}.png' for i in range(3)], tmp_path/'in')
+    write_images(data.test_x[100:300], [f'{i}.png' for i in range(200)], tmp_path/'normal')
+    code, _, err = said('anomaly', tmp_path/'in', '--run', runs/name, '--normal', tmp_path/'normal', '--out', tmp_path/'found.csv', '--device', 'cpu')
+    assert code == 0 and set(pd.read_csv(tmp_path/'found.csv').path[:3]) == {f'strange{i}.png' for i in range(3)}, err
+
+@pytest.mark.parametrize('full, linear_path, encoder, ways', [(32, True, 'residual', ['resized']), (64, False, 'residual', ['resized']), (128, True, 'residual', ['resized']), (16, True, 'conv', ['resized']), (16, False, 'conv', ['resized', 'pooled'])])
+def test_other_sizes(full, linear_path, encoder, ways):
+    model = build_network(encoder, latent=8, size=full, channels=1, linear_path=linear_path)
+    found = at_sizes(model, full, 'digits', [8, 20, 24, 48])
+    assert ways_for(model) == ways and [(o['size'], o['way']) for o in found] == [(s, w) for s in (8, 20, 24, 48) for w in ways] and all(0 < o['mse'] < 1 for o in found)

@@ -24,6 +24,8 @@ from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..metrics import evaluate
 from ..models import AutoEncoder, MapAutoEncoder, check_size
+from ..modern.linear_path import PathAutoEncoder
+from ..modern.residual import ResidualEncoder
 from ..callback.progress import LineProgress, Progress
 from ..codec.references import LinearCodec
 from ..run_folder import MODEL, ROW_JSON, RUN_JSON, SIZES_CSV
@@ -45,7 +47,8 @@ class Resized(nn.Module):
 def ways_for(model:nn.Module) -> list[str]:
     "The ways of `aebench.settings.WAYS` that a model has, its own first."
     if isinstance(model, MapAutoEncoder): return ['as it is', 'resized']
-    return ['resized', 'pooled'] if isinstance(model, AutoEncoder) else ['resized']
+    pools = isinstance(model, AutoEncoder) and not isinstance(model, PathAutoEncoder) and not isinstance(model.encoder, ResidualEncoder)
+    return ['resized', 'pooled'] if pools else ['resized']  # directions and folded pixels belong to one size
 
 def _evaluate_way(model:nn.Module, way:str, trained:int, images:ImageSet, device:str) -> dict:
     "The pixels' measures of the test images' copies, made in one way."
