@@ -6,7 +6,7 @@ OUT ?= runs/digits
 
 .PHONY: run test test-all bench notebooks readme rooms docs docs-serve clean
 
-run: $(VENV)/installed  ## Train and compare the six methods on handwritten digits
+run: $(VENV)/installed  ## Train and compare the paper's six methods and modern on handwritten digits
 	$(BIN)/aebench run --out $(OUT)
 
 test: $(VENV)/installed-dev  ## Every test but the slow ones

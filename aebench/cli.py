@@ -38,7 +38,7 @@ from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
 from .settings import BUDGETS, FileReading, Reading, Run, Training, names_of, plan_runs, read_schedule, read_setting, write_setting
-from .registry import DATA, METHODS, REFERENCES, TRACKERS, cell_name, crossed, get_data, is_reference
+from .registry import DATA, METHODS, REFERENCES, TRACKERS, DataSource, cell_name, crossed, get_data, is_reference
 
 # %% ../nbs/11_cli.ipynb #02675648
 COMMANDS = {} # Name → function, in the order of `aebench --help`
@@ -108,9 +108,10 @@ class Word:
         "The default, and those of data sets that have another."
         if self.default is not argparse.SUPPRESS: return [f'default: {o}' for o in _written(self.default)]
         field, write = self.setting, partial(write_setting, self.setting)
-        values = {o.name: getattr(o, field.name, field.default) for o in DATA.values()}
-        others = [f'{name}: {o}' for name, value in values.items() if value != field.default for o in _written(value, write)]
-        return [f'default: {o}' for o in _written(field.default, write)] + others
+        usual = getattr(DataSource, self.name, field.default)
+        values = {o.name: getattr(o, self.name, usual) for o in DATA.values()}
+        others = [f'{name}: {o}' for name, value in values.items() if value != usual for o in _written(value, write)]
+        return [f'default: {o}' for o in _written(usual, write)] + others
 
 def _written(value, write:Callable|None=None) -> list[str]: # Empty for no value
     "A default as it is typed."
@@ -222,7 +223,7 @@ def make_parser() -> Parser:
     "The whole command line."
     parser = Parser(
         prog='aebench', usage='aebench COMMAND ...',
-        description='What a training technique is worth to an image autoencoder: six methods, trained and compared.',
+        description='What a training technique is worth to an image autoencoder: methods trained and compared, and models to use.',
         epilog='aebench COMMAND --help tells more. Data and classifiers are kept in AEBENCH_HOME (default: ~/.cache/aebench).')
     parser.add_argument('--version', action='version', version=f'aebench {__version__}')
     parser.add_argument('--print-completion', action=_PrintCompletion, metavar='SHELL', default=argparse.SUPPRESS,
@@ -266,6 +267,10 @@ def _cells(methods:str, design:str|None) -> str|list[str]:
                          'or choose --design factorial.')
     cells = cells_of({o: (False, True) for o in techniques}, DESIGNS[design])
     return [cell_name(o for o, on in cell.items() if on) for cell in cells]
+
+def _usual_methods(data:str, design:str|None, protocol:str|None) -> str:
+    "What is compared where no methods are named: a design and the paper's protocol are about the paper's own."
+    return 'all' if design or protocol == 'report' else get_data(data).methods
 
 def _length(epochs:list|None, schedule:str|None, budget:str|None, seconds:float|None) -> dict:
     "The settings of how long to train. Raises `UsageError` for flags that contradict each other."
@@ -362,7 +367,7 @@ def run(*,
     json:bool=False, # print the rows as JSON on stdout
     quiet:bool=False, # -q: no progress, only the result
     data:str='digits',
-    methods:str='all',
+    methods:str|None=None,
     references:bool=False, # add what trains no network: the mean image, principal components, cosines, thumbnails, JPEG and WebP
     design:Annotated[str|None, tuple(DESIGNS)]=None, # cross the techniques of --methods: every combination, or half of them
     yes:bool=False, # start a design, a sweep or several seeds even where they are expected to take over an hour
@@ -379,7 +384,7 @@ def run(*,
     "Train the methods and print their table; finished runs are not made again."
     settings |= _length(epochs, schedule, budget, settings.get('seconds'))
     if seed is not None: settings['seed'] = seed
-    cells = _cells(methods, design)
+    cells = _cells(_usual_methods(data, design, settings.get('protocol')) if methods is None else methods, design)
     def planned(device, precision):
         return plan_runs(cells, data, seeds, references=references, latent=latent, device=device, precision=precision, **settings)
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported

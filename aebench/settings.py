@@ -25,7 +25,7 @@ from .registry import (
     DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
 
 # %% ../nbs/01_settings.ipynb #5e070707
-PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates"}
+PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates, and its six methods where none are named"}
 PRECISIONS = {
     'fp32': 'the autoencoder in single precision throughout',
     'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision",

@@ -14,6 +14,7 @@ from fastai.callback.core import Callback
 from PIL import Image
 
 import aebench.bench.run
+import aebench.cli
 from aebench import load
 from aebench.apply import Trained
 from aebench.apply.export import FORMATS, PARTS, export_model
@@ -31,6 +32,7 @@ from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
 from aebench.modern.linear_path import PathAutoEncoder, choose_gates, nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out
+from aebench.registry import METHODS
 from aebench.settings import Run, plan_runs
 
 pytestmark = pytest.mark.usefixtures('at_home')
@@ -272,3 +274,19 @@ def test_other_sizes(full, linear_path, encoder, ways):
     model = build_network(encoder, latent=8, size=full, channels=1, linear_path=linear_path)
     found = at_sizes(model, full, 'digits', [8, 20, 24, 48])
     assert ways_for(model) == ways and [(o['size'], o['way']) for o in found] == [(s, w) for s in (8, 20, 24, 48) for w in ways] and all(0 < o['mse'] < 1 for o in found)
+
+# ---- the seventh row
+
+SIX = [m.name for m in METHODS.values() if m.in_paper]
+
+@pytest.mark.parametrize('words, wanted', [([], [*SIX, 'modern']), (['--data', 'digits', '--epochs', '1', '1'], [*SIX, 'modern']), (['--methods', 'all'], SIX), (['--protocol', 'report'], SIX), (['--data', 'mnist'], SIX),
+                                           (['--design', 'half', '--yes'], None), (['--methods', 'modern'], ['modern']), (['--methods', 'all,nested'], [*SIX, 'nested'])])
+def test_modern_stands_beside_the_six_on_digits(words, wanted, said, tmp_path, monkeypatch):
+    planned = []
+    def plan(cells, *more, **settings):
+        planned.append([o.method for o in plan_runs(cells, *more, **settings)])
+        raise UsageError('planned')
+    monkeypatch.setattr(aebench.cli, 'plan_runs', plan)
+    assert said('run', '--out', tmp_path, *words)[0] == 2
+    if wanted: assert planned == [wanted]
+    else: assert len(planned[0]) == 8 and not any('modern' in o for o in planned[0])
