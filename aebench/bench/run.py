@@ -39,7 +39,7 @@ from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
 from ..modern.linear_path import LinearPath, choose_gates, nested_lengths
 from ..modern.nested import nest
-from ..modern.rounded import round_latents
+from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
 from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike
 from .. import losses  # registers what builds each of `LOSSES`
@@ -129,6 +129,7 @@ def train_run(
         phases = learn.fit_phases(epochs, sizes, freeze_first=method.pretrained, seconds=run.seconds, checkpoint=checkpoint, **rates)
         learn.set_image_size(run.size)  # even if the last phase has no epochs
     if held is not None: choose_gates(model, batches_of(held, run.device))
+    if method.rounded: choose_step_gates(model, batches_of(held, run.device))
     return learn, phases, history, history.watch.state_dict()
 
 # %% ../../nbs/bench/03_run.ipynb #7f7f01df
@@ -356,7 +357,7 @@ def do_run(
         status='done', peak_memory_mb=memory.megabytes, parameters=parameter_count(model), latent=model.latent,
         bytes_per_image=bytes_per_image(model), lr=phases[-1].lr, classifier=_describe(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']))
-    if run.recipe.linear_path: row |= dict(gate=float(model.gates[-1]))
+    if run.recipe.linear_path: row |= dict(gate=float((model.step_gates if model.rounded else model.gates[-1:]).mean()))
     row |= study_latents(model.eval(), data, folder, log, run.shown_channels)
     if model.nested: write_text(folder/LENGTHS_CSV, measure_lengths(model, data).to_csv(index=False))
     write_json(folder/ROW_JSON, row)

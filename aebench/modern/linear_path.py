@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from ..models import AutoEncoder, MapAutoEncoder, check_numbers
-from .residual import zero_
+from .residual import FINE, zero_
 
 # %% ../../nbs/modern/02_linear_path.ipynb #068a1d80
 class LinearPath(nn.Module):
@@ -90,6 +90,11 @@ class PathAutoEncoder(AutoEncoder):
         if x.shape[-1] != self.full_size: x = F.interpolate(x, (self.full_size,)*2, mode='bilinear')
         with torch.autocast(x.device.type, enabled=False): return torch.addcmul(self.path.encode(x.float())[:, :n], self.gates[n-1], more)
 
+    def step_gate(self, step:Tensor|float) -> Tensor: # Broadcast over images
+        "The gate for latents rounded by `step`, of a model whose decoder is trained for them."
+        i = torch.as_tensor(step, device=self.step_gates.device).div(FINE).log2().round().long().clamp(0, len(self.step_gates) - 1)
+        return self.step_gates[i].view(-1, 1, 1, 1)
+
     @property
     def sensitivity(self) -> Tensor|None: # (latent,)
         "The error of all pixels for an error of 1 of each number, where the path alone decides it."
@@ -100,7 +105,7 @@ class PathAutoEncoder(AutoEncoder):
         step:Tensor|float|None=None # (N,), or one for all: by which they were rounded, in pixels; None: they were not
     ) -> Tensor: # (N, channels, size, size) in [0, 1]
         "Latents → images. Raises `UsageError` for part of a latent that is not nested."
-        gate, z = self.gates[z.shape[1]-1], self.whole(z)
+        gate, z = self.gates[z.shape[1]-1] if step is None else self.step_gate(step), self.whole(z)
         side = (self.full_size,)*2
         with torch.autocast(z.device.type, enabled=False): image = self.path.decode(z.float()).view(-1, self.channels, *side)
         if self.size != self.full_size: image = F.interpolate(image, (self.size,)*2, mode='area')

@@ -6,16 +6,16 @@ Docs: https://aebench.github.io/aebench/modern/rounded.html.md"""
 
 # %% auto #0
 __all__ = ['FINEST', 'COARSEST', 'OFFSET', 'SHRUNK', 'drawn_steps', 'rounded', 'NoEncoder', 'StepCode', 'Rounded',
-           'round_latents']
+           'round_latents', 'choose_step_gates']
 
 # %% ../../nbs/modern/06_rounded.ipynb #9835ef0c
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from .linear_path import PathAutoEncoder
+from .linear_path import GATES, PathAutoEncoder
 from .nested import weighed
 from .residual import FINE
 
@@ -75,4 +75,27 @@ def round_latents(model:PathAutoEncoder) -> PathAutoEncoder: # `model`
     model.rounded, model.encoder = True, NoEncoder(model.latent)
     if hasattr(model.decoder, 'guess'): model.decoder.step = StepCode(model.decoder.guess.out_channels)
     model.bottleneck = Rounded(model.path.spread, model.bottleneck)
+    model.register_buffer('step_gates', torch.ones(round(math.log2(COARSEST/FINEST)) + 1))
     return model
+
+# %% ../../nbs/modern/06_rounded.ipynb #53d7acb2
+@torch.no_grad()
+def choose_step_gates(
+    model:PathAutoEncoder, # As `round_latents` gave it
+    images:Iterable[Tensor] # Batches (N, channels, S, S) in [0, 1], which it was not trained on; on its device
+) -> dict[float, float]: # By the step, in pixels
+    "Give `model` those gates under which it copies `images` best from rounded latents."
+    images, was_training = list(images), model.training
+    model.eval()
+    latents, steps = [model.encode(o) for o in images], [FINEST*2**i for i in range(len(model.step_gates))]
+    def error(z, x, step):
+        z = rounded(z*model.path.spread, z.new_full((len(z),), step))/model.path.spread
+        return float((model.decode(z, step) - x).square().sum())
+    for i, step in enumerate(steps):
+        errors = {}
+        for gate in GATES:
+            model.step_gates[i] = gate
+            errors[gate] = sum(error(z, x, step) for z, x in zip(latents, images))
+        model.step_gates[i] = min(errors, key=errors.get)
+    model.train(was_training)
+    return dict(zip(steps, model.step_gates.tolist()))
