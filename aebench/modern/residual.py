@@ -19,7 +19,7 @@ from ..registry import ENCODERS
 
 # %% ../../nbs/modern/01_residual.ipynb #d50da7b2
 class ResidualBlock(nn.Module):
-    "x + [batch norm, conv, GELU, conv](x), maps (N, C, H, W): the second convolution starts at zero (He et al. 2016, Goyal et al. 2017)."
+    "Maps (N, C, H, W) plus what batch norm, conv, GELU, conv make of them, which starts at zero (He et al. 2016, Goyal et al. 2017)."
     def __init__(self, channels:int):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
