@@ -25,7 +25,7 @@ from .registry import (
     DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
 
 # %% ../nbs/01_settings.ipynb #5e070707
-PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates, and its six methods where none are named"}
+PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates"}
 PRECISIONS = {
     'fp32': 'the autoencoder in single precision throughout',
     'bf16': "the autoencoder's training steps in bfloat16 by autocast; weights and measures in single precision",
@@ -210,7 +210,8 @@ class Run:
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
-    protocol:str = setting('where the rates of training come from', 'tuned', group='Training', scope='network', choices=PROTOCOLS,
+    protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named', 'tuned',
+        group='Training', scope='network', choices=PROTOCOLS,
         table_title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         table_title='weights {}')
