@@ -126,7 +126,6 @@ def check_numbers(
 
 class AutoEncoder(nn.Module):
     "An encoder and a decoder: `encode` gives the tensor that `decode` takes. Images are in [0, 1], (N, channels, size, size)."
-    bottleneck = None # What happens to latents in training, (latents, decode) → images; None: nothing
     nested = False # Do the first numbers of its latent make an image by themselves?
     rounded = False # Is its decoder trained for rounded latents, and told the step?
     def __init__(self, encoder:nn.Module, decoder:nn.Module, size:int, latent:int, channels:int=3):
@@ -134,6 +133,7 @@ class AutoEncoder(nn.Module):
         self.normalize, self.encoder, self.decoder = Normalize(channels_into(encoder, channels)), encoder, decoder
         self.full_size = self.size = size
         self.latent, self.channels = latent, channels
+        self.bottleneck = None  # what happens to latents in training, (latents, decode) → images; None: nothing
 
     def encode(self,
         x:Tensor, # (N, channels, S, S) in [0, 1]

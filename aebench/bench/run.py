@@ -77,7 +77,7 @@ def make_model(
     path = method.linear_path and LinearPath(components.mean, components.directions, components.variances, latent)
     model = build_network(encoder, method.upsample, latent, run.size, data.channels, path)
     if method.nested: nest(model, components.errors_of(model.latent))
-    if method.rounded: round_latents(model)
+    if method.rounded: round_latents(model, float(components.errors_of(model.latent)[-1]))
     return in_precision(run, model)
 
 # %% ../../nbs/bench/03_run.ipynb #a7fed7e0

@@ -58,7 +58,7 @@ class Double(nn.Module):
 # %% ../../nbs/modern/01_residual.ipynb #dadfc1ef
 FOLD = 4 # Pixels a side that become one place of a map
 CORE = 8 # Places a side of the innermost map, at most
-FINE = 1/32 # The step, in pixels, that stands for numbers that are not rounded
+FINE = 1/16 # The step, in pixels, that stands for numbers that are not rounded
 SPREAD = .25 # What an output of 1 means in pixels: about their standard deviation
 
 def _widths(size:int, width:int) -> list[int]: # Channels, from the outermost map inwards

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .linear_path import GATES, PathAutoEncoder
+from .linear_path import GATES, LinearPath, PathAutoEncoder
 from .nested import weighed
 from .residual import FINE
 
@@ -57,24 +57,32 @@ class StepCode(nn.Module):
 class Rounded(nn.Module):
     "The bottleneck that rounds latents, and weighs images so that coarse steps don't outshout fine ones."
     def __init__(self,
-        spread:Tensor, # (latent,) of the linear path, in pixels
+        path:LinearPath, # Beside the network
+        error:float, # Of as many principal components that are not rounded: mean squared error of pixels in [0, 1]
         then:Callable|None=None # Another bottleneck for what is rounded
     ):
         super().__init__()
-        self.register_buffer('spread', spread, persistent=False)
-        self.then = then
+        self.register_buffer('spread', path.spread, persistent=False)
+        self.error, self.pixels, self.then = error, len(path.mean), then
+
+    def expected(self, step:Tensor) -> Tensor: # (N,) → (N,)
+        "About the error of components rounded by `step`: each number loses a step's variance, or where it has less, all of its own."
+        return self.error + torch.minimum(self.spread.square(), step[:, None].square()/12).sum(1)/self.pixels
 
     def forward(self, z:Tensor, decode:Callable) -> Tensor: # (N, latent), (latents, steps) → images; images
         step = drawn_steps(len(z), z.device)
         z = rounded(z.detach()*self.spread, step)/self.spread
         images = self.then(z, lambda z: decode(z, step)) if self.then else decode(z, step)
-        return weighed(images, (FINEST/step)**2)
+        return weighed(images, self.expected(torch.full_like(step[:1], FINEST))/self.expected(step))
 
-def round_latents(model:PathAutoEncoder) -> PathAutoEncoder: # `model`
+def round_latents(
+    model:PathAutoEncoder,
+    error:float=0. # As `Rounded` takes it; only training needs it
+) -> PathAutoEncoder: # `model`
     "Train the decoder of `model` for rounded latents from now on, and let its encoder be the linear path alone."
     model.rounded, model.encoder = True, NoEncoder(model.latent)
     if hasattr(model.decoder, 'guess'): model.decoder.step = StepCode(model.decoder.guess.out_channels)
-    model.bottleneck = Rounded(model.path.spread, model.bottleneck)
+    model.bottleneck = Rounded(model.path, error, model.bottleneck)
     model.register_buffer('step_gates', torch.ones(round(math.log2(COARSEST/FINEST)) + 1))
     return model
 
