@@ -210,9 +210,8 @@ class Run:
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
-    protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named', 'tuned',
-        group='Training', scope='network', choices=PROTOCOLS,
-        table_title='protocol {}')
+    protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named',
+        'tuned', group='Training', scope='network', choices=PROTOCOLS, table_title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         table_title='weights {}')
     device:str = setting('cpu, cuda (an NVIDIA GPU), cuda:1 and so on, mps (an Apple GPU)', 'cpu', group='Machine',

@@ -91,7 +91,7 @@ _QUALITY = (
            better=1, least=0, most=1, table='always'),
     *(column for arch in JUDGES[1:] for column in _by_judge(arch)),
     Column('chance', float, 'Share of the commonest class among the test images.', csv=False),
-    Column('gate', float, 'Share of the network beside its linear path that counts, for rounded latents averaged over steps: at 0 there are only components.', csv=False),
+    Column('gate', float, 'Share of the network beside its linear path that counts; of rounded latents the mean over steps.', csv=False),
     Column('equals_pca', int, 'Number of principal components that copy the test images as well.', 'Equals',
            show=_components, table='measured', terminal=True))
 
