@@ -421,7 +421,7 @@ def train(
     method:str='modern+nested', # NAME: what to train, one of aebench methods or a combination
     latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
     epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 400 steps, up to 100)
-    batch_size:int|None=None, # N: images a batch (default: as for run, and 32 of fewer than 2,000 images)
+    batch_size:int|None=None, # N: images a batch (default: as for run, and down to 32 where images are few)
     out:str|None=None, # DIR: folder that holds the model's own (default: models/ and the name of the data)
     wait:bool=False, # wait for another command that writes to the same folder
     quiet:bool=False, # -q: no progress, only the result

@@ -164,7 +164,7 @@ def test_wrong_use_is_told(words, sentence, said, tmp_path, monkeypatch):
     code, out, err = said(*words)
     assert code == 2 and sentence in err and out == '' and 'Traceback' not in err and not [*tmp_path.iterdir()], err
 
-@pytest.mark.parametrize('n, batch, epochs', [(1, 32, 100), (40, 32, 100), (160, 32, 80), (1000, 32, 15), (1999, 32, 15), (2000, 128, 27), (6000, 128, 15), (60_000, 128, 15)])
+@pytest.mark.parametrize('n, batch, epochs', [(1, 32, 100), (40, 32, 100), (160, 32, 80), (1000, 32, 15), (1700, 32, 15), (2000, 64, 15), (3000, 64, 15), (6000, 128, 15), (60_000, 128, 15)])
 def test_small_data_get_enough_steps(n, batch, epochs):
     assert (batch_for(n, 128), epochs_for(n, batch_for(n, 128))) == (batch, epochs)
     assert epochs == 100 or epochs*(n//batch) >= 400
