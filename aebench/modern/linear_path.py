@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from ..models import AutoEncoder, MapAutoEncoder, check_numbers
-from .residual import FINE, zero_
+from .residual import zero_
 
 # %% ../../nbs/modern/02_linear_path.ipynb #068a1d80
 class LinearPath(nn.Module):
@@ -92,7 +92,8 @@ class PathAutoEncoder(AutoEncoder):
 
     def step_gate(self, step:Tensor|float) -> Tensor: # Broadcast over images
         "The gate for latents rounded by `step`, of a model whose decoder is trained for them."
-        i = torch.as_tensor(step, device=self.step_gates.device).div(FINE).log2().round().long().clamp(0, len(self.step_gates) - 1)
+        doublings = torch.as_tensor(step, device=self.step_gates.device).log2().round().long()  # below 0: the last gate is that of 1
+        i = (doublings + len(self.step_gates) - 1).clamp(0, len(self.step_gates) - 1)
         return self.step_gates[i].view(-1, 1, 1, 1)
 
     @property
@@ -109,7 +110,8 @@ class PathAutoEncoder(AutoEncoder):
         side = (self.full_size,)*2
         with torch.autocast(z.device.type, enabled=False): image = self.path.decode(z.float()).view(-1, self.channels, *side)
         if self.size != self.full_size: image = F.interpolate(image, (self.size,)*2, mode='area')
-        more = self.decoder(z, self.normalize(image), step) if hasattr(self.decoder, 'guess') else self.decoder(z)
+        told = dict(step=step) if self.rounded else {}
+        more = self.decoder(z, self.normalize(image), **told) if hasattr(self.decoder, 'guess') else self.decoder(z)
         return torch.addcmul(image, gate, more.float()).clamp(0, 1)
 
 # %% ../../nbs/modern/02_linear_path.ipynb #83ecc1e8
