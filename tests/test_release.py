@@ -70,7 +70,7 @@ original, subprocess.run = subprocess.run, run
 
 def test_lessons_open_in_colab_and_install_alike():
     lessons = sorted((ROOT/'nbs'/'tutorials').glob('*.ipynb'))
-    assert len(lessons) == 9
+    assert len(lessons) == 10
     for path in lessons:
         cells = json.loads(path.read_text(encoding='utf-8'))['cells']
         sources = [''.join(c['source']) for c in cells]
