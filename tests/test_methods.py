@@ -71,11 +71,11 @@ def test_fast_is_the_same(method, channels):
     model, loss_func = make_model(run, data), make_loss(run, data)
     plain_model, n = usual(model)
     plain_loss, n_loss = usual(loss_func) if isinstance(loss_func, nn.Module) else (loss_func, 0)
-    assert n > 5 and n_loss == (7 if isinstance(loss_func, nn.Module) else 0)
+    assert n > 4 and n_loss == (7 if isinstance(loss_func, nn.Module) else 0)
     x, found = data.train_x.float()/255, []
     for network, loss, layout in (model, loss_func, torch.channels_last), (plain_model, plain_loss, torch.contiguous_format):
         batch, step = x.contiguous(memory_format=layout), torch.optim.SGD(network.to(memory_format=layout).train().parameters(), lr=1e-2)
-        losses = []
+        losses, _ = [], torch.manual_seed(0)  # of a bottleneck's draws
         for _ in range(2):
             losses.append(loss(network(batch), batch))
             losses[-1].backward()
