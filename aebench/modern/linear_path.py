@@ -31,8 +31,8 @@ class LinearPath(nn.Module):
         super().__init__()
         directions, spread = directions[:latent].float(), variances[:latent].float().clamp(min=1e-10).sqrt()
         more = latent - len(directions)
-        self.register_buffer('mean', mean.float())
-        self.register_buffer('directions', F.pad(directions, (0, 0, 0, more)))
+        self.register_buffer('mean', mean.float().clone())
+        self.register_buffer('directions', F.pad(directions, (0, 0, 0, more)).clone())
         self.register_buffer('spread', F.pad(spread, (0, more), value=1.))
 
     def encode(self, x:Tensor) -> Tensor:
