@@ -38,6 +38,15 @@ def pytest_terminal_summary(terminalreporter):
             if name == 'tally': found.setdefault(value[0], []).append(value[1])
     for what, counts in found.items(): terminalreporter.write_line(f'{what}: {max(counts) if "longest" in what else sum(counts)}')
 
+@pytest.fixture
+def said(capsys):
+    "Exit code, stdout and stderr of a command."
+    def command(*words):
+        from aebench.cli import main
+        code = main([str(o) for o in words])
+        return code, *capsys.readouterr()
+    return command
+
 @pytest.fixture(scope='module')
 def at_home(home):
     "The same for what is called in the tests' own process."

@@ -23,7 +23,6 @@ from aebench.bench.run import do_run, make_model, train_run
 from aebench.bench.sizes import at_sizes, ways_for
 from aebench.bench.train import batch_for, epochs_for, plan_training
 from aebench.callback.checkpoint import Checkpoint
-from aebench.cli import main
 from aebench.codec.archive import write_images
 from aebench.codec.protocol import FirstNumbers, first_numbers
 from aebench.codec.references import principal_components
@@ -97,14 +96,6 @@ def test_a_map_is_decoded_at_any_size(size, latent):
     for s in (size, size+8): assert network(torch.rand(2, 1, s, s)).shape == (2, 1, s, s)
 
 # ---- aebench train
-
-@pytest.fixture
-def said(capsys):
-    "Exit code, stdout and stderr of a command."
-    def command(*words):
-        code = main([str(o) for o in words])
-        return code, *capsys.readouterr()
-    return command
 
 def mixture(folder:Path, n:int, size:int=20) -> Path:
     "Smooth images of several formats, sizes and modes."

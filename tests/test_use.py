@@ -23,7 +23,6 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from PIL import Image
 
 from aebench import load
-from aebench.cli import main
 from aebench.codec import Codec, bytes_per_image
 from aebench.codec.archive import write_images
 from aebench.data.folders import read_folder
@@ -57,14 +56,6 @@ def run(data, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def ae(run): return load(run, device='cpu')
-
-@pytest.fixture
-def said(capsys):
-    "Exit code, stdout and stderr of a command."
-    def command(*words):
-        code = main([str(o) for o in words])
-        return code, *capsys.readouterr()
-    return command
 
 def bytes_of(folder): return {o.relative_to(folder): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
 
