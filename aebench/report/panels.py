@@ -31,8 +31,8 @@ from .columns import ACCURACIES, MEASURES, Column
 from .tables import method_label, summarise
 
 # %% ../../nbs/report/10_panels.ipynb #2d088457
-_PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99'.split()
-_MARKERS = 'os^DvP*<>hp8'
+_PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99 #DDCC77 #AA4499'.split()
+_MARKERS = 'os^DvP*<>hp8dH'
 
 def _in_turn(method:str, choices): # One of `choices`, by the method's place in the registry
     return choices[list(METHODS).index(method)%len(choices)]
