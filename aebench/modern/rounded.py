@@ -11,11 +11,12 @@ __all__ = ['FINEST', 'COARSEST', 'OFFSET', 'SHRUNK', 'drawn_steps', 'rounded', '
 # %% ../../nbs/modern/06_rounded.ipynb #9835ef0c
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .linear_path import GATES, LinearPath, PathAutoEncoder, restorer_for
+from .linear_path import LinearPath, PathAutoEncoder, choose_gate, restorer_for
 from .nested import weighed
 from .residual import Restorer
 
@@ -86,14 +87,10 @@ def choose_step_gates(
     images, was_training = list(images), model.training
     model.eval()
     latents, steps = [model.encode(o) for o in images], [FINEST*2**i for i in range(len(model.step_gates))]
-    def error(z, x, step):
+    def batch_error(z, x, step):
         z = rounded(z*model.path.spread, z.new_full((len(z),), step))/model.path.spread
         return float((model.decode(z, step) - x).square().sum())
-    for i, step in enumerate(steps):
-        errors = {}
-        for gate in GATES:
-            model.step_gates[i] = gate
-            errors[gate] = sum(error(z, x, step) for z, x in zip(latents, images))
-        model.step_gates[i] = min(errors, key=errors.get)
+    def error(step): return sum(batch_error(z, x, step) for z, x in zip(latents, images))
+    chosen = {step: choose_gate(model.step_gates[i:i+1], partial(error, step)) for i, step in enumerate(steps)}
     model.train(was_training)
-    return dict(zip(steps, model.step_gates.tolist()))
+    return chosen
