@@ -14,6 +14,7 @@ __all__ = ['LOSSES', 'PAPER_LATENT', 'ENCODERS', 'UPSAMPLERS', 'OPTIMIZERS', 'PA
 # %% ../nbs/00_registry.ipynb #f263d7fd
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
+from itertools import permutations
 from pathlib import Path
 
 from .core.errors import UsageError, choose
@@ -414,6 +415,9 @@ def crossed(names:Iterable[str]|str='all') -> list[str]:
     names = list(dict.fromkeys(names))
     if len(names) < 2: raise UsageError('A factorial design crosses techniques: name two or more by --methods, or all.')
     combine(names)
+    for part, whole in permutations(names, 2):
+        if _changes(METHODS[part]).items() <= _changes(METHODS[whole]).items():
+            raise UsageError(f'{whole} holds {part} already: cross only one of them.')
     return [o for o in FACTORS if o in names]
 
 def cell_name(
