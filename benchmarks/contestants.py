@@ -27,9 +27,9 @@ from aebench.callback.progress import Progress, TellProgress
 from aebench.data import ImageSet
 from aebench.data.pixels import resize_images
 from aebench.models import Normalize
-from aebench.registry import METHODS, Method
+from aebench.registry import METHODS, OPTIMIZERS, Method
 from aebench.settings import Run
-from aebench.bench.run import make_loss, make_model
+from aebench.bench.run import make_augment, make_loss, make_model
 from aebench.speed import make_usual
 from aebench.training import History, autoencoder_learner
 
@@ -134,29 +134,45 @@ def plain_fastai(task:Task) -> Callable:
 
 # --- loops over images that are in memory ----------------------------------------------------------------------------
 
-def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format) -> Callable:
+def adam(params:list[Tensor]) -> Callable: # It steps, with a rate of one cycle
+    optimiser = torch.optim.AdamW(params, lr=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000)
+    def step():
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+    return step
+
+def own_optimiser(method:Method) -> Callable: # As `adam`
+    "aebench's, where the method has another than Adam."
+    if method.optimizer == 'adam': return adam
+    def stepper(params:list[Tensor]) -> Callable:
+        optimiser = OPTIMIZERS.builders[method.optimizer](params, lr=1e-3)
+        def step():
+            optimiser.step()
+            optimiser.zero_grad()
+        return step
+    return stepper
+
+def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format, augment:Callable, stepper:Callable=adam) -> Callable:
     "Augment, forward, loss, backward, step: nothing else. Network and loss go to where the images are, once."
     model.to(images.device, memory_format=layout)
     if isinstance(loss_func, nn.Module): loss_func.to(images.device)
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000)
-    augment, gen = Augment(), torch.Generator(images.device).manual_seed(0)
+    step, gen = stepper([p for p in model.parameters() if p.requires_grad]), torch.Generator(images.device).manual_seed(0)
     def train(n:int) -> float:
         model.train()
         lap = Lap(n, images.device)
         for i in torch.randperm(len(images), device=images.device)[:n*bs].split(bs):
             x = augment(images[i], gen).contiguous(memory_format=layout)
             loss_func(model(x), x).backward()
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad()
+            step()
             lap.batch_done()
         return lap.seconds
     return train
 
 def papers_way(task:Task) -> Callable:
     "The paper's network and loss in PyTorch's default memory format."
-    return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format)
+    return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format, Augment())
 
 def bare_loop(task:Task, fast:bool=True) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
@@ -168,7 +184,8 @@ def bare_loop(task:Task, fast:bool=True) -> Callable:
     if not fast:
         make_usual(model)
         if isinstance(loss_func, nn.Module): make_usual(loss_func)
-    return loop(model, loss_func, small(task), task.batch_size, torch.channels_last)
+    augment, step = make_augment(task.run, task.images, model), own_optimiser(task.method)
+    return loop(model, loss_func, small(task), task.batch_size, torch.channels_last, augment, step)
 
 def usual_layers(task:Task) -> Callable:
     "The bare loop with PyTorch's layers in place of those of `aebench.speed`: what they gain."
@@ -182,8 +199,9 @@ def small(task:Task) -> Tensor:
 
 def aebench_learner(task:Task) -> Learner:
     "As a run has it, in its first phase."
-    dls = task.images.dls(task.batch_size, task.run.device, valid_limit=task.batch_size)
-    learn = autoencoder_learner(dls, make_model(task.run, task.images), make_loss(task.run, task.images), cbs=[History(), TellProgress(Progress(), 'benchmark', 1)])
+    model, loss_func = make_model(task.run, task.images), make_loss(task.run, task.images)
+    dls = task.images.dls(task.batch_size, task.run.device, make_augment(task.run, task.images, model), valid_limit=task.batch_size)
+    learn = autoencoder_learner(dls, model, loss_func, cbs=[History(), TellProgress(Progress(), 'benchmark', 1)], opt_func=OPTIMIZERS.builders[task.method.optimizer])
     if task.method.pretrained: learn.freeze()
     return learn.set_image_size(task.run.schedule[0][1])
 

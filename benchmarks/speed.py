@@ -192,7 +192,8 @@ def slug(text:str) -> str: return re.sub(r'\W+', '-', text.lower()).strip('-')
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--full', action='store_true', help='every method against every contestant, more turns, more sizes')
-    p.add_argument('--methods', default=','.join(METHODS), help='comma-separated (default: all)')
+    p.add_argument('--methods', help='comma-separated (default: all; for the cost by size without --full: baseline)')
+    p.add_argument('--sizes', type=int, nargs='+', default=[16, 32, 64, 128], help='pixels a side, for the cost by size')
     p.add_argument('--parts', default='speed,share,floor,memory,start,cost', help='what to measure, comma-separated (default: all)')
     p.add_argument('--data', default='digits', help='for the seconds to the first batch: a data set or a folder (default: digits)')
     p.add_argument('--home', help='a cache that holds --data and its classifier already, for the second start')
@@ -203,7 +204,7 @@ def main():
     args = p.parse_args()
     device = resolve_device(args.device)
     settings = dict(device=device, precision=resolve_precision(args.precision, device))
-    turns, parts, methods = args.turns or (7 if args.full else 3), args.parts.split(','), args.methods.split(',')
+    turns, parts, methods = args.turns or (7 if args.full else 3), args.parts.split(','), (args.methods or ','.join(METHODS)).split(',')
     console, rows, begun = Console(stderr=True, width=120), [], perf_counter()
     keep_freed_memory()
     def add(found:list[dict]):
@@ -222,7 +223,7 @@ def main():
             if 'share' in parts: add(share_rows(task, turns))
             if 'floor' in parts: add([counted_floor(task, rates)])
     if 'cost' in parts:
-        for method in methods if args.full else ['baseline']: add(cost_by_size(method, [16, 32, 64, 128], turns, **settings))
+        for method in methods if args.full or args.methods else ['baseline']: add(cost_by_size(method, args.sizes, turns, **settings))
     where = environment(device) | dict(precision=settings['precision'], product_gflops=round(rates[0]/1e9), copy_gbytes=round(rates[1]/1e9, 1), form='full' if args.full else 'short')
     frame = pd.DataFrame(rows).assign(**where)
     out = args.out or HERE/'results'/f'speed-{slug(where["device_name"])}-{where["threads"]}-threads-{where["precision"]}.csv'
