@@ -174,7 +174,7 @@ def papers_way(task:Task) -> Callable:
     "The paper's network and loss in PyTorch's default memory format."
     return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format, Augment())
 
-def bare_loop(task:Task, fast:bool=True) -> Callable:
+def bare_loop(task:Task, fast:bool=True, compiled:bool=False) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
     model, loss_func = make_model(task.run, task.images).set_size(task.run.schedule[0][1]), make_loss(task.run, task.images)
     if task.method.pretrained:  # as fastai freezes: all but the batch norms
@@ -184,12 +184,18 @@ def bare_loop(task:Task, fast:bool=True) -> Callable:
     if not fast:
         make_usual(model)
         if isinstance(loss_func, nn.Module): make_usual(loss_func)
+    if compiled:
+        for part in (model.encoder, model.decoder): part.compile()
     augment, step = make_augment(task.run, task.images, model), own_optimiser(task.method)
     return loop(model, loss_func, small(task), task.batch_size, torch.channels_last, augment, step)
 
 def usual_layers(task:Task) -> Callable:
     "The bare loop with PyTorch's layers in place of those of `aebench.speed`: what they gain."
     return bare_loop(task, fast=False)
+
+def compiled_loop(task:Task) -> Callable:
+    "The bare loop with encoder and decoder compiled by torch.compile, which needs a C++ compiler: is there anything to gain?"
+    return bare_loop(task, compiled=True)
 
 def small(task:Task) -> Tensor:
     "The training images at the size of the first phase, on the device."
@@ -207,5 +213,5 @@ def aebench_learner(task:Task) -> Learner:
 
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 
-CONTESTANTS = {'plain fastai': plain_fastai, "the paper's way": papers_way, 'usual layers': usual_layers, 'bare loop': bare_loop, 'aebench': aebench}
+CONTESTANTS = {'plain fastai': plain_fastai, "the paper's way": papers_way, 'usual layers': usual_layers, 'compiled loop': compiled_loop, 'bare loop': bare_loop, 'aebench': aebench}
 WITHOUT_AEBENCH = ('plain fastai', "the paper's way") # As users have them: their memory is not kept either

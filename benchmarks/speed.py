@@ -37,7 +37,8 @@ from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, WITHOUT_AEBENCH, Task, aebench_learner, now
 from shares import PARTS, step_shares
 
-SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the paper's way", 'usual layers')) # Beside the bare loop and aebench
+SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the paper's way", 'usual layers'),
+             modern=('compiled loop',)) # Beside the bare loop and aebench
 HERE = Path(__file__).resolve().parent
 UNITS = {'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
 
@@ -88,15 +89,17 @@ def contestant(name:str, task:Task) -> Iterator[Callable]:
 
 def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
     "Time the contestants turn by turn, each for about `seconds` a turn, on `noise`."
-    trains, batches, found = {}, {}, {name: [] for name in names}
+    trains, batches, begins, found = {}, {}, {}, {name: [] for name in names}
     with ExitStack() as stack:
         for name in names:
             trains[name] = stack.enter_context(contestant(name, task))
+            begun = perf_counter()
             slow = trains[name](5)  # the warm-up
+            if (first := perf_counter() - begun) > 20*slow: begins[name] = f'begins after {first:.0f} s'
             batches[name] = max(5, min(len(task.images.train_x)//task.batch_size - 1, round(seconds/slow)))
         for _ in range(turns):
             for name in names: found[name].append(task.batch_size/trains[name](batches[name]))
-    return [row('speed', task.run.method, name, task.run.schedule[0][1], values) for name, values in found.items()]
+    return [row('speed', task.run.method, name, task.run.schedule[0][1], values, begins.get(name, '')) for name, values in found.items()]
 
 def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
     "What this machine reaches in a large matrix product in that precision and in a large copy: the best of many tries."
@@ -177,6 +180,12 @@ def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dic
         found.append(row('cost', method, 'aebench', size, [1e6/speeds[k] for k in ('median', 'low', 'high')]) | dict(n=turns))
     return found
 
+def contestants_for(method:str, full:bool) -> list[str]:
+    "In the order of their turns; the paper's network stands in plain fastai, no other."
+    wanted = {'bare loop', 'aebench', *SHORT.get(method, ())}
+    if full and METHODS[method].in_paper: wanted |= {*CONTESTANTS} - {'compiled loop'}
+    return [o for o in CONTESTANTS if o in wanted]
+
 def show(rows:pd.DataFrame, console:Console):
     "A table for each kind of measurement."
     for what, part in rows.groupby('what', sort=False):
@@ -218,7 +227,7 @@ def main():
         folder = save_images(images, Path(tmp))
         for method in methods:
             task = Task(Run(method, 'noise', epochs=(1, 1), weights='random', **settings), images, folder)
-            names = [c for c in CONTESTANTS if args.full or c in SHORT.get(method, ()) or c in ('bare loop', 'aebench')]
+            names = contestants_for(method, args.full)
             if 'speed' in parts: add(race(task, names, turns, 3. if args.full else 1.5))
             if 'share' in parts: add(share_rows(task, turns))
             if 'floor' in parts: add([counted_floor(task, rates)])

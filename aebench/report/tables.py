@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/report/tables.html.md"""
 
 # %% auto #0
 __all__ = ['NONE', 'method_label', 'bytes_of', 'summarise', 'best_value', 'best', 'published_as', 'Cell', 'figure_text', 'cells',
-           'comparison', 'plain_text', 'terminal_table']
+           'comparison', 'beside_components', 'plain_text', 'terminal_table']
 
 # %% ../../nbs/report/03_tables.ipynb #237fc218
 import math, re
@@ -163,6 +163,18 @@ def comparison(
     if len(parts) == 1: return _comparison(parts[0][1])
     tables = [_comparison(part).assign(Settings=title).set_index('Settings', append=True) for title, part in parts]
     return pd.concat(tables).swaplevel().rename_axis(['Settings', None]).fillna(NONE)
+
+# %% ../../nbs/report/03_tables.ipynb #22a2e9fd
+def beside_components(
+    rows:pd.DataFrame, # Of one data set, principal components among them
+    method:str
+) -> pd.DataFrame: # Indexed by numbers in the latent: mse, accuracy, pca_mse, pca_accuracy of as many components, ratio of the errors
+    "Means over seeds, for each length of the latent that components have as well."
+    rows = rows[~is_failed(rows) & rows.latent.notna()].astype(dict(latent=int))
+    def means(part): return part.groupby('latent')[['mse', 'accuracy']].mean()
+    pca = means(rows[rows.method == 'pca-' + rows.latent.astype(str)]).add_prefix('pca_')
+    found = means(rows[rows.method == method]).join(pca, how='inner')
+    return found.assign(ratio=found.mse/found.pca_mse)
 
 # %% ../../nbs/report/03_tables.ipynb #fb09c596
 def plain_text(text, **style) -> Text:
