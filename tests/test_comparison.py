@@ -8,7 +8,10 @@ from PIL import Image
 
 from aebench.codec.references import MAX_EXACT
 from aebench.report.rows import read_rows
+from made_up import made_up_run
 from test_cli import QUICK, make_folder, quickly
+
+ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope='module')
 def compared(home, tmp_path_factory):
@@ -136,3 +139,16 @@ def test_saved_references(folder):
     "What principal components and thumbnails make of the JPEG copy of CIFAR-10, and of MNIST at its own size: within 3 %."
     rows = read_rows(Path(__file__).parent.parent/'results'/folder).set_index('method')
     for method, mse in KNOWN[folder].items(): assert abs(rows.mse[method]/mse - 1) < .03, method
+
+def test_what_a_clone_keeps(tmp_path, monkeypatch):
+    "Rows and curves of all runs; pictures of a method's first seed; neither models nor reports."
+    monkeypatch.syspath_prepend(ROOT/'tools')
+    from keep_results import copy_runs
+    runs = [made_up_run(tmp_path/'runs', 'baseline', seed) for seed in (1, 2)]
+    for run in runs:
+        for file in ('model.safetensors', 'map.png'): (run/file).write_bytes(b'large')
+    copy_runs(tmp_path/'runs', tmp_path/'kept', 0)
+    kept = [{o.name for o in (tmp_path/'kept'/run.name).iterdir()} for run in runs]
+    assert kept[0] - kept[1] == {'samples.png'} and kept[1] == {'row.json', 'run.json', 'history.csv', 'lr_find.csv'}
+    copy_runs(tmp_path/'runs', tmp_path/'kept', 1000)
+    assert (tmp_path/'kept'/runs[0].name/'map.png').is_file()

@@ -261,9 +261,10 @@ def test_strange_images_are_flagged(name, runs, said, data, tmp_path):
     assert code == 0 and set(pd.read_csv(tmp_path/'found.csv').path[:3]) == {f'strange{i}.png' for i in range(3)}, err
 
 @pytest.mark.parametrize('full, linear_path, encoder, ways', [(32, True, 'residual', ['resized']), (64, False, 'residual', ['resized']), (128, True, 'residual', ['resized']), (16, True, 'conv', ['resized']), (16, False, 'conv', ['resized', 'pooled'])])
-def test_other_sizes(full, linear_path, encoder, ways):
+def test_other_sizes(full, linear_path, encoder, ways, tmp_path):
+    write_images(load_images('digits').test_x[:40], [f'{i}.png' for i in range(40)], tmp_path)
     model = build_network(encoder, latent=8, size=full, channels=1, linear_path=linear_path)
-    found = at_sizes(model, full, 'digits', [8, 20, 24, 48])
+    found = at_sizes(model, full, str(tmp_path), [8, 20, 24, 48])
     assert ways_for(model) == ways and [(o['size'], o['way']) for o in found] == [(s, w) for s in (8, 20, 24, 48) for w in ways] and all(0 < o['mse'] < 1 for o in found)
 
 # ---- the seventh row
