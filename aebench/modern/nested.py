@@ -44,7 +44,7 @@ class Nested(nn.Module):
         errors:Tensor # (latent,) of as many principal components, falling: mean squared error of pixels in [0, 1]
     ):
         super().__init__()
-        self.register_buffer('weights', errors[-1]/errors, persistent=False)
+        self.register_buffer('weights', (errors[-1]/errors).sqrt(), persistent=False)
 
     def forward(self, z:Tensor, decode:Callable) -> Tensor: # (N, latent), latents → images; images
         numbers = drawn_lengths(len(z), z.shape[1], z.device)
