@@ -134,25 +134,21 @@ def plain_fastai(task:Task) -> Callable:
 
 # --- loops over images that are in memory ----------------------------------------------------------------------------
 
-def adam(params:list[Tensor]) -> Callable: # It steps, with a rate of one cycle
-    optimiser = torch.optim.AdamW(params, lr=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000)
+def stepping(optimiser, *schedules) -> Callable:
+    "One step of an optimiser, torch's or fastai's, and of what sets its rate; then the gradients are gone."
     def step():
-        optimiser.step()
-        schedule.step()
+        for o in (optimiser, *schedules): o.step()
         optimiser.zero_grad()
     return step
+
+def adam(params:list[Tensor]) -> Callable: # As `stepping` gives it
+    optimiser = torch.optim.AdamW(params, lr=1e-3, fused=True)
+    return stepping(optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=1_000_000))
 
 def own_optimiser(method:Method) -> Callable: # As `adam`
     "aebench's, where the method has another than Adam."
     if method.optimizer == 'adam': return adam
-    def stepper(params:list[Tensor]) -> Callable:
-        optimiser = OPTIMIZERS.builders[method.optimizer](params, lr=1e-3)
-        def step():
-            optimiser.step()
-            optimiser.zero_grad()
-        return step
-    return stepper
+    return lambda params: stepping(OPTIMIZERS.builders[method.optimizer](params, lr=1e-3))
 
 def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format, augment:Callable, stepper:Callable=adam) -> Callable:
     "Augment, forward, loss, backward, step: nothing else. Network and loss go to where the images are, once."

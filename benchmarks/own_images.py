@@ -1,9 +1,8 @@
 """What `aebench train` makes of images that it was not tuned for, beside as many principal components.
 
-    npm pack emoji-datasource-twitter@15.1.2
-    pip download --no-deps --python-version 3.8 --only-binary=:all: scikit-image==0.16.2
-    pip download --no-deps --no-binary :all: pillow==11.0.0
-    python benchmarks/own_images.py . --out results/own-images.csv
+    python benchmarks/own_images.py DOWNLOADS --out results/own-images.csv
+
+What DOWNLOADS must hold, --help says, with the commands that fetch it.
 
 The emoji are one PNG each, at 32×32 and at 64×64 pixels; scikit-image's photographs in colour are cut into patches of 32×32; of the
 images that Pillow is tested with, all that can be read are taken, most of them drawings and small pieces. Each folder is given to
@@ -48,6 +47,10 @@ def patches(wheel:Path) -> Iterator[tuple[str, bytes]]:
                     image.crop((left, top, left + PATCH, top + PATCH)).save(file, 'PNG')
                     yield f'{Path(path).stem}-{top:04}-{left:04}.png', file.getvalue()
 
+FETCH = { # What fetches the archive of a set
+    'emoji': 'npm pack emoji-datasource-twitter@15.1.2',
+    'photographs': 'pip download --no-deps --python-version 3.8 --only-binary=:all: scikit-image==0.16.2',
+    'pillow': 'pip download --no-deps --no-binary :all: pillow==11.0.0'}
 SETS = { # By name: the archive's, what it holds, and the sizes to train at
     'emoji': ('emoji-datasource-twitter-*.tgz', lambda o: members(o, '/img/twitter/64/'), (32, 64)),
     'photographs': ('scikit_image-*.whl', patches, (PATCH,)),
@@ -57,7 +60,7 @@ def unpack(downloads:Path, name:str, folder:Path) -> Path:
     "The images of a set in a folder of their own."
     pattern, images, _ = SETS[name]
     archives = sorted(downloads.glob(pattern))
-    if not archives: raise SystemExit(f'{downloads} holds no {pattern}: {__doc__.splitlines()[2].strip()} and so on fetch what is needed.')
+    if not archives: raise SystemExit(f'{downloads} holds no {pattern}: there, run {FETCH[name]}')
     folder.mkdir(parents=True)
     for file, content in images(archives[-1]): (folder/file).write_bytes(content)
     return folder
@@ -74,8 +77,8 @@ def measured(folder:Path, name:str, size:int, out:Path) -> list[dict]:
     return [about | o | dict(ratio=o['mse']/o['pca_mse']) | how for o in row['lengths']]
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('downloads', type=Path, help='folder of what the three commands fetched')
+    p = argparse.ArgumentParser(description=__doc__, epilog='\n'.join(FETCH.values()), formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('downloads', type=Path, help='folder of what the commands below fetched')
     p.add_argument('--sets', nargs='+', choices=SETS, default=list(SETS))
     p.add_argument('--models', type=Path, help='folder that keeps the models (default: none)')
     p.add_argument('--out', type=Path, required=True, help='CSV to write')
