@@ -26,6 +26,7 @@ from fastai.learner import Learner
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from aebench.data import ImageSet
@@ -102,11 +103,22 @@ def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
     return [row('speed', task.run.method, name, task.run.schedule[0][1], values, begins.get(name, '')) for name, values in found.items()]
 
 def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
-    "What this machine reaches in a large matrix product in that precision and in a large copy: the best of many tries."
-    n, numbers = (2048, 2**25) if device == 'cpu' else (8192, 2**28)  # a GPU is through with the smaller ones in the time that starting them takes
-    a, b = torch.rand(n, n, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32), torch.rand(numbers, device=device)
+    """What this machine reaches in that precision in matrix products and 3×3 convolutions, and in a large copy: the best of many tries.
+
+    Convolutions belong to it: libraries may compute them faster than products, and small products faster than large ones."""
+    small = device == 'cpu'  # a GPU is through with those in the time that starting them takes
+    def numbers(*shape): return torch.rand(shape, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32)
     def best(f): return min(_seconds(f, device) for _ in range(12))
-    return 2*n**3/best(lambda: a @ a), 2*b.nbytes/best(lambda: b.clone())
+    def product(n):
+        a = numbers(n, n)
+        return 2*n**3/best(lambda: a @ a)
+    def convolution(channels, size, n):
+        x, weight = (numbers(*o).contiguous(memory_format=torch.channels_last) for o in ((n, channels, size, size), (channels, channels, 3, 3)))
+        return 2*x.numel()*channels*9/best(lambda: conv2d(x, weight, padding=1))
+    products = [product(n) for n in ((512, 1024, 2048) if small else (4096, 8192))]
+    convolutions = [convolution(*o) for o in (((64, 8, 128), (128, 16, 64)) if small else ((256, 32, 256), (512, 16, 256)))]
+    memory = torch.rand(2**25 if small else 2**28, device=device)
+    return max(products + convolutions), 2*memory.nbytes/best(lambda: memory.clone())
 
 def _seconds(f, device:str) -> float:
     start = now(device)
@@ -125,7 +137,7 @@ def operations(learn:Learner) -> tuple[int, int]: # Operations of all products a
     return counter.get_total_flops(), len(x)
 
 def counted_floor(task:Task, rates:tuple[float, float]) -> dict:
-    "The speed if a step were nothing but its products at the rate of a large one and the optimiser's traffic at the rate of a copy."
+    "The speed if a step were nothing but its products at the highest rate seen and the optimiser's traffic at the rate of a copy."
     learn = aebench_learner(task)
     count, n = operations(learn)
     trained = sum(p.numel() for p in learn.model.parameters() if p.grad is not None)
