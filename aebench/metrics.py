@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from .core.pictures import psnr
 from .models import device_of
 from .weights import Classifier
+from .core.errors import UsageError
+from .data.batches import torch_device
 from .data.pixels import subsample
 from .data.sets import ImageSet
 
@@ -98,18 +100,40 @@ def _judged(
     return measures, per_image
 
 # %% ../nbs/10_metrics.ipynb #6f050798
+def _network_of(model) -> nn.Module:
+    "The network itself, of a `Learner` or of what `load` gives too. Raises `UsageError` for what has none."
+    found = next((o for o in (model, getattr(model, 'codec', None), getattr(model, 'model', None)) if isinstance(o, nn.Module)), None)
+    if found is None: raise UsageError(f'{type(model).__name__} is no model that can be measured: give a network, a learner or what load gave.')
+    return found
+
+def _judges_of(judges) -> list[Classifier]:
+    "One judge, several or none, as a list. Raises `UsageError` for what is none."
+    judges = [] if judges is None else list(judges) if isinstance(judges, (list, tuple)) else [judges]
+    for o in judges:
+        if not isinstance(o, Classifier): raise UsageError(f'{type(o).__name__} is no judge: give what judge_for(data) gives.')
+    return judges
+
+def _check_copies(pred:Tensor, x:Tensor):
+    "Raise `UsageError` where a model's copies are of another shape than the images."
+    if pred.shape == x.shape: return
+    copied, wanted = ('×'.join(map(str, o.shape[1:])) for o in (pred, x))
+    raise UsageError(f'The model gives copies of {copied} (channels, height, width), and the images are of {wanted}: '
+                     'load the images at its size, load_images(…, size=…), or make it for theirs.')
+
 @torch.no_grad()
 def evaluate(
-    model:nn.Module, # Takes and gives images in [0, 1]
+    model:nn.Module, # Takes and gives images in [0, 1]; or a learner, or what `load` gives
     data:ImageSet,
-    judges:Sequence[Classifier]=(), # On the same device
+    judges:Classifier|Sequence[Classifier]|None=(), # One or several, on the same device
     device=None, # None: where `model` is
     n_samples:int=SAMPLES # Pairs kept as pictures
 ) -> Evaluation:
-    "Measure `model` on all test images of `data`, without augmentation."
+    "Measure `model` on all test images of `data`, without augmentation. Raises `UsageError` for what can't be measured."
+    if not isinstance(data, ImageSet): raise UsageError(f'{type(data).__name__} is no image set: give what load_images gives.')
+    model, judges = _network_of(model), _judges_of(judges)
     training = model.training
     model.eval()
-    device = torch.device(device or device_of(model))
+    device = torch_device(device or device_of(model))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
     measures, errors, labels = PixelMeasures(exact), [], [[] for _ in judges]
     indices = torch.arange(len(data.test_x))
@@ -117,6 +141,7 @@ def evaluate(
     for batch, x in zip(indices.split(BATCH), data.test_x.split(BATCH)):
         x = x.to(device).float().div_(255)
         pred = model(x.contiguous(memory_format=torch.channels_last))
+        _check_copies(pred, x)
         pictures.append(pred[torch.isin(batch, chosen).to(pred.device)].mul(255).round().to(torch.uint8).cpu())
         measures.update(pred.to(exact), x.to(exact))
         errors.append((pred - x).square().mean((1, 2, 3)).cpu())

@@ -144,7 +144,12 @@ class AutoEncoder(nn.Module):
         return self.latents(x)[:, :numbers]
 
     def latents(self, x:Tensor) -> Tensor: # (N, latent)
-        "What the encoder makes of images. Raises `UsageError` for images of other channels."
+        "What the encoder makes of images. Raises `UsageError` for images of other channels, and for whole numbers."
+        if not (isinstance(x, Tensor) and x.ndim == 4):
+            what = f'a tensor of shape {tuple(x.shape)}' if isinstance(x, Tensor) else type(x).__name__
+            raise UsageError(f'A network takes a batch of images as a tensor, (N, {self.channels}, H, W), and this is {what}.')
+        if not x.is_floating_point():
+            raise UsageError(f'A network takes images as floats in [0, 1], and these are {str(x.dtype)[6:]}: give images.float()/255.')
         n = x.shape[1]
         if n != self.channels:
             raise UsageError(f'These images have {n} channels and this network takes {self.channels}: '

@@ -39,7 +39,9 @@ from torch import Tensor, nn
 from . import resizing  # adds `set_image_size` to Learner
 from .core.errors import AebenchError, UsageError
 from .data.batches import ImageDL
-from .models import AutoEncoder
+from .data.sets import ImageSet
+from .models import AutoEncoder, parameter_count
+from .settings import divided_epochs
 from .speed import FusedAdam
 
 # %% ../nbs/08_training.ipynb #00b45599
@@ -100,6 +102,25 @@ class AutoencoderLearner(Learner):
     def loss_not_reduced(self):
         return replacing_yield(self, 'loss_func', PerImage(self.loss_func))
 
+    def _do_one_batch(self):
+        try: super()._do_one_batch()
+        except RuntimeError as e:
+            if fault := _shape_fault(getattr(self, 'pred', None), self.yb): raise UsageError(fault) from e
+            raise
+
+    def __repr__(self):
+        model, loss, n = type(self.model).__name__, self.loss_func, parameter_count(self.model)
+        if isinstance(self.model, AutoEncoder): model += f' {self.model.full_size}×{self.model.full_size} ↔ {self.model.latent} numbers'
+        return f'{model}, {n:,} parameters; {getattr(loss, "__name__", type(loss).__name__)}; {self.dls!r}'
+
+def _shape_fault(pred, targets:tuple) -> str: # '' where it is none
+    "Why copies can't be compared with their images, in a sentence."
+    shapes = [tuple(o.shape) for o in (pred, *targets) if isinstance(o, Tensor)]
+    if len(shapes) != 2 or {len(o) for o in shapes} != {4} or shapes[0] == shapes[1]: return ''
+    copied, wanted = ('×'.join(map(str, o[1:])) for o in shapes)
+    return (f'The model gives images of {copied} (channels, height, width), and the batches hold {wanted}: make it by '
+            f'autoencoder(size={shapes[1][-1]}, channels={shapes[1][1]}), or load the images by load_images(…, size={shapes[0][-1]}).')
+
 # %% ../nbs/08_training.ipynb #09ce8045
 class CopiedImage(TensorImage):
     "By this type fastai knows how a batch of images that were copied is shown."
@@ -129,13 +150,18 @@ def plot_top_losses(x:CopiedImage, y, samples, outs, raws, losses, nrows=None, n
 
 # %% ../nbs/08_training.ipynb #4567cdd8
 def autoencoder_learner(
-    dls:DataLoaders, # Batches of (images, images)
+    dls:DataLoaders|ImageSet, # Batches of (images, images); of an `ImageSet` its own, 128 images each
     model:AutoEncoder,
     loss_func:Callable=F.mse_loss, # Takes prediction and target; a `FeatureLoss` logs its parts
     cbs=(), # Further callbacks
     **kwargs # Further arguments of `Learner`
 ) -> AutoencoderLearner:
-    "A learner for `model`, on the device of `dls`."
+    "A learner for `model`, on the device of `dls`. Raises `UsageError` for what are no loaders, and for what is no model."
+    if isinstance(dls, ImageSet): dls = dls.dls()
+    if not isinstance(dls, DataLoaders): raise UsageError(f'{type(dls).__name__} holds no batches: give what load_images gives, or its dls().')
+    if not isinstance(model, nn.Module):
+        hint = ': a method by its name is for aebench.autoencoder_learner' if isinstance(model, str) else ': give what autoencoder() gives'
+        raise UsageError(f'{model!r} is no model{hint}.')
     metrics = loss_func.metrics() if hasattr(loss_func, 'metrics') else None
     if isinstance(loss_func, nn.Module): loss_func.to(dls.device)
     kwargs = dict(opt_func=FusedAdam, splitter=stages_splitter, metrics=metrics) | kwargs
@@ -452,7 +478,7 @@ class StepCount(Callback):
 
 @patch
 def fit_phases(self:Learner,
-    epochs:Sequence[int]=(5, 10), # One cycle for each; the default is the paper's
+    epochs:int|Sequence[int]=(5, 10), # One cycle for each; one number is divided as the default, the paper's
     sizes:Sequence[int]|None=None, # Pixels a side in each phase; None: as the data is
     freeze_first:int=0, # Number of phases (True: one) that train only the unfrozen part; later ones train all, at discriminative rates
     lr:float=1e-3, # Maximum rate of the first phase
@@ -463,6 +489,7 @@ def fit_phases(self:Learner,
 ) -> list[Phase]: # What was run
     "One cycle for each of `epochs` (Smith and Topin 2018). Raises `ValueError` for unequal numbers of phases, sizes and rates."
     check_batches(self)
+    if isinstance(epochs, int): epochs = divided_epochs(epochs)
     sizes = sizes or [None]*len(epochs)
     rates = [lr, *(next_lr if isinstance(next_lr, list) else [next_lr]*(len(epochs) - 1))]
     if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')

@@ -191,6 +191,9 @@ class Classifier:
     @cached_property
     def net(self) -> nn.Module: return self.load()
 
+    def __repr__(self):
+        return f'{self.about or self.arch}: {100*self.accuracy:.3g} % of the test images read correctly'
+
     @torch.no_grad()
     def labels(self,
         x:Tensor # Images in [0, 1], (N, channels, S, S)

@@ -72,8 +72,7 @@ def plan_training(
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
     if batch_size is None: batch_size = batch_for(n, usual.batch_size)
     if epochs is None: epochs = epochs_for(n, batch_size)
-    first = epochs//3  # as in the paper, where there are two phases
-    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=(first, epochs - first), **settings)
+    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=epochs, **settings)
     return run
 
 def count(n:int, what:str) -> str: return f'{n:,} {what}' + ('' if n == 1 else 's')

@@ -31,7 +31,7 @@ from ..core.files import cache_home, cache_name, fingerprint, write_bytes
 from ..core.locks import made_once
 from ..core.tensors import read_tensors, write_tensors
 from ..core.text import listed
-from .batches import Augment, ImageDL, ImageLoaders
+from .batches import Augment, ImageDL, ImageLoaders, torch_device
 from .files import PILLOW, describe_left_out, find_images
 from .folders import Facts, folder_arrays, layout_of, left_out_of, links_out, sentences
 from .images import page_of
@@ -167,6 +167,10 @@ def _known_arrays(
     return arrays, tuple(map(str, classes))
 
 # %% ../../nbs/data/07_sets.ipynb #c6b3d146
+def _checked_batch(bs:int) -> int: # `bs`
+    if isinstance(bs, int) and bs > 0: return bs
+    raise UsageError(f'A batch holds one image or more, not {bs!r}: give bs=128, say.')
+
 @dataclass(frozen=True, repr=False)
 class ImageSet:
     "A whole data set at one size."
@@ -218,11 +222,11 @@ class ImageSet:
         valid_limit:int|None=None # At most so many test images, evenly spread, for the validation after each epoch; None: all
     ) -> ImageLoaders:
         "fastai `DataLoaders` of the training images and, as `valid`, of the test images."
-        from fastai.torch_core import default_device
+        device, bs = torch_device(device), _checked_batch(bs)
         train_y, test_y = (self.train_y, subsample(self.test_y, valid_limit)) if labelled else (None, None)
         train = ImageDL(self.train_x, bs, shuffle=True, labels=train_y, augment=augment, seed=seed, prep=self.prep)
         valid = ImageDL(subsample(self.test_x, valid_limit), max(bs, 256), labels=test_y, prep=self.prep)
-        return ImageLoaders(train, valid, device=torch.device(device) if device else default_device())
+        return ImageLoaders(train, valid, device=device)
 
 # %% ../../nbs/data/07_sets.ipynb #dca74d14
 def _digest(path:str) -> bytes:
