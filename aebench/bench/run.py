@@ -6,9 +6,9 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'MAX_COPIED', 'in_precision', 'make_model', 'make_loss', 'make_augment', 'seed_everything',
-           'train_run', 'run_name', 'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model',
-           'near_lossless', 'study_latents', 'measure_lengths', 'do_reference', 'training_state', 'do_run',
-           'show_chosen']
+           'learner_for', 'averaging', 'fit_run', 'choose_all_gates', 'train_run', 'run_name', 'base_row',
+           'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless', 'study_latents',
+           'measure_lengths', 'do_reference', 'training_state', 'do_run', 'show_chosen']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
@@ -43,7 +43,7 @@ from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
 from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike
 from .. import losses  # registers what builds each of `LOSSES`
-from ..training import History, Phase, autoencoder_learner
+from ..training import AutoencoderLearner, History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
 from ..metrics import SAMPLES, Evaluation, evaluate
 from ..core.pictures import png_bytes, shown
@@ -105,6 +105,50 @@ def seed_everything(seed:int):
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
+# %% ../../nbs/bench/03_run.ipynb #f29cbc3d
+def learner_for(
+    run:Run,
+    data:ImageSet,
+    cbs:Sequence[Callback]=(), # Further callbacks
+    callbacks_for:Callable|None=None, # As in `train_classifier`
+    **kwargs # Further arguments of `Learner`, and a `loss_func` in place of the method's
+) -> tuple[AutoencoderLearner, Tensor|None]: # And the training images that are held out to choose gates by; None without a linear path
+    "The learner of `run`: its model, loss, optimiser, batches, augmentation and callbacks. Raises what `trained_network` raises."
+    method = run.recipe
+    seed_everything(run.seed)
+    model, loss_func = make_model(run, data, callbacks_for), kwargs.pop('loss_func', None) or make_loss(run, data, callbacks_for)
+    train, held = hold_out(data) if method.linear_path else (data, None)
+    dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
+    kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
+    return autoencoder_learner(dls, model, loss_func, cbs=[*averaging(run), *cbs], **kwargs), held
+
+def averaging(run:Run) -> list[Callback]: # Empty for a method that keeps the last weights
+    "The callback of a method that averages its weights."
+    return [AverageWeights()] if run.recipe.averaged else []
+
+def fit_run(
+    learn:Learner,
+    run:Run,
+    checkpoint:Checkpoint|None=None # To save to and to resume from
+) -> list[Phase]: # What was run
+    "Train as `run` says: its phases, at its sizes and rates, with what its method freezes."
+    method = run.recipe
+    next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
+    rates = dict(lr=method.rate, next_lr=method.rate) if method.rate else dict(next_lr=next_lr)
+    epochs, sizes = zip(*run.schedule)
+    phases = learn.fit_phases(epochs, sizes, freeze_first=method.pretrained, seconds=run.seconds, checkpoint=checkpoint, **rates)
+    learn.set_image_size(run.size)  # even if the last phase has no epochs
+    return phases
+
+def choose_all_gates(
+    model:AutoEncoder,
+    held:Tensor, # uint8, training images that it was not trained on
+    device
+):
+    "Let a model beside a linear path count as much as it helps: for each length of its latent, and for each step where it is rounded."
+    choose_gates(model, batches_of(held, device))
+    if model.rounded: choose_step_gates(model, batches_of(held, device))
+
 # %% ../../nbs/bench/03_run.ipynb #bc9ea130
 def train_run(
     run:Run,
@@ -114,22 +158,10 @@ def train_run(
     checkpoint:Checkpoint|None=None # To save to and to resume from
 ) -> tuple[Learner, list[Phase], History, dict]: # The last holds seconds of wall time and of CPU time
     "Train the autoencoder of `run`, phase by phase."
-    method = get_method(run.method)
-    next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
-    seed_everything(run.seed)
-    model, loss_func = make_model(run, data, callbacks_for), make_loss(run, data, callbacks_for)
-    train, held = hold_out(data) if method.linear_path else (data, None)
-    dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
-    history = History()
-    own = [AverageWeights()] if method.averaged else []
-    learn = autoencoder_learner(dls, model, loss_func, cbs=[history, *own, *cbs], opt_func=OPTIMIZERS.builders[method.optimizer])
-    rates = dict(lr=method.rate, next_lr=method.rate) if method.rate else dict(next_lr=next_lr)
-    epochs, sizes = zip(*run.schedule)
-    with learn.no_bar(), learn.no_logging():
-        phases = learn.fit_phases(epochs, sizes, freeze_first=method.pretrained, seconds=run.seconds, checkpoint=checkpoint, **rates)
-        learn.set_image_size(run.size)  # even if the last phase has no epochs
-    if held is not None: choose_gates(model, batches_of(held, run.device))
-    if method.rounded: choose_step_gates(model, batches_of(held, run.device))
+    learn, held = learner_for(run, data, cbs, callbacks_for)
+    learn.add_cb(history := History())
+    with learn.no_bar(), learn.no_logging(): phases = fit_run(learn, run, checkpoint)
+    if held is not None: choose_all_gates(learn.model, held, run.device)
     return learn, phases, history, history.watch.state_dict()
 
 # %% ../../nbs/bench/03_run.ipynb #7f7f01df
