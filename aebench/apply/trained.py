@@ -24,14 +24,14 @@ from ..codec.coding import decode_floats, encode_images
 from ..codec.protocol import Codec, first_numbers
 from ..core.errors import UsageError
 from ..core.files import expanded, fingerprint, read_json
-from ..core.pictures import picture_of
+from ..core.pictures import draw_rows, picture_of, shown
 from ..core.text import listed, printable
 from ..data.folders import decode_files, listing, read_folder
 from ..data.images import image_pixels
 from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
-from ..report.rows import distinct, is_failed, read_rows, trained
-from ..run_folder import MODEL, ROW_JSON
+from ..report.rows import distinct, is_failed, missing, read_rows, trained
+from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG
 from ..settings import SHOWN
 
 # %% ../../nbs/apply/01_trained.ipynb #8c264f04
@@ -189,8 +189,13 @@ class Trained:
 
     def __repr__(self):
         name = printable(self.row.get('label', type(self.codec).__name__))
-        measured = f'{printable(self.row["data_label"])}, MSE {self.row["mse"]:.6f}; ' if self.row else ''
+        measured = f'{", ".join([printable(self.row["data_label"]), *_figures(self.row)])}; ' if self.row else ''
         return f'{name}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
+
+    def to(self, device:str): # Itself, as fastai and torch do it
+        "Move the model to 'cpu', 'cuda' or 'mps'. Raises `UsageError` for a device that isn't there."
+        self.codec.to(resolve_device(device))
+        return self
 
     def encode(self, images, numbers:int|None=None):
         "Images → latents, float32, (N, latent) or (N, numbers); without N for one image."
@@ -220,6 +225,64 @@ class Trained:
             part = part.cpu().float().div_(255) if part.dtype == torch.uint8 else part.cpu()
             return (copied - part).square().mean((1, 2, 3))
         return _same_kind(torch.cat([error(o) for o in x.split(1000)]), *kind)
+
+    __call__ = reconstruct
+
+    def interpolate(self,
+        a, # An image, in any form
+        b, # Another
+        n:int=8 # Images, the copies of `a` and `b` among them
+    ): # float32 in [0, 1]; an array (n, size, size, channels), or for tensors a tensor (n, channels, size, size)
+        "What is decoded on the straight line between the latents of two images. Raises `UsageError` for several at an end."
+        (za, *kind), (zb, *_) = (self._one_latent(o) for o in (a, b))
+        if n < 2: raise UsageError(f'Between two images there are {n} and their copies are two: give n=2 or more.')
+        t = np.linspace(0, 1, n, dtype=np.float32)[:, None]
+        return _same_kind(decode_floats(self.codec, za*(1 - t) + zb*t), False, *kind)
+
+    def _one_latent(self, image) -> tuple[np.ndarray, torch.device|None]: # (1, latent); the device of a tensor
+        x, alone, device = read_images(image, self.size, self.prep)
+        if len(x) == 1: return encode_images(self.codec, x), device
+        raise UsageError(f'An image lies between two others, and {len(x)} were given as one of them: give one for each end.')
+
+    def show(self,
+        images=None, # In any form; None: the test images that its run kept
+        numbers:int|None=None, # Of each latent, of a nested model
+        max_n:int=8, # Images at most
+        imsize:float=1. # Inches a side of an image
+    ):
+        "Draw images, and below them the model's copies."
+        if images is None: inputs, copies = self._kept_samples(max_n)
+        else:
+            x = read_images(images, self.size, self.prep)[0][:max_n]
+            inputs, copies = self._drawn(x), self._drawn(self.reconstruct(x, numbers))
+        draw_rows({'original': inputs, 'copy': copies}, imsize)
+
+    def show_interpolation(self,
+        a, # As in `interpolate`
+        b,
+        n:int=8,
+        imsize:float=1. # Inches a side of an image
+    ):
+        "Draw an image, what lies between it and another, and the other."
+        x = self.interpolate(a, b, n)
+        ends = [self._drawn(read_images(o, self.size, self.prep)[0]) for o in (a, b)]
+        draw_rows({'': [*ends[0], *self._drawn(x if isinstance(x, Tensor) else torch.from_numpy(x).movedim(-1, 1)), *ends[1]]}, imsize)
+
+    def _drawn(self, x:Tensor) -> np.ndarray: # (N, channels, H, W) → (N, H, W, 1 or 3)
+        return shown(x.cpu(), self.shown_channels).movedim(1, -1).numpy()
+
+    def _kept_samples(self, max_n:int) -> tuple[list, list]: # Inputs and outputs
+        from aebench.report.panels import read_samples
+        pairs = read_samples(self.folder/SAMPLES_PNG)[:max_n]
+        if not pairs: raise UsageError('This model has kept no test images: give it some to show.')
+        return tuple(zip(*pairs))
+
+def _figures(row:dict) -> list[str]:
+    "What was measured of a model, as far as it was: its error, how much a classifier reads, bytes."
+    found = [f'MSE {row["mse"]:.6f}']
+    if not missing(row.get('accuracy')): found.append(f'accuracy {100*row["accuracy"]:.1f} %')
+    if not missing(row.get('coded_bytes')): found.append(f'coded in {row["coded_bytes"]:.0f} bytes an image')
+    return found
 
 # %% ../../nbs/apply/01_trained.ipynb #2cfae5ee
 def find_run(
