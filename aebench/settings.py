@@ -9,8 +9,8 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
            'Training', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
            'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
-           'read_names', 'read_schedule', 'divided_epochs', 'write_schedule', 'Run', 'matters', 'is_default',
-           'check_setting', 'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'canonical',
+           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
+           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'divided', 'canonical',
            'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
@@ -157,10 +157,6 @@ def read_schedule(
         raise UsageError(f'{text!r} is no schedule: give --schedule EPOCHS:PIXELS for each phase, such as 4:16,4:24,7:32.')
     epochs, *sizes = zip(*(map(int, o) for o in phases))
     return dict(epochs=epochs, sizes=sizes[0] if sizes else None)
-
-def divided_epochs(epochs:int) -> tuple[int, int]: # Of the two phases
-    "So many epochs as the paper divides them: a third in the first phase."
-    return epochs//3, epochs - epochs//3
 
 def write_schedule(epochs:Iterable, sizes:Iterable|None=None) -> str:
     "What `read_schedule` reads."
@@ -412,6 +408,14 @@ def few_steps(
             'A smaller --batch-size trains in more steps.')
 
 # %% ../nbs/01_settings.ipynb #c4c44349
+def divided(
+    epochs:int,
+    usual:tuple=(5, 10) # Epochs of each phase
+) -> tuple: # Likewise
+    "So many epochs in all, in the proportion of the usual ones; the last phase has what rounding leaves."
+    first = [epochs*o//sum(usual) for o in usual[:-1]]
+    return (*first, epochs - sum(first))
+
 def canonical(run:Run) -> Run:
     "`run` with the default for each setting that makes no difference to it, so that one network has one name."
     defaults = {f.name: f.default for f in fields(run) if f.metadata['when'] and not matters(f, run)}
@@ -427,7 +431,8 @@ def plan_runs(
     seeds:int=1, # How many; the first is `seed`
     seed:int=SEED,
     references:bool=False, # Add `default_references`?
-    **settings # Any other field of `Run`; None: the data set's default. `latent` may be several: as many components stand beside them
+    **settings # Any other field of `Run`; None: the data set's default. `latent` may be several: as many components stand beside them;
+    # `epochs` may be one number, which the phases share
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')
@@ -444,16 +449,12 @@ def plan_runs(
     shared = {f.name: settings[f.name] for f in fields(Run) if f.metadata['scope'] != 'network' and f.name in settings}
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *dict.fromkeys(networks)]
 
-def _several(name:str, value) -> tuple:
-    "A setting of several values. Epochs may be one number, which is divided; text is read as on the command line."
-    if name == 'epochs' and isinstance(value, int): return divided_epochs(value)
-    return read_setting(next(f for f in fields(Run) if f.name == name), value) if isinstance(value, str) else tuple(value)
-
 def _with_defaults(source, settings:dict) -> dict: # By name of the field, with a latent
     "`settings` with the defaults of the data set where there is None. Raises `TypeError` for what is no setting."
     known = {f.name: kind_of_setting(f) for f in fields(Run)}
     if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
-    given = {k: _several(k, v) if known[k] is tuple else v for k, v in settings.items() if v is not None}
+    given = {k: tuple(v) if known[k] is tuple and not isinstance(v, int) else v for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}
+    if isinstance(given.get('epochs'), int): given['epochs'] = divided(given['epochs'], defaults['epochs'])
     if given.get('protocol') == 'report': given.setdefault('channels', 3)  # the paper's; for references too, which know no protocol
     return defaults | given

@@ -41,7 +41,7 @@ from .core.errors import AebenchError, UsageError
 from .data.batches import ImageDL
 from .data.sets import ImageSet
 from .models import AutoEncoder, parameter_count
-from .settings import divided_epochs
+from .settings import divided
 from .speed import FusedAdam
 
 # %% ../nbs/08_training.ipynb #00b45599
@@ -489,7 +489,7 @@ def fit_phases(self:Learner,
 ) -> list[Phase]: # What was run
     "One cycle for each of `epochs` (Smith and Topin 2018). Raises `ValueError` for unequal numbers of phases, sizes and rates."
     check_batches(self)
-    if isinstance(epochs, int): epochs = divided_epochs(epochs)
+    if isinstance(epochs, int): epochs = divided(epochs)
     sizes = sizes or [None]*len(epochs)
     rates = [lr, *(next_lr if isinstance(next_lr, list) else [next_lr]*(len(epochs) - 1))]
     if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')

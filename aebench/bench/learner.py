@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/bench/learner.html.md"""
 # %% auto #0
 __all__ = ['ChooseGates', 'autoencoder_learner', 'plan_epochs']
 
-# %% ../../nbs/bench/11_learner.ipynb #7549e3a8
+# %% ../../nbs/bench/11_learner.ipynb #60b4c185
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
@@ -22,11 +22,11 @@ from .run import averaging, choose_all_gates, fit_run, learner_for, make_loss, m
 from ..core.errors import UsageError
 from ..data.sets import ImageSet
 from ..registry import OPTIMIZERS, get_method, is_reference
-from ..settings import Run, divided_epochs, plan_runs
+from ..settings import Run, divided, plan_runs
 from .. import training
 from ..training import AutoencoderLearner, Phase, Watcher
 
-# %% ../../nbs/bench/11_learner.ipynb #50cefb27
+# %% ../../nbs/bench/11_learner.ipynb #503e6445
 class ChooseGates(Watcher):
     "Choose the gates of a model beside a linear path after each fit."
     order = 80 # after the weights are averaged
@@ -39,7 +39,7 @@ class ChooseGates(Watcher):
     def after_fit(self):
         if self.model.size == self.model.full_size: choose_all_gates(self.model, self.held, self.dls.device)
 
-# %% ../../nbs/bench/11_learner.ipynb #66a502c5
+# %% ../../nbs/bench/11_learner.ipynb #454431f7
 _FIXED = ('method', 'data', 'size', 'epochs', 'sizes', 'seconds') # Settings that the images, or the fit, decide
 _SETTINGS = [f.name for f in fields(Run) if f.name not in _FIXED and not f.metadata['reading'] and f.metadata['scope'] != 'reference']
 
@@ -65,7 +65,7 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
     kwargs = dict(opt_func=OPTIMIZERS.builders[run.recipe.optimizer]) | kwargs
     return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*averaging(run), *cbs], **kwargs), run
 
-# %% ../../nbs/bench/11_learner.ipynb #c591fb92
+# %% ../../nbs/bench/11_learner.ipynb #d4a548c7
 def autoencoder_learner(
     data:ImageSet|DataLoaders, # What `load_images` gives; or batches of one's own, of (images, images)
     method:str|nn.Module='baseline', # A method's name, such as 'feature_loss' or 'pixel_shuffle+feature_loss'; or a model
@@ -97,7 +97,7 @@ def _named_learner(data, method:str, loss_func, cbs:list, device:str, precision:
     learn.planned = run
     return learn
 
-# %% ../../nbs/bench/11_learner.ipynb #c64f463c
+# %% ../../nbs/bench/11_learner.ipynb #a760877c
 @patch
 def fit_method(self:AutoencoderLearner,
     epochs:int|Sequence[int]|None=None # One number is divided into the method's phases; None: as many as `aebench run` trains
@@ -110,4 +110,4 @@ def fit_method(self:AutoencoderLearner,
 
 def plan_epochs(run:Run, epochs:int|Sequence[int]) -> Run:
     "`run` with other epochs."
-    return replace(run, epochs=divided_epochs(epochs) if isinstance(epochs, int) else tuple(epochs))
+    return replace(run, epochs=divided(epochs, run.epochs) if isinstance(epochs, int) else tuple(epochs))

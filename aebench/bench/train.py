@@ -23,7 +23,7 @@ from ..data.sets import ImageSet, load_images
 from ..modern.recipe import held_out
 from ..registry import Method, get_method
 from ..run_folder import LENGTHS_CSV
-from ..settings import READING, Run, numbers_in_image, plan_runs
+from ..settings import READING, Run, divided, numbers_in_image, plan_runs
 from ..training import Watcher, epoch_figures
 from .loop import Job, attempt, do_runs
 from .run import MAX_COPIED
@@ -72,7 +72,7 @@ def plan_training(
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
     if batch_size is None: batch_size = batch_for(n, usual.batch_size)
     if epochs is None: epochs = epochs_for(n, batch_size)
-    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=epochs, **settings)
+    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=divided(epochs), **settings)
     return run
 
 def count(n:int, what:str) -> str: return f'{n:,} {what}' + ('' if n == 1 else 's')
