@@ -487,7 +487,7 @@ class DataSource:
 DATA = Registry('data set',
     DataSource('digits', 'Digits', "scikit-learn's handwritten digits: 1,797 grey images of 8×8, bundled, no download needed",
                size=16, native=8, latent=32, batch_size=32, epochs=(3, 6), weights='in-domain', methods='all,modern', bundled=True),
-    DataSource('photos', 'Photos', "patches of scikit-learn's two photographs: 6,504 + 130 in colour of 32×32, bundled, no download needed",
+    DataSource('photos', 'Photos', "patches of scikit-learn's two photographs: 6,066 + 130 in colour of 32×32, bundled, no download needed",
                latent=128, batch_size=64, weights='in-domain', bundled=True),
     DataSource('mnist', 'MNIST', 'handwritten digits: 60,000 + 10,000 grey images of 28×28, downloaded on first use', native=28),
     DataSource('cifar10', 'CIFAR-10', 'small photographs: 50,000 + 10,000 colour images of 32×32, downloaded on first use'),
