@@ -414,7 +414,7 @@ def _factor(method:Method) -> Factor:
 
 FACTORS = {name: _factor(method) for name, method in METHODS.items() if name != 'baseline'} # The techniques that can be crossed
 
-# %% ../nbs/00_registry.ipynb #9a54834b
+# %% ../nbs/00_registry.ipynb #cb545853
 def _compiled(code) -> tuple:
     "What a code object computes, wherever it stands."
     return code.co_code, code.co_names, [_compiled(o) if hasattr(o, 'co_code') else o for o in code.co_consts]
@@ -422,7 +422,7 @@ def _compiled(code) -> tuple:
 def _code_of(f:Callable) -> str:
     "A fingerprint of a function's or class's source, and of the plain values that it holds."
     if isinstance(f, partial): return fingerprint([_code_of(f.func), repr((f.args, sorted(f.keywords.items())))], 8)
-    held = vars(f).values() if not isinstance(f, type) else ()
+    held = getattr(f, '__dict__', {}).values() if not isinstance(f, type) else ()
     if not isinstance(f, type) and not hasattr(f, '__code__'): f = type(f)
     closed = [o.cell_contents for o in getattr(f, '__closure__', None) or ()]
     plain = [o for o in (*held, *closed) if isinstance(o, (bool, int, float, str, tuple))]
