@@ -8,17 +8,19 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 __all__ = ['LOSSES', 'PAPER_LATENT', 'ENCODERS', 'UPSAMPLERS', 'OPTIMIZERS', 'PARTS', 'METHODS', 'REFERENCES', 'FACTORS', 'DATA',
            'WEIGHTS', 'PUBLISHED', 'JUDGES', 'TRACKERS', 'Registry', 'Part', 'Loss', 'Encoder', 'Upsampler',
            'Optimizer', 'map_depth', 'Method', 'techniques', 'combine', 'Reference', 'Family', 'find_reference',
-           'default_references', 'Factor', 'crossed', 'cell_name', 'levels_of', 'get_method', 'find_method',
-           'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published']
+           'default_references', 'Factor', 'add_technique', 'crossed', 'cell_name', 'levels_of', 'get_method',
+           'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published']
 
 # %% ../nbs/00_registry.ipynb #f263d7fd
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
 from .core.errors import UsageError, choose
-from .core.files import expanded
+from .core.files import expanded, fingerprint
 
 # %% ../nbs/00_registry.ipynb #50349763
 class Registry(dict):
@@ -59,6 +61,7 @@ class Part:
     is_method:bool=True # Does it make a method of its own name?
     taught:str='' # The module, and after # the section of its notebook, that its card is made from
     lesson:str='' # The tutorial on it; '': none
+    code:str='' # Fingerprint of a builder that `add_technique` brought; '': it belongs to this package
 
 @dataclass(frozen=True)
 class Loss(Part):
@@ -205,6 +208,11 @@ class Method:
         "The networks whose weights it needs: trained, downloaded or read from a file."
         own = (self.encoder_entry.arch,) if self.pretrained else ()
         return own + self.loss_entry.extractors
+
+    @property
+    def code(self) -> str:
+        "Fingerprints of what was brought from outside the package; '' for nothing."
+        return ' '.join(o for o in (entries[getattr(self, field)].code for field, entries in PARTS.items()) if o)
 
     @property
     def cost(self) -> float:
@@ -406,6 +414,43 @@ def _factor(method:Method) -> Factor:
 
 FACTORS = {name: _factor(method) for name, method in METHODS.items() if name != 'baseline'} # The techniques that can be crossed
 
+# %% ../nbs/00_registry.ipynb #cb545853
+def _compiled(code) -> tuple:
+    "What a code object computes, wherever it stands."
+    return code.co_code, code.co_names, [_compiled(o) if hasattr(o, 'co_code') else o for o in code.co_consts]
+
+def _code_of(f:Callable) -> str:
+    "A fingerprint of a function's or class's source, and of the plain values that it holds."
+    if isinstance(f, partial): return fingerprint([_code_of(f.func), repr((f.args, sorted(f.keywords.items())))], 8)
+    held = getattr(f, '__dict__', {}).values() if not isinstance(f, type) else ()
+    if not isinstance(f, type) and not hasattr(f, '__code__'): f = type(f)
+    closed = [o.cell_contents for o in getattr(f, '__closure__', None) or ()]
+    plain = [o for o in (*held, *closed) if isinstance(o, (bool, int, float, str, tuple))]
+    try: source = inspect.getsource(f)
+    except (OSError, TypeError):
+        functions = vars(f).values() if isinstance(f, type) else [f]
+        source = repr([_compiled(o.__code__) for o in functions if hasattr(o, '__code__')])
+    return fingerprint([source, repr(plain)], 8)
+
+def add_technique(
+    part:Part, # A `Loss`, an `Encoder` or an `Upsampler`
+    build:Callable, # Its builder, as CONTRIBUTING says for each
+    code:Callable|None=None # What computes, whose source tells one version from another; None: `build`
+) -> Method: # Named as the part is
+    """Let `part` be compared from now on, in this process. Adding it again takes the place of the first.
+    Raises `UsageError` for a name that is taken."""
+    choice = next(k for k, entries in PARTS.items() if isinstance(part, type(next(iter(entries.values())))))
+    known = PARTS[choice].get(part.name)
+    if (known is None or not known.code) and (part.name in METHODS or part.name in PARTS[choice] or part.name in REFERENCES):
+        raise UsageError(f'There is a technique called {part.name}: give yours another name.')
+    if not part.name.isidentifier():
+        raise UsageError(f'{part.name!r} cannot be a name in tables and on a command line: use letters, digits and _.')
+    PARTS[choice][part.name] = part = replace(part, code=_code_of(code or build))
+    PARTS[choice].builders[part.name] = build
+    METHODS[part.name] = _method_of(choice, part)
+    FACTORS[part.name] = _factor(METHODS[part.name])
+    return METHODS[part.name]
+
 # %% ../nbs/00_registry.ipynb #b137154b
 def crossed(names:Iterable[str]|str='all') -> list[str]:
     "The techniques to cross: those named, or for 'all' one of each factor. Raises `UsageError` for those that can't be crossed."
@@ -487,7 +532,7 @@ class DataSource:
 DATA = Registry('data set',
     DataSource('digits', 'Digits', "scikit-learn's handwritten digits: 1,797 grey images of 8×8, bundled, no download needed",
                size=16, native=8, latent=32, batch_size=32, epochs=(3, 6), weights='in-domain', methods='all,modern', bundled=True),
-    DataSource('photos', 'Photos', "patches of scikit-learn's two photographs: 6,504 + 130 in colour of 32×32, bundled, no download needed",
+    DataSource('photos', 'Photos', "patches of scikit-learn's two photographs: 6,066 + 130 in colour of 32×32, bundled, no download needed",
                latent=128, batch_size=64, weights='in-domain', bundled=True),
     DataSource('mnist', 'MNIST', 'handwritten digits: 60,000 + 10,000 grey images of 28×28, downloaded on first use', native=28),
     DataSource('cifar10', 'CIFAR-10', 'small photographs: 50,000 + 10,000 colour images of 32×32, downloaded on first use'),

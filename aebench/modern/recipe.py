@@ -65,9 +65,9 @@ def held_out(
     return torch.zeros(n, dtype=torch.bool).index_fill_(0, torch.linspace(0, n - 1, count).long(), True)
 
 def hold_out(data:ImageSet) -> tuple[ImageSet, Tensor]:
-    "`data` without the training images that are held out, and these."
-    held = held_out(len(data.train_x))
-    return replace(data, train_x=data.train_x[~held], train_y=data.train_y[~held]), data.train_x[held]
+    "`data` without the training images that are held out, and these: those that stand apart, where that is known."
+    held = held_out(len(data.train_x)) if data.apart is None else data.apart
+    return replace(data, train_x=data.train_x[~held], train_y=data.train_y[~held], apart=None), data.train_x[held]
 
 def batches_of(
     images:Tensor, # uint8, (N, C, S, S)

@@ -80,7 +80,7 @@ _ORDER = ['original', *METHODS, 'a combination, or unknown', *(o for o in REFERE
 def _rank(method:str) -> tuple[int, int]:
     found = find_method(method)
     if is_reference(method) and found: return _ORDER.index(found.family), found.level or 0
-    return _ORDER.index(method if method in METHODS else 'a combination, or unknown'), 0
+    return _ORDER.index(method if method in _ORDER else 'a combination, or unknown'), 0
 
 def _place(row:dict) -> tuple:
     "Where a row stands: the original images, the networks in the registry's order, the references; then seeds."
