@@ -276,6 +276,7 @@ class Run:
         values |= dict(device=kind_of(self.device))
         if self.data not in DATA: values['data'] = 'folder'  # whatever its path: the images' fingerprint stands in the run's name as well
         if self.weights not in WEIGHTS: values['weights'] = 'file'  # and that of the weights
+        if not is_reference(self.method) and (code := self.recipe.code): values['code'] = code
         seed = '' if is_reference(self.method) else f'-seed{self.seed}'
         return f'{self.method}{seed}-{fingerprint([repr(sorted(values.items()))], 8)}'
 

@@ -37,6 +37,7 @@ ROOMS = ( # From the ground up: each imports only from those before it, and so d
     Room('report', 'from saved rows to what people read: statistics, tables, sentences, pictures, the page'),
     Room('bench', 'carries out a plan, here or elsewhere: one run, many, estimates, a store, Ray, several processes'),
     Room('apply', 'a trained model in use: load, whole folders, anomalies, sharing'),
+    Room('python', 'one call in Python, and one import for a lesson', ('comparison', 'all')),
     Room('cli', 'words on a command line to calls', ('cli',)))
 ORDER = [part for room in ROOMS for part in room.parts]
 SUBJECT = ('techniques', 'judges') # Listed first
