@@ -23,7 +23,7 @@ from ..data.sets import ImageSet, load_images
 from ..modern.recipe import held_out
 from ..registry import Method, get_method
 from ..run_folder import LENGTHS_CSV
-from ..settings import READING, Run, numbers_in_image, plan_runs
+from ..settings import READING, Run, divided, numbers_in_image, plan_runs
 from ..training import Watcher, epoch_figures
 from .loop import Job, attempt, do_runs
 from .run import MAX_COPIED
@@ -72,8 +72,7 @@ def plan_training(
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
     if batch_size is None: batch_size = batch_for(n, usual.batch_size)
     if epochs is None: epochs = epochs_for(n, batch_size)
-    first = epochs//3  # as in the paper, where there are two phases
-    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=(first, epochs - first), **settings)
+    run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=divided(epochs), **settings)
     return run
 
 def count(n:int, what:str) -> str: return f'{n:,} {what}' + ('' if n == 1 else 's')
@@ -111,7 +110,7 @@ class TellGain(Watcher):
         mse = epoch_figures(self.recorder).get('valid_loss')
         if mse is not None: self.learn.tell_progress.what = f'MSE {mse:.4g}, {gain_over(mse, self.pca_mse, self.k)}'
 
-def telling_gain(job:Job) -> Iterator[dict|None]: # The rows, as they come
+def telling_gain(job:Job) -> Iterator[dict]: # The rows, as they come
     "An executor, as `do_runs` takes it, that makes one run after the other and tells the gain of each whose loss is the error of pixels."
     for run in job.todo:
         cbs, components = [], principal_components(job.data, run.device)
