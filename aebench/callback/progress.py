@@ -54,11 +54,10 @@ class BarProgress(Progress):
         columns = (TextColumn('{task.description}', markup=False), BarColumn(bar_width=self.bar_width), TextColumn('{task.fields[where]}'),
                    TimeRemainingColumn(compact=True), TextColumn('left'))
         self.bars = Bars(*columns, console=console, refresh_per_second=2)
-        self.bar, self.done, self.loss = self.bars.add_task('starting', total=epochs, where=''), 0., None
+        self.bar, self.done = self.bars.add_task('starting', total=epochs, where=''), 0.
         self.bars.start()
     def within(self, what, i, n, share, cost, loss=None):
-        self.loss = loss or self.loss if share >= 1 else loss  # an epoch's end tells none
-        where = place(i, n, self.loss)
+        where = place(i, n, loss)
         room = self.bars.console.width - self.bar_width - len(where) - len('1:00:00 left') - 4  # spaces
         name = what if len(what) <= room else f'{what[:max(room - 1, 0)]}…'
         with suppress(OSError): self.bars.update(self.bar, description=name, where=where, completed=self.done + cost*share)
@@ -123,14 +122,14 @@ class TellProgress(Watcher):
         share = self.pct_train if self.by_clock else (self.iter+1)/self.n_iter
         self.progress.within(self.what, self.count+1, self.epochs, min(share, .99), self.cost, float(self.smooth_loss))
     def after_epoch(self):
-        if not self.by_clock: self._count_one()
         losses = {k: v for k, v in epoch_figures(self.recorder).items() if k in ('train_loss', 'valid_loss') and v is not None}
+        if not self.by_clock: self._count_one(losses.get('train_loss'))
         self.progress.epoch(self.what, self.count + self.by_clock, self.epochs, losses, time.perf_counter() - self.start)
     def after_fit(self):
         if self.by_clock: self._count_one()
-    def _count_one(self):
+    def _count_one(self, loss:float|None=None):
         self.count += 1
-        self.progress.within(self.what, self.count, self.epochs, 1., self.cost)
+        self.progress.within(self.what, self.count, self.epochs, 1., self.cost, loss)
 
 def cost_of(run:Run) -> float:
     "About how long an epoch takes, in epochs of the baseline; by the clock, how long a phase takes."
