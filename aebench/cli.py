@@ -196,11 +196,12 @@ def _argument(word:Word) -> tuple[list, dict]:
     short = [word.metavar] if word.metavar.startswith('-') else []
     return [*short, word.flag or word.name], options
 
-# %% ../nbs/11_cli.ipynb #ddf0058d
+# %% ../nbs/11_cli.ipynb #dd947ecb
 def _read_config(path:str) -> dict:
     "The flags that a file names, and their values. Raises `UsageError` for what is no such file."
     try: text = Path(path).expanduser().read_text(encoding='utf-8')
-    except (OSError, UnicodeError) as e: raise UsageError(f'{path} cannot be read: {getattr(e, "strerror", None) or "it is no text"}.') from e
+    except (OSError, UnicodeError) as e:
+        raise UsageError(f'{path} cannot be read: {getattr(e, "strerror", None) or "it is no text"}.') from e
     kind = Path(path).suffix.lower()
     try:
         if kind == '.toml':
@@ -399,7 +400,7 @@ def _length(epochs:list|None, schedule:str|None, budget:str|None, seconds:float|
         if epochs: raise UsageError('--schedule says how many epochs each phase has: leave out --epochs.')
         return read_schedule(schedule)
     if epochs is None: return dict(epochs=QUICK_EPOCHS if quick else None)
-    if len(epochs) > 2: raise UsageError(f'--epochs takes one number or two, not {len(epochs)}: give --schedule {write_list(epochs)} for more phases.')
+    if len(epochs) > 2: raise UsageError(f'--epochs takes one number or two: give --schedule {write_list(epochs)} for more phases.')
     return dict(epochs=epochs[0] if len(epochs) == 1 else tuple(epochs))
 
 # %% ../nbs/11_cli.ipynb #be040e7b
@@ -410,8 +411,9 @@ def _n_processes() -> int:
 
 def _is_url(out:str|None) -> bool: return '://' in (out or '')
 
-def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, per_run_gpus:float|None):
+def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, per_run_gpus:float|None, overwrite:bool):
     "Raise `UsageError` for flags that contradict each other."
+    if overwrite and ray: raise UsageError('Ray fetches what is finished: leave out --overwrite, or give another --out.')
     if ray and _n_processes() > 1:
         raise UsageError('Ray and a launcher such as torchrun would both distribute the work: leave out --ray, '
                          'or start the command by itself.')
@@ -541,7 +543,6 @@ def run(
     budget:Annotated[str|None, BUDGETS]=None, # what the networks have in common (default: epochs, or seconds where --seconds is given)
     device:str='auto',
     precision:str='auto',
-    seed:int|None=None,
     seeds:int=1, # N: train each method with N seeds
     **settings:Run
 ) -> int: # The exit code
@@ -549,27 +550,23 @@ def run(
     data, table = _named_data(images, data, 'digits'), _columns(columns, sort)
     settings |= _length(epochs, schedule, budget, settings.get('seconds'), quick)
     if quick: settings.setdefault('limit', QUICK_LIMIT)
-    if seed is not None: settings['seed'] = seed
     cells = _cells(_usual_methods(data, design, settings.get('protocol')) if methods is None else methods, design)
     def planned(device, precision):
         return plan_runs(cells, data, seeds, references=references, latent=latent, device=device, precision=precision, **settings)
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
-    _check_places(out, track, ray, per_run_cpus, per_run_gpus)
-    if overwrite and ray: raise UsageError('Ray fetches what is finished: leave out --overwrite, or give another --out.')
+    _check_places(out, track, ray, per_run_cpus, per_run_gpus, overwrite)
     remote, folder = _places(out, data)
     _tell_which(data)
-    is_silent = quiet or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
-    if not (is_silent or dry_run): log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
+    is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
+    if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
     with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
-    device = resolve_device(device)
-    runs = planned(device, resolve_precision(precision, device))
+    runs = planned(device := resolve_device(device), resolve_precision(precision, device))
     if dry_run: return _print_plan(runs, folder, overwrite, json)
     is_large = design or isinstance(latent, list) or seeds > 1
-    most_seconds = (math.inf if yes else MOST_SECONDS) if is_large else None
+    doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=(math.inf if yes else MOST_SECONDS) if is_large else None)
     with _executor(runs, device, out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
-        rows = _train_all(runs, folder, quiet, track=track, executor=executor, wait=wait, most_seconds=most_seconds, overwrite=overwrite,
-                          verbose=verbose, before_start=remote.sync if remote else lambda: None)
+        rows = _train_all(runs, folder, quiet, executor=executor, before_start=remote.sync if remote else lambda: None, **doing)
     code = _failures(folder, rows)
     with _until_pipe_closes(): _print_results(folder, json, rows, verbose, **table)
     if remote:

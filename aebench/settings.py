@@ -170,7 +170,7 @@ def _size_fault(run) -> str:
 
 def _epochs_fault(run) -> str:
     if run.epochs and min(run.epochs) >= 0 and sum(run.epochs): return ''
-    return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs a number, such as 15, or two, such as 5 10.'
+    return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs one number, such as 15, or two.'
 
 def _sizes_fault(run) -> str:
     if run.sizes is None: return ''

@@ -89,7 +89,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
     write_json(folder/ROW_JSON, row)  # last: where it is, all is
     return folder
 
-# %% ../../nbs/bench/05_loop.ipynb #f390e2ce
+# %% ../../nbs/bench/05_loop.ipynb #37731ecf
 def name_of(run:Run, runs:Iterable[Run]) -> str:
     "What a run among `runs` is called: its label, and in what else it differs from others of its method."
     others = [o for o in runs if o.method == run.method]
@@ -157,7 +157,8 @@ def _do_tracked(run:Run, job:Job, cbs:Iterable[Callback]) -> dict:
     "`do_run`, followed by a tracker. In the frame of `attempt` the trackers would keep alive what fills the memory."
     folder, log = job.todo[run], job.progress.log
     with tracked(job.track, run, folder, log) as trackers:
-        return do_run(run, job.data, job.judges, folder, [*progress_callbacks(job.progress, run, job.name(run)), *trackers, *cbs], job.callbacks_for, log)
+        cbs = [*progress_callbacks(job.progress, run, job.name(run)), *trackers, *cbs]
+        return do_run(run, job.data, job.judges, folder, cbs, job.callbacks_for, log)
 
 def attempt(
     run:Run, # One of `job.todo`
@@ -315,7 +316,7 @@ def do_runs(
             finally: progress.end()
         return [row_of(run, data, folders[run]) for run in runs]
 
-# %% ../../nbs/bench/05_loop.ipynb #d7369fb7
+# %% ../../nbs/bench/05_loop.ipynb #f39094ba
 def plan_costs(
     runs:Iterable[Run], # As in `do_runs`, like the others
     out:str|Path='runs',

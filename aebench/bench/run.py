@@ -33,7 +33,8 @@ from ..core.files import fingerprint, read_json, write_bytes, write_json, write_
 from ..core.tensors import read_tensors, write_tensors
 from ..registry import LOSSES, OPTIMIZERS, get_method, is_reference
 from ..settings import SCHEMA, SHOWN, Run, config_of, kind_of, row_settings
-from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE, runs_in
+from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE
+from ..run_folder import runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
