@@ -10,10 +10,11 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'Training', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
            'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
            'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'divided', 'canonical',
-           'plan_runs']
+           'command_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'divided',
+           'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
+import json
 import math
 import shlex
 from collections.abc import Callable, Iterable
@@ -169,7 +170,7 @@ def _size_fault(run) -> str:
 
 def _epochs_fault(run) -> str:
     if run.epochs and min(run.epochs) >= 0 and sum(run.epochs): return ''
-    return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs two numbers, such as 5 10.'
+    return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs one number, such as 15, or two.'
 
 def _sizes_fault(run) -> str:
     if run.sizes is None: return ''
@@ -206,7 +207,8 @@ class Run:
         table_title='{0}×{0} pixels')
     latent:int|None = setting('numbers in the latent, by default as many as the encoder has; several are compared', None,
         group='Networks', scope='network', metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked', table_title='')
-    epochs:tuple = setting('epochs of the two phases', (5, 10), group='Training', scope='network', metavar='A B',
+    epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', (5, 10), group='Training',
+        scope='network', metavar='N',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
     batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
@@ -252,6 +254,11 @@ class Run:
         read=read_names, write=write_list, metavar='NAMES', table_title='', added_later=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         table_title='augmentation {}', added_later=True)
+    limit:int|None = setting('train on so many of the training images, drawn alike each time', None, group='Images', metavar='N',
+        bounds=(8, 2**40), table_title='{} training images', reading=True, added_later=True)
+    lr:float|None = setting('the highest learning rate of each phase, in place of what the protocol or the method says', None,
+        group='Training', scope='network', metavar='R', bounds=(1e-9, 100), column='lr_asked', table_title='learning rate {:g}',
+        added_later=True)
     sizes:tuple|None = setting('epochs and pixels a side of each phase; a method that does not resize takes the epochs alone',
         None, group='Training', scope='network', when=_resizes, read=read_numbers_of, write=write_numbers, flag='--schedule',
         metavar='E:S,…', check=_sizes_fault, column='phase_sizes', table_title='phases at {} pixels', added_later=True)
@@ -338,24 +345,30 @@ def command_of(
     without:Iterable[str]=() # Settings that are left out
 ) -> str:
     "The command line that makes `run` again, or others of its settings."
-    words, methods = ['aebench', 'run'], list(methods or [run.method])
-    runs = [replace(run, method=o) for o in methods]
-    for f in fields(run):
-        value = write_list(methods) if f.name == 'method' else getattr(run, f.name)
-        left_out = f.name in without or not any(matters(f, o) for o in runs) or f.metadata['added_later'] and is_default(f, run)
-        if not (left_out or value is None or value is False): words += _words_of(f, value, runs)
+    words = ['aebench', 'run']
+    for flag, f, value in _flags_of(run, list(methods or [run.method]), without):
+        words.append(flag)
+        if value is not True: words.append(value if kind_of_setting(f) is tuple and ' ' in value else shlex.quote(value))  # several words
     if seeds > 1: words += ['--seeds', str(seeds)]
     return ' '.join([*words, *(['--out', shlex.quote(str(out))] if out else [])])
 
-def _words_of(f:Field, value, runs:list[Run]) -> list[str]:
-    "A setting on the command line."
-    flag, sizes = names_of(f)[0], next((o.sizes for o in runs if _resizes(o)), None)
-    if f.name == 'epochs' and (len(value) != 2 or sizes):  # two numbers are all that --epochs takes
-        return ['--schedule', write_schedule(value, sizes)]
-    if f.name == 'sizes': return []  # written with the epochs
-    if value is True: return [flag]
-    text = write_setting(f, value)
-    return [flag, text if ' ' in f.metadata['metavar'] else shlex.quote(text)]  # several words
+def _flags_of(run:Run, methods:list[str], without:Iterable[str]=()) -> list[tuple[str, Field, str|bool]]: # And the value as text, or True
+    "The flags that make `run` again with `methods`."
+    found, runs = [], [replace(run, method=o) for o in methods]
+    sizes = next((o.sizes for o in runs if _resizes(o)), None)
+    for f in fields(run):
+        flag, value = names_of(f)[0], write_list(methods) if f.name == 'method' else getattr(run, f.name)
+        left_out = f.name in without or not any(matters(f, o) for o in runs) or f.metadata['added_later'] and is_default(f, run)
+        if left_out or value is None or value is False or f.name == 'sizes': continue  # sizes are written with the epochs
+        if f.name == 'epochs' and (len(value) != 2 or sizes): found.append(('--schedule', f, write_schedule(value, sizes)))
+        else: found.append((flag, f, value if value is True else write_setting(f, value)))
+    return found
+
+def config_of(run:Run) -> str: # YAML
+    "The file that `aebench run --config` takes to make `run` again: a flag a line, without its dashes."
+    def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
+    lines = (f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method]))
+    return '# aebench run --config with this file makes the run again; a flag beside it wins over the same one here.\n' + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
     "The settings of `run` as a row holds them."
@@ -375,7 +388,7 @@ READING = tuple(f.name for f in fields(Run) if f.metadata['reading'])
 Reading = _part_of_run('Reading', 'The settings of `Run` that decide which images there are, and how they are read.', READING)
 FileReading = _part_of_run('FileReading', 'Those of them that a trained model leaves open.', ('skip_unreadable', 'frames', 'max_pixels'))
 Training = _part_of_run('Training', 'The settings of a model that is trained alone, of no comparison.',
-    ('size', 'seed', 'weights', 'augmentation', 'seconds', 'shown_channels', *READING))
+    ('size', 'seed', 'weights', 'lr', 'augmentation', 'seconds', 'shown_channels', *READING))
 
 def run_from_row(
     row:dict # A row by columns of results.csv, each value as `Run` has it or as text; what it lacks is as it was then

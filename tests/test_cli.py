@@ -1,4 +1,5 @@
 "The command as its users meet it: results, bad input, kills."
+import json
 import os
 import re
 import shutil
@@ -62,7 +63,8 @@ def test_run_leaves_table_report_and_files(undisturbed):
     rows = pd.read_csv(out/'results.csv')
     assert list(rows.method) == ['original', 'baseline', 'pixel_shuffle'] and (rows.status == 'done').all()
     assert 'Pixel Shuffle' in table and '\x1b' not in table + err and '\r' not in err
-    assert err.startswith(f'Results go to {out}') and err.rstrip().endswith(str(out))
+    assert err.startswith(f'Results go to {out}') and err.endswith(f'Report: {out}/report.html\nFolder: {out}\n')
+    assert '✓ Baseline       MSE ' in err and '(2/2)\n' in err and 'Data: ' not in table  # all there is to say is for --verbose
     assert (out/'report.html').stat().st_size > 10_000
 
 def test_second_command_trains_nothing(undisturbed, home):
@@ -71,6 +73,63 @@ def test_second_command_trains_nothing(undisturbed, home):
     code, again, _ = aebench(*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', out, home=home)
     assert code == 0 and again == table
     assert began == {p: p.stat().st_mtime_ns for p in out.glob('*/model.safetensors')} and len(began) == 2
+
+def test_a_run_says_how_to_repeat_it(undisturbed, home):
+    "The file in its folder is what --config takes; --overwrite makes it again, with the same figures."
+    out, _, _ = undisturbed
+    config, = out.glob('pixel_shuffle*/config.yaml')
+    before = steady(out)
+    code, planned, err = quickly('run', '--config', config, '--out', out, '--dry-run', home=home)
+    assert code == 0 and 'Pixel Shuffle  is there already' in planned and 'Nothing to train' in planned, err
+    code, planned, err = quickly('run', '--config', config, '--out', out, '--dry-run', '--overwrite', '--json', home=home)
+    plan, = json.loads(planned)
+    assert (plan['run'], plan['done']) == (config.parent.name, False) and plan['seconds'] > 0
+    began = {o: o.stat().st_mtime_ns for o in out.glob('*/model.safetensors')}
+    code, _, err = quickly('run', '--config', config, '--out', out, '--overwrite', '-q', home=home)
+    assert code == 0 and not err, err
+    assert [o.parent.name for o, at in began.items() if o.stat().st_mtime_ns != at] == [config.parent.name]
+    pd.testing.assert_frame_equal(steady(out), before)
+
+def test_the_table_has_the_columns_and_the_order_that_are_asked_for(undisturbed, home):
+    out, _, _ = undisturbed
+    mse = pd.read_csv(out/'results.csv').set_index('label').mse.drop('Original Image').sort_values()
+    code, table, err = quickly('report', out, '--columns', 'psnr,mse', '--sort', 'mse', '--verbose', home=home)
+    lines = table.splitlines()
+    start = next(i for i, o in enumerate(lines) if o.startswith('Method'))
+    assert code == 0 and lines[start].split() == ['Method', 'PSNR', 'MSE'] and [o[:13].strip() for o in lines[start+3:start+5]] == list(mse.index), table
+    assert 'Data: Digits' in ' '.join(lines[:start]) and lines[-1].endswith('.')  # the rest comes before the table
+
+def test_the_best_of_many_runs_is_taken(undisturbed, home, tmp_path):
+    "And it is said which; --method chooses. What is printed can be had as JSON."
+    out, _, _ = undisturbed
+    rows = pd.read_csv(out/'results.csv').set_index('method')
+    folder = make_folder(tmp_path/'photos', 6, '')
+    for more, taken in (((), rows.mse.idxmin()), (('--method', 'baseline'), 'baseline')):
+        code, found, err = quickly('reconstruct', folder, '--run', out, *more, '--json', '--out', tmp_path/f'copies{len(more)}', home=home)
+        assert code == 0 and rows.run[taken] in err and json.loads(found)['images'] == 6, err
+    code, _, err = quickly('reconstruct', folder, '--run', out, '--method', 'basline', home=home)
+    assert code == 2 and 'Did you mean baseline?' in err
+    printed = {words[0]: json.loads(quickly(*words, '--json', home=home)[1]) for words in (
+        ('compress', folder, '--run', out, '--out', tmp_path/'a.ae'), ('encode', folder, '--run', out, '--out', tmp_path/'a.csv'),
+        ('diff', *(out/o for o in rows.run[['baseline', 'pixel_shuffle']])), ('data',), ('export', '--run', out, '--to', 'folder', '--out', tmp_path/'model'),
+        ('anomaly', folder, '--run', out, '--out', tmp_path/'strange.csv'))}
+    printed |= {words[0]: json.loads(quickly(*words, '--json', home=home)[1]) for words in (
+        ('decompress', tmp_path/'a.ae', '--run', out, '--out', tmp_path/'b'), ('decode', tmp_path/'a.csv', '--run', out, '--out', tmp_path/'c'))}
+    assert all(printed[o]['images'] == 6 for o in ('compress', 'encode', 'decompress', 'decode', 'anomaly')), printed
+    assert printed['compress']['bytes_per_image'] > 0 and len(printed['diff']['runs']) == 2 and printed['data'][0]['name'] == 'digits' and printed['export']['to'] == 'folder'
+
+def test_a_first_look(home, tmp_path):
+    "Few images and few epochs, kept apart from whole runs; the test images are all there."
+    words = ['run', 'digits', '--quick', '--limit', 64, '--methods', 'baseline', '--weights', 'random', '--judges', '', '--out', tmp_path]
+    code, _, err = quickly(*words, home=home)
+    row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['baseline']
+    assert code == 0 and (row.n_train, row.n_test, row.limit, row.epochs) == (64, 359, 64, '1 2') and '--limit 64' in row.command, err
+    code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--dry-run', home=home)
+    assert code == 0 and '100 training' in plan and 'Baseline  about' in plan and len(list(tmp_path.glob('baseline*'))) == 1, err
+
+def test_without_words_it_says_what_to_try(home):
+    code, out, err = aebench(home=home)
+    assert code == 0 and len(re.findall('^  aebench ', out, re.M)) == 3 and not err
 
 KILLED = '''import os, signal, sys
 import aebench.cli, aebench.bench.run
@@ -133,6 +192,13 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['sizes', 'EMPTY'], 2, 'holds no model'),
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
     (['rnu'], 2, 'Did you mean run?'),
+    (['run', 'FLAT', '--data', 'digits'], 2, 'name two sets of images'),
+    (['run', 'minst'], 2, 'Did you mean mnist?'),
+    (['run', '--limit', '1'], 2, '--limit must be 8 to'),
+    (['run', '--device', 'gpu:77'], 2, 'device here'),
+    (['run', '--config', 'NOWHERE'], 2, 'cannot be read'),
+    (['report', 'EMPTY', '--sort', 'msw'], 2, 'Did you mean mse?'),
+    (['train', 'digits', '--epochs', '0'], 2, '--epochs takes 1 or more'),
     (['run', '--dta', 'mnist'], 2, 'Did you mean --data?'),
     (['run', '--track', 'tensorbord'], 2, 'Did you mean tensorboard?'),
     (['run', '--seeds', 'two'], 2, "--seeds takes a whole number, not 'two'"),
@@ -164,7 +230,7 @@ def test_bad_input(words, code, sentence, home, tmp_path):
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
 def test_shells_complete_it(shell, home):
     code, script, err = aebench('--print-completion', shell, home=home)
-    assert code == 0 and all(o in script for o in ('reconstruct', 'batch-size', 'tuned')), err
+    assert code == 0 and all(o in script for o in ('reconstruct', 'batch-size', 'tuned', 'dry-run', 'overwrite', 'quick', 'config', 'columns')), err
     if shutil.which(shell): assert subprocess.run([shell, '-n'], input=script, text=True).returncode == 0
 
 def test_skip_unreadable(home, tmp_path):

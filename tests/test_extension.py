@@ -69,7 +69,7 @@ def softened(ni:int, scale:int=2) -> nn.Module:
 }
 
 COLUMNS = {  # In nbs/report/00_columns.ipynb
-    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),": """
+    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True, brief=_significant),": """
     Column('toy_score', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
 }
 
@@ -156,7 +156,7 @@ def test_a_column_is_one_entry(aebench, tmp_path):
     "In results.csv, in the terminal, and in the report with its explanation, each in its place."
     out = fake_out(tmp_path, [original(), made_up('baseline', toy_score=7.25), made_up('resnet')])
     heading, *lines = aebench('-m', 'aebench.cli', 'report', out).splitlines()
-    assert heading.split()[:4] == ['Method', 'MAE', 'MSE', 'Toy'] and any('Baseline' in o and ' 7.2 ' in o for o in lines)
+    assert heading.split()[:3] == ['Method', 'MSE', 'Toy'] and any('Baseline' in o and ' 7.2 ' in o for o in lines)
     names, *rows = csv.reader((out/'results.csv').read_text(encoding='utf-8').splitlines())
     assert names.index('toy_score') == names.index('mse') + 1 and [o[names.index('toy_score')] for o in rows] == ['', '7.25', '']
     page = (out/'report.html').read_text(encoding='utf-8')

@@ -1,15 +1,22 @@
 "What somebody sees who watches: in a real terminal, and in a real notebook, whose training is interrupted."
+import fcntl
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from aebench.registry import METHODS
+from made_up import fake_out, made_up, original
 from test_cli import QUICK
 
+SEVEN = [*list(METHODS)[:6], 'modern']
 SETUP = '''
 from fastai.callback.core import Callback
 from aebench.callback.checkpoint import Checkpoint
@@ -54,19 +61,55 @@ def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
             if 'Baseline' in (bar := message['content'].get('data', {}).get('text/html', '')): bars.append(bar)
         client.execute_interactive(AFTERWARDS.replace('FOLDER', repr(str(tmp_path/'runs'))), timeout=300, output_hook=heard)
         assert len(bars) > 1 and 'value="50"' in bars[-1] and '50.00% [50/100' in bars[-1] and 'ipywidgets' not in ''.join(said), (bars, said)
-        assert 'Baseline, seed 3333, epoch 1 of 2]</div>' in ''.join(bars[:-1]) and '\r' not in ''.join(said), (bars, said)
+        assert 'Baseline, epoch 1/2, loss ' in ''.join(bars[:-1]) and '✓ Baseline  MSE ' in ''.join(said) and '\r' not in ''.join(said), (bars, said)
         assert "NotebookProgress 64 ['input', 'output']" in ''.join(said), said
     finally:
         client.stop_channels()
         kernel.shutdown_kernel(now=True)
 
-def test_a_bar_in_a_terminal(home, tmp_path):
+def screen(said:bytes, width:int, height:int) -> list[str]:
+    "The lines that a terminal shows in the end of what was written to it; only rich's own movements are known."
+    lines, at = [''], 0
+    for part in re.findall(r'\x1b\[[0-9;?]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+', said.decode()):
+        if part == '\n': at, lines = at + 1, lines + ['']*(at + 1 == len(lines))
+        elif part.startswith('\x1b['):
+            if part.endswith('A'): at = max(0, at - int(part[2:-1] or 1))
+            if part == '\x1b[2K': lines[at] = ''
+        elif part != '\r': lines[at] += part
+    wrapped = [line[i:i+width] for line in lines for i in range(0, max(len(line), 1), width)]
+    while wrapped and not wrapped[-1].strip(): wrapped.pop()
+    return wrapped[-height+1:]  # the prompt has the last line
+
+def in_terminal(words, home, width:int=80, height:int=24) -> tuple[int, bytes]: # The exit code, and all that was written
+    "A command in a terminal of its own, for both of its streams."
     ours, theirs = pty.openpty()
-    words = [*QUICK, '--methods', 'baseline', '--weights', 'random', '--out', tmp_path]
-    p = subprocess.Popen([sys.executable, '-m', 'aebench.cli', *map(str, words)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TERM': 'xterm', 'COLUMNS': '100'}, stdout=subprocess.DEVNULL, stderr=theirs)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', height, width, 0, 0))
+    env = {k: v for k, v in os.environ.items() if k not in ('COLUMNS', 'LINES', 'NO_COLOR')} | dict(AEBENCH_HOME=str(home), TERM='xterm')
+    p = subprocess.Popen([sys.executable, '-m', 'aebench.cli', *map(str, words)], env=env, stdout=theirs, stderr=theirs)
     os.close(theirs)
     said = b''
     try:
         while part := os.read(ours, 2**16): said += part
     except OSError: pass  # how the end of a terminal is told on Linux
-    assert p.wait(300) == 0 and b'Baseline, seed 3333, epoch 2 of 2' in said and b'100 %' in said and b'\x1b[' in said, said
+    return p.wait(300), said
+
+def test_a_bar_in_a_terminal(home, tmp_path):
+    "Loss and time left while it works; at the end the result, and nothing after it."
+    code, said = in_terminal([*QUICK, '--methods', 'baseline,pca-8', '--weights', 'random', '--out', tmp_path], home)
+    lines = screen(said, 80, 24)
+    assert code == 0 and re.search(r'Baseline.*epoch 2/2, loss 0\.\d+', said.decode()) and b'left' in said, said
+    assert [o.startswith('✓') for o in lines].count(True) == 2 and any(re.fullmatch(r'✓ Baseline  MSE 0\.\d+  .*\(2/2\)', o) for o in lines), lines
+    *_, report, folder = ''.join(o if len(o) == 80 else f'{o}\n' for o in lines).strip().split('\n')
+    assert (report, folder) == (f'Report: {tmp_path}/report.html', f'Folder: {tmp_path}'), lines
+
+def test_the_last_screen_holds_the_whole_result(home, tmp_path):
+    "Seven methods with three seeds, a failed one among them: notes, table, verdict and two paths on 80×24."
+    rows = [original(accuracy=.98)]
+    rows += [made_up(m, 3333 + i, mse=.0049 + i/1000, accuracy=.95 - i/100, equals_pca=14, coded_bytes=14., seconds=95.) for m in SEVEN for i in range(3)]
+    fake_out(tmp_path, [*rows, dict(method='muon', label='Muon', status='failed', seed=3333, reason='The loss became nan in epoch 1.')])
+    code, said = in_terminal(['report', tmp_path], home)
+    lines = screen(said, 80, 24)
+    found = '\n'.join(lines)
+    assert code == 0 and 'Muon (seed 3333) failed' in found and f'Report: {tmp_path}'[:79] in found, found
+    assert all(any(o.startswith(METHODS[m].label) and ' ±' in o for o in lines) for m in SEVEN), found
+    assert any(o.startswith('Method') and o.split() == ['Method', 'MSE', 'Accuracy', '≈PCA', 'Bytes', 'Time'] for o in lines) and ' compared on ' in found, found

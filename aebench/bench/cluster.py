@@ -31,8 +31,7 @@ from .loop import Job, attempt, configure_torch, is_done, mark_failed, row_of
 from ..data.sets import ImageSet
 from ..core.errors import AebenchError, UsageError, error_line
 from ..core.files import cache_home, cache_name, fingerprint, write_bytes, write_text
-from ..core.text import duration
-from ..callback.progress import Progress, cost_of, units_of
+from ..callback.progress import cost_of, units_of
 from ..settings import Run
 from ..run_folder import MODEL, STATE
 from .run import run_name
@@ -160,20 +159,13 @@ def _cached_files(data:ImageSet) -> dict: # File in the cache → its content in
     files = [o for kind in ('classifiers', 'components') for o in (home/kind).glob(pattern)]
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for o in files}
 
-def _log_end(run:Run, row:dict, progress:Progress):
-    "Move the bar, and log that a run has ended and how."
-    progress.within(run.title, units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
-    if row['status'] != 'done': progress.log(f'{run.title}, failed: {row["reason"]}')
-    elif row.get('seconds'): progress.log(f'{run.title}: done in {duration(row["seconds"])} of training')
-    else: progress.log(f'{run.title}: done')
-
 def _schedule(
     job:Job,
     cpus:int, # As in `on_ray`, like `gpus` and `url`
     gpus:float,
     url:str|None,
     local:bool # Is this machine the whole cluster, for as long as the job?
-) -> Iterator[dict|None]: # The rows, as the runs end
+) -> Iterator[dict]: # The rows, as the runs end
     "Make the runs of `job` by Ray: the executor of `on_ray`."
     import ray
     mark, remote = uuid.uuid4().hex, Remote(url) if url else None
@@ -199,8 +191,8 @@ def _schedule(
                 continue
             row = _give_up(job, run, remote, f'Given up after {lost[run]} attempts: {_why_lost(e)}.')
         else: row = _receive(job, run, remote, outcome) if remote else outcome.row
-        _log_end(run, row, job.progress)
-        yield row if row['status'] == 'done' else None
+        job.progress.within(job.name(run), units_of(run), units_of(run), 1., units_of(run)*cost_of(run))
+        yield row
     shutil.rmtree(job.out/'.locks', ignore_errors=True)
 
 # %% ../../nbs/bench/08_cluster.ipynb #23fe327c

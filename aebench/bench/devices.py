@@ -22,10 +22,11 @@ from ..speed import native_precision
 
 # %% ../../nbs/bench/01_devices.ipynb #26a919a3
 def resolve_device(
-    device:str='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, or 'mps'
+    device:str='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, 'mps', or 'gpu' for whichever of the two there is
 ) -> str:
     "The device to train on; 'auto' takes a GPU where there is one. Raises `UsageError` for one that isn't there."
     available = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    if kind_of(device) == 'gpu': device = device.replace('gpu', 'mps' if available['mps'] and not available['cuda'] else 'cuda')
     if device == 'auto': return 'cuda' if available['cuda'] else 'cpu'
     kind, current, count = kind_of(device), 0, 1
     if kind == 'cuda' and available['cuda']: current, count = torch.cuda.current_device(), torch.cuda.device_count()

@@ -32,8 +32,9 @@ from ..core.text import printable
 from ..core.files import fingerprint, read_json, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
 from ..registry import LOSSES, OPTIMIZERS, get_method, is_reference
-from ..settings import SCHEMA, SHOWN, Run, kind_of, row_settings
-from ..run_folder import CODER, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE, runs_in
+from ..settings import SCHEMA, SHOWN, Run, config_of, kind_of, row_settings
+from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE
+from ..run_folder import runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
@@ -134,7 +135,8 @@ def fit_run(
     "Train as `run` says: its phases, at its sizes and rates, with what its method freezes."
     method = run.recipe
     next_lr = method.paper_rate(run.data) if run.protocol == 'report' else None
-    rates = dict(lr=method.rate, next_lr=method.rate) if method.rate else dict(next_lr=next_lr)
+    rate = run.lr or method.rate
+    rates = dict(lr=rate, next_lr=rate) if rate else dict(next_lr=next_lr)
     epochs, sizes = zip(*run.schedule)
     phases = learn.fit_phases(epochs, sizes, freeze_first=method.pretrained, seconds=run.seconds, checkpoint=checkpoint, **rates)
     learn.set_image_size(run.size)  # even if the last phase has no epochs
@@ -188,6 +190,11 @@ def _about(run:Run, data:ImageSet) -> dict:
                   n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable,
                   jpeg_files=getattr(data, 'jpeg_share', None))
     return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
+
+def _begin_folder(run:Run, folder:Path, about:dict): # As `_about` gives it
+    "What can be written before anything is trained."
+    write_json(folder/RUN_JSON, about)
+    write_text(folder/CONFIG, config_of(run))
 
 def sample_strip(
     inputs:Tensor, # uint8, (N, C, S, S)
@@ -322,7 +329,7 @@ def do_reference(
 ) -> dict: # The row
     "Fit and measure the reference of `run` into `folder`."
     row = base_row(run, data, folder.name)
-    write_json(folder/RUN_JSON, _about(run, data))
+    _begin_folder(run, folder, _about(run, data))
     codec = make_reference(run.recipe, data, run.device)
     found = evaluate(codec, data, judges, run.device)
     row |= found.measures
@@ -375,7 +382,7 @@ def do_run(
     if is_reference(run.method): return do_reference(run, data, judges, folder, log)
     checkpoint = training_state(run, folder, log)
     memory, row, about = PeakMemory(run.device), base_row(run, data, folder.name), _about(run, data)
-    write_json(folder/RUN_JSON, about)
+    _begin_folder(run, folder, about)
     learn, phases, history, times = train_run(run, data, cbs, callbacks_for, checkpoint)
     model, epochs = learn.model, pd.DataFrame(history.rows)
     about |= dict(latent=model.latent, phases=[dict(epochs=p.epochs, size=p.size, lr=p.lr) for p in phases])

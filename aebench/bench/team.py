@@ -221,7 +221,7 @@ def _share_state(self:Team, run:Run, folder:Path) -> FollowerCheckpoint|None: # 
 
 # %% ../../nbs/bench/09_team.ipynb #b033ae0f
 @patch
-def _lead_run(self:Team, run:Run, job:Job) -> dict|None: # The row; None where it failed
+def _lead_run(self:Team, run:Run, job:Job) -> dict: # The row
     "Make one run together with the followers. Raises `AebenchError` where the processes are out of step afterwards."
     if is_reference(run.method): return attempt(run, job)
     with _cannot_begin(run): self._share_state(run, job.todo[run])

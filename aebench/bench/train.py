@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/bench/train.html.md"""
 # %% auto #0
 __all__ = ['LATENT', 'EPOCHS', 'STEPS', 'MOST_EPOCHS', 'SMALLEST', 'batch_for', 'epochs_for', 'steps_in', 'trained_images',
            'plan_training', 'count', 'describe_training', 'gain_over', 'components_beside', 'TellGain', 'telling_gain',
-           'describe_model', 'train_alone']
+           'describe_model', 'plan_alone', 'train_alone']
 
 # %% ../../nbs/bench/10_train.ipynb #2689de01
 import math
@@ -110,7 +110,7 @@ class TellGain(Watcher):
         mse = epoch_figures(self.recorder).get('valid_loss')
         if mse is not None: self.learn.tell_progress.what = f'MSE {mse:.4g}, {gain_over(mse, self.pca_mse, self.k)}'
 
-def telling_gain(job:Job) -> Iterator[dict|None]: # The rows, as they come
+def telling_gain(job:Job) -> Iterator[dict]: # The rows, as they come
     "An executor, as `do_runs` takes it, that makes one run after the other and tells the gain of each whose loss is the error of pixels."
     for run in job.todo:
         cbs, components = [], principal_components(job.data, run.device)
@@ -143,6 +143,17 @@ def describe_model(
     return lines, found
 
 # %% ../../nbs/bench/10_train.ipynb #80a4605c
+def plan_alone(
+    data:str|Path, # A name in `DATA`, or a folder of images
+    method:str='modern+nested',
+    size:int|None=None, # Pixels a side; None: the data set's default
+    **settings # As `plan_training` takes them
+) -> tuple[ImageSet, Run]:
+    "The images and the run that trains `method` on them, which nothing judges unless asked for. Raises as `train_alone` does."
+    settings = dict(judges=()) | settings
+    images = load_images(data, size, **{k: v for k, v in settings.items() if k in READING})
+    return images, plan_training(method, images, size=images.size, **settings)
+
 def train_alone(
     data:str|Path, # A name in `DATA`, or a folder of images
     method:str='modern+nested',
@@ -150,15 +161,13 @@ def train_alone(
     progress:Progress|None=None, # As in `do_runs`; it is told what is trained
     wait:bool=False, # As in `do_runs`
     size:int|None=None, # Pixels a side; None: the data set's default
+    overwrite:bool=False, # As in `do_runs`
     **settings # As `plan_training` takes them
 ) -> tuple[dict, list[str]]: # The row, with `folder` and what components reach; and lines that tell it, none where it failed
     "Train one model, which nothing judges unless asked for. Raises `UsageError` for wrong settings, and as `load_images` and `do_runs` do."
-    settings = dict(judges=()) | settings
-    reading = {k: v for k, v in settings.items() if k in READING}
-    images = load_images(data, size, **reading)
-    run = plan_training(method, images, size=images.size, **settings)
+    images, run = plan_alone(data, method, size, **settings)
     if progress: progress.log(describe_training(run, images))
-    row, = do_runs([run], out, progress, executor=telling_gain, wait=wait)
+    row, = do_runs([run], out, progress, executor=telling_gain, wait=wait, overwrite=overwrite)
     if row['status'] != 'done': return row, []
     folder = Path(out)/row['run']
     lines, found = describe_model(row, folder, images)

@@ -257,7 +257,8 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     "Fingerprint of what the decoded tensor is made from."
     names, paths = _source_files(name, layout)
     digests = {o: _digest(o) for o in dict.fromkeys(page_of(o)[0] for o in paths)}  # a file of many pages once
-    how = f'decoder 4, {size} pixels, {sorted(vars(reading).items())}, {sorted(PILLOW)}'
+    decoding = sorted((k, v) for k, v in vars(reading).items() if k != 'limit')  # all are decoded, however few are trained on
+    how = f'decoder 4, {size} pixels, {decoding}, {sorted(PILLOW)}'
     kind = f'{len(layout.train)} {layout.kind}' if layout else name
     return fingerprint([how, kind, '\0'.join(names), b''.join(digests[page_of(o)[0]] for o in paths)])
 
@@ -305,6 +306,13 @@ def _around(layout:Layout, facts:Facts, unreadable:dict) -> dict: # Fields of `I
     files = find_images(layout.folder)
     return dict(links=links_out(layout.folder, files, unreadable), left_out=left_out_of(files, facts))
 
+def _limited(arrays:dict, key:str, limit:int|None) -> tuple[dict, str]: # `key`: the fingerprint of `arrays`
+    "Of the training images `limit`, the same ones each time and with more of them all of these; and the fingerprint."
+    n = len(arrays['train_x'])
+    if limit is None or limit >= n: return arrays, key
+    chosen = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+    return arrays | {o: arrays[o][chosen] for o in ('train_x', 'train_y', 'apart') if o in arrays}, fingerprint([key, f'{limit} of {n}'])
+
 def load_images(
     data:str|Path='digits', # A name in `DATA`, or a folder
     size:int|None=None, # Pixels a side; None: the data set's default
@@ -319,7 +327,8 @@ def load_images(
     if asked and source.name in DATA: raise UsageError(f'{source.label} has a split of its own: leave out --{asked[0].replace("_", "-")}.')
     layout = None if source.name in DATA else layout_of(source.name, reading)
     arrays, about = _decoded(source, layout, size, reading)
+    arrays, key = _limited(arrays, about['fingerprint'], reading.limit)
     prep, facts, unreadable = preprocessing_from(about['prep']), Facts.from_dict(about['facts']), about['unreadable']
     around = _around(layout, facts, unreadable) if layout else {}
-    return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=about['fingerprint'],
+    return ImageSet(source.name, source.label, **arrays, classes=tuple(about['classes']), fingerprint=key,
                     unreadable=unreadable, prep=prep, facts=facts, **around)

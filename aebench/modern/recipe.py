@@ -66,7 +66,8 @@ def held_out(
 
 def hold_out(data:ImageSet) -> tuple[ImageSet, Tensor]:
     "`data` without the training images that are held out, and these: those that stand apart, where that is known."
-    held = held_out(len(data.train_x)) if data.apart is None else data.apart
+    known = data.apart is not None and data.apart.any()
+    held = data.apart if known else held_out(len(data.train_x))
     return replace(data, train_x=data.train_x[~held], train_y=data.train_y[~held], apart=None), data.train_x[held]
 
 def batches_of(

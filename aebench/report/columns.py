@@ -36,7 +36,7 @@ class Column:
     csv:bool=True # Always in results.csv? False: only where a row has it
     table:str='' # In the table of methods: 'always', 'measured' (where it holds a figure) or '' (never)
     terminal:bool=False # In the terminal's table too?
-    yields_to:tuple[str, ...]=() # Left out of the terminal where one of these is shown: a line has 100 characters
+    brief:Callable|None=None # A value as the terminal writes it, with its spread over seeds; None: by `show`, without it
     latent:bool=False # In the table of the latent?
 
     def __post_init__(self):
@@ -49,6 +49,8 @@ def _error(x:float) -> str: return f'{x:.2e}' if 0 < x < 1e-5 else f'{x:.6f}'
 def _rate(x:float) -> str: return f'{x:,.1f}' if x < 10 else f'{x:,.0f}'
 def _count(x:float) -> str: return f'{x:,.0f}'
 def _share(x:float) -> str: return f'{x:.4f}'
+def _percent(x:float) -> str: return f'{100*x:.1f} %'
+def _significant(x:float) -> str: return f'{x:.2e}' if 0 < x < 1e-5 else f'{x:#.3g}' if x < 100 else f'{x:.0f}'
 def _components(k:float) -> str: return f'PCA-{k:.0f}' if k else 'mean image'
 
 # %% ../../nbs/report/00_columns.ipynb #303e34f7
@@ -68,32 +70,33 @@ def _by_judge(arch:str) -> tuple[Column, Column]:
     "The columns of a further classifier that judges the reconstructions."
     return (
         Column(f'accuracy_{arch}', float, f'Share of reconstructed test images that a second classifier, {arch}, reads correctly.',
-               f'Accuracy by {arch}', f'By {arch}', _share, better=1, least=0, most=1, csv=False, table='measured', terminal=True),
+               f'Accuracy by {arch}', f'By {arch}', _share, better=1, least=0, most=1, csv=False, table='measured', terminal=True,
+               brief=_percent),
         Column(f'agreement_{arch}', float, f'Share of test images that {arch} reads alike before and after.', csv=False))
 
 ACCURACIES = ('accuracy', *(f'accuracy_{o}' for o in JUDGES[1:])) # By the first classifier, and by each other
 
 _QUALITY = (
     Column('mae', float, 'Mean absolute difference of pixels in [0, 1].', 'MAE', show=_error,
-           better=-1, ratio=True, least=0, published='MAE (paper)', table='always', terminal=True, yields_to=ACCURACIES[1:]),
+           better=-1, ratio=True, least=0, published='MAE (paper)', table='always'),
     Column('mse', float, 'Mean squared difference of pixels in [0, 1].', 'MSE', show=_error,
-           better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),
+           better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True, brief=_significant),
     Column('psnr', float, 'Peak signal-to-noise ratio, 10·log₁₀(1/MSE).', 'PSNR', show='{:.2f}'.format, unit=' dB',
-           better=1, table='always', terminal=True, yields_to=('equals_pca',)),
+           better=1, table='always'),
     Column('ssim', float, 'Structural similarity (Wang et al. 2004), mean over test images.', 'SSIM', show=_share,
-           better=1, least=-1, most=1, table='always', terminal=True),
+           better=1, least=-1, most=1, table='always'),
     Column('r2', float, "Share of the pixels' variance that is explained."),
     Column('explained_variance', float, "Share of the pixels' variance that is explained once the mean error is taken out."),
     Column('accuracy', float, 'Share of reconstructed test images that a classifier, trained on real images, reads correctly.',
            'Classifier accuracy', 'Accuracy', _share, better=1, least=0, most=1,
-           published='Accuracy (paper)', table='always', terminal=True),
+           published='Accuracy (paper)', table='always', terminal=True, brief=_percent),
     Column('agreement', float, 'Share of test images that the classifier reads alike before and after.', 'Agreement', show=_share,
            better=1, least=0, most=1, table='always'),
     *(column for arch in JUDGES[1:] for column in _by_judge(arch)),
     Column('chance', float, 'Share of the commonest class among the test images.', csv=False),
     Column('gate', float, 'Share of the network beside its linear path that counts; of rounded latents the mean over steps.', csv=False),
-    Column('equals_pca', int, 'Number of principal components that copy the test images as well.', 'Equals',
-           show=_components, table='measured', terminal=True))
+    Column('equals_pca', int, 'Number of principal components that copy the test images as well.', 'Equals', '≈PCA',
+           show=_components, brief='{:.0f}'.format, table='measured', terminal=True))
 
 # %% ../../nbs/report/00_columns.ipynb #078225ef
 _COST = (
@@ -103,7 +106,7 @@ _COST = (
            better=-1, ratio=True, least=0, published='Time (paper)', table='always', terminal=True),
     Column('cpu_seconds', float, 'Processor time of training, all threads together.'),
     Column('images_per_second', float, 'Training images a second.', 'Images/s', 'Img/s', _rate,
-           better=1, ratio=True, least=0, table='always', terminal=True, yields_to=('equals_pca', *ACCURACIES[1:])),
+           better=1, ratio=True, least=0, table='always'),
     Column('parameters', int, 'Number of parameters of the autoencoder, frozen ones too.', 'Parameters', show=_count, table='always'),
     Column('peak_memory_mb', float, 'Most memory in use during the run.', 'Memory', show='{:,.0f} MB'.format, table='always'))
 

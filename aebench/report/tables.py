@@ -6,10 +6,11 @@ Docs: https://aebench.github.io/aebench/report/tables.html.md"""
 
 # %% auto #0
 __all__ = ['NONE', 'method_label', 'bytes_of', 'summarise', 'best_value', 'best', 'published_as', 'Cell', 'figure_text', 'cells',
-           'comparison', 'beside_components', 'plain_text', 'terminal_table']
+           'comparison', 'beside_components', 'plain_text', 'check_columns', 'sorted_by', 'terminal_table']
 
 # %% ../../nbs/report/03_tables.ipynb #237fc218
 import math, re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ..core.errors import choose
 from ..registry import PUBLISHED, Published, find_method, is_reference
 from .columns import ACCURACIES, MEASURES, Column
 from .rows import complete, distinct, groups, is_failed, missing, references, trained
@@ -181,27 +183,63 @@ def plain_text(text, **style) -> Text:
     "`text` for the terminal, just as it is: no markup, and no control characters."
     return Text(''.join(c if c.isprintable() or c == '\n' else '�' for c in str(text)), **style)
 
-def _in_terminal(table:pd.DataFrame) -> list[Column]:
-    "The columns of the terminal's table."
-    measures = [m for m in _shown(table) if m.terminal]
-    names = {m.name for m in measures}
-    return [m for m in measures if names.isdisjoint(m.yields_to)]
+def check_columns(columns:Iterable[str]=(), sort:str|None=None):
+    "Raise `UsageError` for what names no column of the table."
+    for name in (*columns, *([sort] if sort else [])): choose(name, MEASURES, 'column')
+
+def sorted_by(
+    rows:pd.DataFrame, # Of one group
+    name:str # Of a measure
+) -> list[str]: # Methods
+    "The untouched images, the networks from best to worst, and likewise the references; without a figure is worst."
+    table, m = summarise(rows), MEASURES[name]
+    values = table[name].astype(float).fillna(-math.inf if m.better > 0 else math.inf)*(-1 if m.better > 0 else 1)
+    return sorted(table.index, key=lambda o: (o != 'original', is_reference(o), values[o]))
+
+def _brief(line:pd.Series, m:Column, asked:bool) -> str:
+    "A figure as the terminal writes it. Its spread, of a plain number, has as many decimals."
+    write, spread = m.brief or m.show, line[f'{m.name}_sd']
+    if missing(line[m.name]): return _cell_of(line, m).text
+    text = write(line[m.name])
+    if missing(spread) or not (m.better and (m.brief or asked)): return text
+    is_plain = re.fullmatch(r'\d+\.(\d+)', text)
+    return f'{text} ±{spread:.{len(is_plain[1])}f}' if is_plain else f'{text} ±{write(spread)}'
+
+_LEAVE = ('bytes_per_image', 'equals_pca', *ACCURACIES[1:]) # In this order, after the paper's figures, where a line has no room
+
+def _fitting(named:dict[str, list[str]], width:int) -> dict[str, list[str]]: # Heading: its cells
+    "The columns that `width` characters have room for."
+    def taken(found): return sum(max(len(line) for o in (title, *of) for line in o.split('\n')) + 2 for title, of in found.items()) - 2
+    leaving = [o for o in named if o.startswith('paper\n')], *([MEASURES[o].short] for o in _LEAVE)
+    for titles in leaving:
+        if taken(named) <= width: break
+        named = {k: v for k, v in named.items() if k not in titles}
+    return named
 
 def terminal_table(
-    rows:pd.DataFrame # Of one group
+    rows:pd.DataFrame, # Of one group
+    width:int=80, # Characters of a line
+    columns:Iterable[str]=(), # Names of measures; none: those that matter most, as far as there is room
+    sort:str|None=None # Name of the measure that decides the order
 ) -> Table: # Of rich
-    "The columns that matter most, in 100 characters; what is best is bold, the paper's figures are dim."
+    "What is best is bold, the paper's figures are dim. Raises `UsageError` for what names no column."
+    check_columns(columns, sort)
     table, winners, published = summarise(rows), best(rows), _published(rows)
-    measures, beside = _in_terminal(table), [MEASURES[o] for o in ('mse', 'accuracy')] if published else []
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
-    grid.add_column('Method')
-    for heading in [m.short for m in measures] + [f'paper\n{m.short}' for m in beside]:
-        grid.add_column(heading, justify='right', no_wrap=True, vertical='top')
+    if sort: table = table.loc[sorted_by(rows, sort)]
+    columns = list(columns)
+    measures = [MEASURES[o] for o in columns] or [m for m in _shown(table) if m.terminal]
+    named = {'Method': [line.label for _, line in table.iterrows()]}
+    named |= {m.short: [_brief(line, m, bool(columns)) for _, line in table.iterrows()] for m in measures}
+    beside = [MEASURES[o] for o in ('mse', 'accuracy')] if published and not columns else []
+    named |= {f'paper\n{m.short}': [_published_text(m, published.get(o)) for o in table.index] for m in beside}
+    if not columns: named = _fitting(named, width)
+    grid, bold = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False), {}
+    for title in named: grid.add_column(title, **({} if title == 'Method' else dict(justify='right', no_wrap=True, vertical='top')))
+    for m in measures: bold[m.short] = winners.get(m.name, ())
     previous = None
-    for method, line in table.iterrows():
+    for i, method in enumerate(table.index):
         if previous and is_reference(method) and not is_reference(previous): grid.add_section()
         previous = method
-        own = [plain_text(figure_text(line, m, '\n±'), style='bold' if method in winners.get(m.name, ()) else '') for m in measures]
-        papers = [plain_text(_published_text(m, published.get(method)), style='dim') for m in beside]
-        grid.add_row(plain_text(line.label), *own, *papers)
+        def style(title): return 'dim' if title.startswith('paper\n') else 'bold' if method in bold.get(title, ()) else ''
+        grid.add_row(*(plain_text(of[i], style=style(title)) for title, of in named.items()))
     return grid
