@@ -38,7 +38,7 @@ from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_no
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, far_off_words, figures_text, is_picture, latent_panels,
     lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, size_panel, tradeoff_panel)
 from .rows import data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps, trained
-from .tables import NONE, Cell, best, best_value, brief_cells, cells, figure_text, method_label, summarise
+from .tables import NONE, Cell, best, best_value, brief_cells, brief_spread, cells, method_label, summarise
 from .verdicts import sweep_facts
 
 # %% ../../nbs/report/12_page.ipynb #213106a1
@@ -64,7 +64,7 @@ def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> s
         effect_columns=list(EFFECT_COLUMNS), css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
-# %% ../../nbs/report/12_page.ipynb #0466f4b2
+# %% ../../nbs/report/12_page.ipynb #dd7a40ec
 def _named(rows:pd.DataFrame, method:str) -> dict:
     "A method as the template names it."
     known = find_method(method)
@@ -82,7 +82,8 @@ def tiles(
         leaders = first.get(name) or (list(table.index) if len(table) == 1 and not missing(table[name].iloc[0]) else [])
         if not leaders: continue
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
-        figure = f'{m.summary} {m.brief(line[name])}' + ('' if missing(line[f'{name}_sd']) else f' ± {m.brief(line[f"{name}_sd"])}')
+        spread = brief_spread(line, m)
+        figure = f'{m.summary} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
         doubt = '' if len(table) == 1 else 'one seed: may be chance' if runs == 1 else \
             f'shown over {runs} seeds' if set(leaders) <= set(winners.get(name, ())) else f'{runs} seeds do not show it yet'
         names = listed(table.label[o] for o in leaders) if len(leaders) < 4 else f'{len(leaders)} methods'
@@ -215,7 +216,7 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
             found.append(dict(_named(rows, method), note=what, css_class='plot' if name in (MAP_PNG, UMAP_PNG) else '', **picture))
     return found
 
-# %% ../../nbs/report/12_page.ipynb #7f5ff0ed
+# %% ../../nbs/report/12_page.ipynb #0c4d628e
 _BYTES_COLUMNS = {
     'WebP, bytes': 'Bytes of the smallest WebP file, without its headers, that copies at least as well as the coded latent.',
     **{f'{m.summary or m.title} ±': f'Half of the 95 % interval of {m.title} over other test images, by bootstrap; seeds are another matter.'

@@ -55,18 +55,29 @@ def marker(method:str) -> str: return _in_turn(method, _MARKERS) if method in ME
 _SMALL, _WIDE, _DPI = (4.2, 3.1), (5.6, 3.7), 160 # Inches, inches, pixels an inch
 _SUBTITLE, _TICKS = '#555555', 9 # A colour, points
 
-def _panel(title:str, subtitle:str='', size:tuple=_SMALL):
+def _panel(title:str, subtitle:str='', size:tuple=_WIDE):
     "A figure with one plain axis. What stands around it is given room when it is drawn."
     fig = Figure(figsize=size, dpi=_DPI, facecolor='white', layout='constrained')
     FigureCanvasAgg(fig)  # which measures texts
     ax = fig.subplots()
-    words = textwrap.fill(title, int(size[0]*10))
+    _begin(ax, textwrap.fill(title, int(size[0]*10)), subtitle)
+    return fig, ax
+
+def _small_panel(title:str, subtitle:str='', right:float=.97):
+    "The same, small and with given margins: a report has a dozen of them, and looking for the best ones takes as long as drawing."
+    fig, words = Figure(figsize=_SMALL, dpi=_DPI, facecolor='white'), textwrap.fill(title, 42)
+    FigureCanvasAgg(fig)
+    top = .9 - .065*words.count('\n') - (.055 if subtitle else 0)
+    ax = fig.add_axes((.19, .16, right-.19, top-.16))
+    _begin(ax, words, subtitle)
+    return fig, ax
+
+def _begin(ax, words:str, subtitle:str):
     ax.set_title(words, fontsize=11, loc='left', fontweight='bold', parse_math=False, pad=19 if subtitle else 6)
     if subtitle: ax.annotate(subtitle, (0, 1), (0, 5), 'axes fraction', 'offset points', fontsize=_TICKS, color=_SUBTITLE, parse_math=False)
     ax.spines[['top', 'right']].set_visible(False)
     ax.grid(alpha=.25, linewidth=.5)
     ax.tick_params(labelsize=_TICKS)
-    return fig, ax
 
 def _labels(ax, x:str, y:str):
     ax.set_xlabel(x, fontsize=10)
@@ -82,8 +93,9 @@ def _plain_number(x:float) -> str:
 def _log(axis, steps:tuple=(1, 2, 5)):
     "A logarithmic axis with few, plainly written ticks: fewer of them where it spans many decades."
     axis.axes.set(**{f'{axis.axis_name}scale': 'log'})
-    low, high = np.log10(axis.axes.dataLim.intervalx if axis.axis_name == 'x' else axis.axes.dataLim.intervaly)
-    axis.set_major_locator(LogLocator(subs=steps if high - low < 2.5 else (1,), numticks=7))
+    limits = axis.axes.dataLim
+    low, high = (limits.minposx, limits.xmax) if axis.axis_name == 'x' else (limits.minposy, limits.ymax)
+    axis.set_major_locator(LogLocator(subs=steps if high < 300*low else (1,), numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda x, _: _plain_number(x)))
     axis.set_minor_locator(NullLocator())
 
@@ -99,7 +111,7 @@ def short_count(
         if n >= scale: return f'{n/scale:.{1 if n < 10*scale else 0}f} {unit}'
     return f'{n:.0f}'
 
-# %% ../../nbs/report/10_panels.ipynb #1f4c23d5
+# %% ../../nbs/report/10_panels.ipynb #72c411b1
 def _ink(shade:str) -> str:
     "A darker shade of a colour, for text: yellow on white can't be read."
     return '#' + ''.join(f'{int(int(shade[i:i+2], 16)*.6):02x}' for i in (1, 3, 5))
@@ -134,7 +146,7 @@ def label_ends(
         _name_text(text), (x, y), (1.035, .5), 'data', 'axes fraction', va='center', fontsize=_TICKS, color=_ink(shade), annotation_clip=False,
         arrowprops=dict(arrowstyle='-', color=shade, linewidth=.7, alpha=.7, shrinkA=0, shrinkB=2, relpos=(0, .5)))
     notes = [note(*o) for o in ends]
-    fig.draw_without_rendering()
+    if fig.get_layout_engine(): fig.draw_without_rendering()
     heights = np.array([o.height for o in _extents(fig, notes)])*1.12
     missing_room = heights.sum() - ax.bbox.height
     if missing_room > 0:
@@ -143,7 +155,7 @@ def label_ends(
     wanted = [ax.transAxes.inverted().transform(ax.transData.transform(o[:2]))[1] for o in ends]
     for note, place in zip(notes, apart(np.clip(wanted, 0, 1), heights/ax.bbox.height)): note.set_position((1.035, place))
 
-# %% ../../nbs/report/10_panels.ipynb #17cac43f
+# %% ../../nbs/report/10_panels.ipynb #0bcb00a5
 _AROUND = np.deg2rad([0, 180, 30, -30, 150, -150, 90, -90, 60, -60, 120, -120]) # Directions in which a point's name may stand
 _DISTANCES = 9, 14, 22, 32, 45, 60, 80, 105, 140 # Points
 
@@ -269,7 +281,7 @@ def curve_panel(
     limits:tuple # As `_limits` gives them
 ) -> bytes: # PNG
     "Training and validation loss, epoch by epoch."
-    fig, ax = _panel(label)
+    fig, ax = _small_panel(label, right=.77)
     longest, width = max(curves, key=len), 1.8 if len(curves) == 1 else 1.1
     epochs, train, valid = (_joined(o) for o in zip(*((np.arange(1, len(c)+1), c.train_loss, c.valid_loss) for c in curves)))
     dots = '.' if len(longest) < 3 else None
@@ -308,7 +320,7 @@ def rate_text(
 
 def lr_panel(method:str, label:str, curves:list[pd.DataFrame], chosen:list[float|tuple]) -> bytes: # PNG
     "Loss against learning rate, one line a seed, with the rates chosen."
-    fig, ax = _panel(label, _rates_used(chosen))
+    fig, ax = _small_panel(label, _rates_used(chosen))
     ax.plot(_joined(c.lr for c in curves), _joined(c.loss for c in curves), color=colour(method), linewidth=1.5)
     for lr in chosen:
         found = lr if isinstance(lr, tuple) else (lr,)
@@ -336,7 +348,7 @@ def lr_panels(out:Path, rows:pd.DataFrame) -> dict[str, bytes]: # method: PNG
 def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None) -> bytes: # PNG
     "A measure against the numbers in the latent, a line a method."
     m, networks = MEASURES[name], trained(rows)
-    fig, ax = _panel(f'{m.title} and latent size', size=_WIDE)
+    fig, ax = _panel(f'{m.title} and latent size')
     ends = []
     for method in distinct(networks, 'method'):
         own = networks[networks.method == method].astype({'latent': float, name: float})
@@ -381,7 +393,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     "MSE against image size, a line a method and way; the mean where there are several seeds."
     found = _curves(out, rows, SIZES_CSV, 'size', 'mse')
     if not found: return None
-    fig, ax = _panel('MSE at other sizes', size=_WIDE)
+    fig, ax = _panel('MSE at other sizes')
     ends = []
     for method, curves in found.items():
         by_way = pd.concat(curves).assign(way=lambda o: o.get('way', '')).groupby('way')
@@ -394,7 +406,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     label_ends(ax, ends)
     return figure_png(fig)
 
-# %% ../../nbs/report/10_panels.ipynb #1f3b5ce6
+# %% ../../nbs/report/10_panels.ipynb #c2881ee8
 def _points(ax, table:pd.DataFrame, x:str, y:str, unit:float=1, taken:list=()):
     "A point a method, with its spread over seeds and its name."
     for method, o in table.iterrows():
@@ -437,7 +449,7 @@ def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when 
     if points.empty: return None
     m = MEASURES[name]
     unit, word = (60, 'minutes') if points.seconds.max() >= 120 else (1, 'seconds')
-    fig, ax = _panel(f'{m.title} and training time', size=_WIDE)
+    fig, ax = _panel(f'{m.title} and training time')
     _labels(ax, f'training time ({word})', _better(m))
     _points(ax, points, 'seconds', name, unit)
     return figure_png(fig)
@@ -453,7 +465,7 @@ def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     "Number of parameters, a bar a method."
     table = summarise(trained(rows)).dropna(subset=['parameters'])
     if table.empty: return None
-    fig, ax = _panel('Parameters', size=_WIDE)
+    fig, ax = _panel('Parameters')
     count = table.parameters.astype(float)
     bars = ax.barh([_name_text(o, 32) for o in table.label], count, color=[colour(m) for m in table.index])
     ax.bar_label(bars, [f' {short_count(o)}' for o in count], fontsize=_TICKS)
@@ -526,7 +538,7 @@ def figures_text(line:pd.Series) -> str: # One of `summarise`
     known = [m for m in (MEASURES['mse'], MEASURES['accuracy']) if not missing(line[m.name])]
     return ' · '.join(f'MSE {m.brief(line.mse)}' if m.name == 'mse' else f'{m.brief(line.accuracy)} recognised' for m in known)
 
-# %% ../../nbs/report/10_panels.ipynb #0ac67347
+# %% ../../nbs/report/10_panels.ipynb #048690e2
 _FAR, _FLAT = 8, .01 # Times the others' error; standard deviation of pixels in [0, 1]
 
 def _pixels(image:Image.Image) -> np.ndarray: return np.asarray(image, float)/255
@@ -604,7 +616,7 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     "Effects with their intervals: main effects above, interactions below, the largest first."
     m, largest = MEASURES[name], table.effect.abs().sort_values(ascending=False)
     table = table.reindex(largest.index).sort_values('order', kind='stable')
-    fig, ax = _panel(f'Effects on {m.title}', size=_WIDE)
+    fig, ax = _panel(f'Effects on {m.title}')
     for i, (_, o) in enumerate(table.iterrows()):
         ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < ALPHA else '#999999',
                     marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)

@@ -34,12 +34,17 @@ class Interval:
     low:float
     high:float
 
+@lru_cache
+def _quantile(freedom:int) -> float:
+    "Of Student's distribution: how many standard errors the interval reaches to each side."
+    from scipy.stats import t
+    return float(t.ppf((1 + CONFIDENCE)/2, freedom))
+
 def interval(values:Sequence[float]) -> Interval:
     "Mean, standard deviation and Student's t interval."
-    from scipy.stats import t
     values = np.asarray(values, float)
     n, sd = len(values), values.std(ddof=1) if len(values) > 1 else math.nan
-    half = t.ppf((1 + CONFIDENCE)/2, n - 1)*sd/math.sqrt(n) if n > 1 else math.nan
+    half = _quantile(n - 1)*sd/math.sqrt(n) if n > 1 else math.nan
     mean = values.mean() if n else math.nan
     return Interval(n, mean, sd, mean - half, mean + half)
 
