@@ -55,16 +55,22 @@ def policy(css:str) -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 # %% ../../nbs/report/12_page.ipynb #f46d0869
+def _breakable(heading:str) -> str:
+    "A heading that may be broken within its long words where a table is as narrow as a phone."
+    return re.sub(r'(\w{5})(?=\w{5})', '\\1\u00ad', heading).replace('/', '/\u200b')
+
 def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> str:
     "The page, filled in."
-    template = Environment(loader=PackageLoader('aebench.report', ''), autoescape=True).get_template('page.jinja')
+    environment = Environment(loader=PackageLoader('aebench.report', ''), autoescape=True)
+    environment.filters['breakable'] = _breakable
+    template = environment.get_template('page.jinja')
     page = template.render(
         groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}',
         published={m.published for m in MEASURES.values()}, tooltips=TOOLTIPS | EFFECT_COLUMNS | _BYTES_COLUMNS,
         effect_columns=list(EFFECT_COLUMNS), css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
-# %% ../../nbs/report/12_page.ipynb #dd7a40ec
+# %% ../../nbs/report/12_page.ipynb #b60a21ac
 def _named(rows:pd.DataFrame, method:str) -> dict:
     "A method as the template names it."
     known = find_method(method)
@@ -208,15 +214,16 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
     "Neighbours, interpolations and maps of each method, of its first run that left them."
     found, done = [], rows[~is_failed(rows)]
     for method in distinct(done, 'method'):
-        runs = done[done.method == method].run
+        runs, pictures = done[done.method == method].run, []
         for name, (what, scale) in _LATENT_PICTURES.items():
             path = next((p for run in runs if (p := out/run/name).is_file()), None)
             if path is None or not is_picture(path): continue  # a damaged one costs no report
             picture = _image(path.read_bytes(), f'{method_label(rows, method)}: {what}', scale)
-            found.append(dict(_named(rows, method), note=what, css_class='plot' if name in (MAP_PNG, UMAP_PNG) else '', **picture))
+            pictures.append(dict(note=what, kind='plot' if name in (MAP_PNG, UMAP_PNG) else '', **picture))
+        if pictures: found.append(dict(_named(rows, method), pictures=pictures))
     return found
 
-# %% ../../nbs/report/12_page.ipynb #0c4d628e
+# %% ../../nbs/report/12_page.ipynb #709938a3
 _BYTES_COLUMNS = {
     'WebP, bytes': 'Bytes of the smallest WebP file, without its headers, that copies at least as well as the coded latent.',
     **{f'{m.summary or m.title} ±': f'Half of the 95 % interval of {m.title} over other test images, by bootstrap; seeds are another matter.'

@@ -90,6 +90,10 @@ def _plain_number(x:float) -> str:
     if x >= 10_000: return short_count(x)
     return f'{x:g}' if x >= .0001 else f'{x:.0e}'.replace('e-0', 'e-')
 
+def _tall_enough(names:list[str]) -> tuple: # Inches
+    "The size of a panel with names below each other."
+    return _WIDE[0], max(_WIDE[1], 1 + len(names)*(.1 + .17*(1 + max(o.count('\n') for o in names))))
+
 def _log(axis, steps:tuple=(1, 2, 5)):
     "A logarithmic axis with few, plainly written ticks: fewer of them where it spans many decades."
     axis.axes.set(**{f'{axis.axis_name}scale': 'log'})
@@ -108,10 +112,10 @@ def short_count(
 ) -> str: # '31 k', '3.1 M'
     "A large number as people say it."
     for unit, scale in (('G', 1e9), ('M', 1e6), ('k', 1e3)):
-        if n >= scale: return f'{n/scale:.{1 if n < 10*scale else 0}f} {unit}'
+        if n >= scale: return f'{n/scale:.{1 if n < 10*scale else 0}f}'.removesuffix('.0') + f' {unit}'
     return f'{n:.0f}'
 
-# %% ../../nbs/report/10_panels.ipynb #72c411b1
+# %% ../../nbs/report/10_panels.ipynb #e45d8284
 def _ink(shade:str) -> str:
     "A darker shade of a colour, for text: yellow on white can't be read."
     return '#' + ''.join(f'{int(int(shade[i:i+2], 16)*.6):02x}' for i in (1, 3, 5))
@@ -155,7 +159,7 @@ def label_ends(
     wanted = [ax.transAxes.inverted().transform(ax.transData.transform(o[:2]))[1] for o in ends]
     for note, place in zip(notes, apart(np.clip(wanted, 0, 1), heights/ax.bbox.height)): note.set_position((1.035, place))
 
-# %% ../../nbs/report/10_panels.ipynb #0bcb00a5
+# %% ../../nbs/report/10_panels.ipynb #7c333fe9
 _AROUND = np.deg2rad([0, 180, 30, -30, 150, -150, 90, -90, 60, -60, 120, -120]) # Directions in which a point's name may stand
 _DISTANCES = 9, 14, 22, 32, 45, 60, 80, 105, 140 # Points
 
@@ -174,34 +178,42 @@ def _overlaps(boxes:np.ndarray, others:np.ndarray) -> np.ndarray: # A number for
 
 def label_points(
     ax,
-    points:list[tuple], # x and y of a point, its name and its colour
+    points:list[tuple], # x and y of a point, its name and its colour, and how far its bars reach in x and in y
     taken:list=() # Texts that already stand within the axis
 ):
     "Name points beside them. The figure grows where they are many."
     fig = ax.figure
     notes = [ax.annotate(_name_text(text), (x, y), va='center', ha='center', fontsize=_TICKS, color=_ink(shade),
                          arrowprops=dict(arrowstyle='-', color=shade, linewidth=.6, alpha=.8, shrinkA=0, shrinkB=4))
-             for x, y, text, shade in points]
+             for x, y, text, shade, *_ in points]
     for note in notes: note.set_in_layout(False)  # they stand within the axis
     for attempt in range(5):
         fig.draw_without_rendering()
         if not _place(ax, points, notes, taken): return
         fig.set_figheight(fig.get_figheight()*1.2)
 
+def _bars(ax, x:float, y:float, text:str, shade:str, dx:float, dy:float) -> np.ndarray: # (2, 4), pixels
+    "The boxes of a point's bars; on a logarithmic axis none reaches to 0."
+    low = max(x - dx, x/1e3) if ax.get_xscale() == 'log' else x - dx, max(y - dy, y/1e3) if ax.get_yscale() == 'log' else y - dy
+    corners = ax.transData.transform([[low[0], y], [x + dx, y], [x, low[1]], [x, y + dy]]).reshape(2, 4)
+    return corners + np.array([-2, -2, 2, 2])
+
 def _place(ax, points:list[tuple], notes:list, taken:list) -> int: # How many touch another one
     "Move each point's name to the nearest place where it touches nothing."
     fig, scale, touching = ax.figure, ax.figure.dpi/72, 0
+    for note in notes: note.set_position(note.xy)
     at = ax.transData.transform([o[:2] for o in points])
-    found = np.concatenate([at - 5*scale, at + 5*scale], 1)  # the points themselves
+    found = np.concatenate([np.concatenate([at - 5*scale, at + 5*scale], 1), *(_bars(ax, *o) for o in points)])
     found = np.concatenate([found, [o.extents for o in _extents(fig, taken)]]) if len(taken) else found
     for here, note, box in zip(at, notes, _extents(fig, notes)):
-        boxes = _candidates(here, box.width + 2*scale, box.height, scale)
+        boxes = _candidates(here, box.width + 2*scale, box.height + scale, scale)
+        off_centre = (box.min + box.max)/2 - here
         outside = ~((boxes[:, :2] > ax.bbox.min).all(1) & (boxes[:, 2:] < ax.bbox.max).all(1))
         cost = _overlaps(boxes, found) + 10*outside
         best = boxes[cost.argmin()]
         touching += cost.min() > 0
         found = np.concatenate([found, [best]])
-        note.set_position(ax.transData.inverted().transform((best[:2] + best[2:])/2))
+        note.set_position(ax.transData.inverted().transform((best[:2] + best[2:])/2 - off_centre))
     return touching
 
 # %% ../../nbs/report/10_panels.ipynb #dff18eee
@@ -406,7 +418,7 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
     label_ends(ax, ends)
     return figure_png(fig)
 
-# %% ../../nbs/report/10_panels.ipynb #c2881ee8
+# %% ../../nbs/report/10_panels.ipynb #31b9ae8a
 def _points(ax, table:pd.DataFrame, x:str, y:str, unit:float=1, taken:list=()):
     "A point a method, with its spread over seeds and its name."
     for method, o in table.iterrows():
@@ -417,7 +429,8 @@ def _points(ax, table:pd.DataFrame, x:str, y:str, unit:float=1, taken:list=()):
         if name not in ACCURACIES and _spans_decades(table[name]): _log(axis)
     if y in ACCURACIES: _percents(ax.yaxis)
     ax.margins(.12)
-    label_points(ax, [(o[x]/unit, o[y], o.label, colour(method)) for method, o in table.iterrows()], taken)
+    def reach(o, name): return 0. if missing(o[f'{name}_sd']) else o[f'{name}_sd']
+    label_points(ax, [(o[x]/unit, o[y], o.label, colour(m), reach(o, x)/unit, reach(o, y)) for m, o in table.iterrows()], taken)
 
 def _bar(spread:float, unit:float=1): return None if missing(spread) else spread/unit
 
@@ -465,9 +478,9 @@ def parameter_panel(rows:pd.DataFrame) -> bytes|None: # PNG
     "Number of parameters, a bar a method."
     table = summarise(trained(rows)).dropna(subset=['parameters'])
     if table.empty: return None
-    fig, ax = _panel('Parameters')
-    count = table.parameters.astype(float)
-    bars = ax.barh([_name_text(o, 32) for o in table.label], count, color=[colour(m) for m in table.index])
+    count, names = table.parameters.astype(float), [_name_text(o, 32) for o in table.label]
+    fig, ax = _panel('Parameters', size=_tall_enough(names))
+    bars = ax.barh(names, count, color=[colour(m) for m in table.index])
     ax.bar_label(bars, [f' {short_count(o)}' for o in count], fontsize=_TICKS)
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -538,7 +551,7 @@ def figures_text(line:pd.Series) -> str: # One of `summarise`
     known = [m for m in (MEASURES['mse'], MEASURES['accuracy']) if not missing(line[m.name])]
     return ' · '.join(f'MSE {m.brief(line.mse)}' if m.name == 'mse' else f'{m.brief(line.accuracy)} recognised' for m in known)
 
-# %% ../../nbs/report/10_panels.ipynb #048690e2
+# %% ../../nbs/report/10_panels.ipynb #bca5b984
 _FAR, _FLAT = 8, .01 # Times the others' error; standard deviation of pixels in [0, 1]
 
 def _pixels(image:Image.Image) -> np.ndarray: return np.asarray(image, float)/255
@@ -616,12 +629,13 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     "Effects with their intervals: main effects above, interactions below, the largest first."
     m, largest = MEASURES[name], table.effect.abs().sort_values(ascending=False)
     table = table.reindex(largest.index).sort_values('order', kind='stable')
-    fig, ax = _panel(f'Effects on {m.title}')
+    names = [_name_text(o, 34) for o in table.index]
+    fig, ax = _panel(f'Effects on {m.title}', size=_tall_enough(names))
     for i, (_, o) in enumerate(table.iterrows()):
         ax.errorbar(o.effect, i, xerr=[[o.effect - o.low], [o.high - o.effect]], color='#0072B2' if o.p < ALPHA else '#999999',
                     marker='o' if o.order == 1 else 's', markersize=5, linewidth=1.2)
     ax.axvline(0, color='#444444', linewidth=.8)
-    ax.set_yticks(range(len(table)), [_name_text(o, 34) for o in table.index])
+    ax.set_yticks(range(len(table)), names)
     ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
     ax.invert_yaxis()
     unit, direction = f',{m.unit}' if m.unit else '', 'higher' if m.better > 0 else 'lower'
