@@ -160,7 +160,7 @@ def test_a_column_is_one_entry(aebench, tmp_path):
     names, *rows = csv.reader((out/'results.csv').read_text(encoding='utf-8').splitlines())
     assert names.index('toy_score') == names.index('mse') + 1 and [o[names.index('toy_score')] for o in rows] == ['', '7.25', '']
     page = (out/'report.html').read_text(encoding='utf-8')
-    assert '<th scope="col" title="How a toy would rate it.">Toy score</th>' in page and '<td>7.2</td>' in page
+    assert '<th scope="col"><abbr title="How a toy would rate it.">Toy score</abbr></th>' in page and '<td>7.2</td>' in page
 
 BOTH_TOYS = '''
 import sys

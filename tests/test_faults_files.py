@@ -330,7 +330,7 @@ def test_report_escapes(nasty):
     "No tag, attribute or address comes from the rows; the policy allows no script and no network and is the first thing said."
     text = nasty.read_text(encoding='utf-8')
     tags = Page(text).tags
-    assert {tag for tag, _ in tags} <= set('html head meta title style body main section h1 h2 h3 h4 p ul li div table thead tbody tr th td span a strong small br img details summary dl dt dd pre code footer'.split())
+    assert {tag for tag, _ in tags} <= set('html head meta title style body main section h1 h2 h3 h4 p ul li div table thead tbody tr th td abbr span a strong small br img figure figcaption details summary dl dt dd pre code footer'.split())
     assert not [(tag, k) for tag, attrs in tags for k in attrs if k.startswith('on')]
     assert all(o['src'].startswith('data:image/png;base64,') for tag, o in tags if tag == 'img')
     links = [o['href'] for tag, o in tags if tag == 'a']

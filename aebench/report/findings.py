@@ -21,7 +21,7 @@ from .tables import best_value, plain_text, terminal_table
 from .facts import caveats, facts, failures
 from .published import comparable
 from .evidence import image_noise, saved_facts
-from .verdicts import effect_words, effects_by_measure, headline, verdicts
+from .verdicts import effect_words, effects_by_measure, headline, settling_command, verdicts
 
 # %% ../../nbs/report/09_findings.ipynb #5c2b97a4
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Sentences:
     comparable:str # With the published figures; '' where there are none
     facts:list[str]
     effects:dict[str, pd.DataFrame] # Of crossed techniques, by name of the measure
+    command:str='' # That would settle who leads; '' where nothing is open, or more seeds would not settle it
 
     @property
     def effect_words(self) -> list[str]: return [text for k, table in self.effects.items() for text in effect_words(table, k)]
@@ -51,7 +52,9 @@ def sentences(
     crossed, problems = effects_by_measure(rows)
     leader = best_value(rows).get('mse', distinct(trained(rows), 'method'))[:1] if brief else None
     noise = [] if out is None else [*image_noise(out, rows, leader), *saved_facts(out, rows)]
-    return Sentences(headline(rows), failures(rows), verdicts(rows, out), comparable(rows), [*facts(rows), *problems, *noise], crossed)
+    found = verdicts(rows, out)
+    return Sentences(headline(rows), failures(rows), found, comparable(rows), [*facts(rows), *problems, *noise], crossed,
+                     settling_command(rows, found, out))
 
 # %% ../../nbs/report/09_findings.ipynb #14cc7134
 MOST_NOTES = 3

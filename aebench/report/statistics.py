@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/report/statistics.html.md"""
 
 # %% auto #0
 __all__ = ['CONFIDENCE', 'ALPHA', 'MOST_SEEDS', 'Interval', 'interval', 'Difference', 'differences', 'leaders', 'seeds_needed',
-           'verdict', 'bootstrap', 'design', 'effects']
+           'Verdict', 'verdict', 'bootstrap', 'design', 'effects']
 
 # %% ../../nbs/report/01_statistics.ipynb #8ef325f1
 import gc
@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,17 @@ class Interval:
     low:float
     high:float
 
+@lru_cache
+def _quantile(freedom:int) -> float:
+    "Of Student's distribution: how many standard errors the interval reaches to each side."
+    from scipy.stats import t
+    return float(t.ppf((1 + CONFIDENCE)/2, freedom))
+
 def interval(values:Sequence[float]) -> Interval:
     "Mean, standard deviation and Student's t interval."
-    from scipy.stats import t
     values = np.asarray(values, float)
     n, sd = len(values), values.std(ddof=1) if len(values) > 1 else math.nan
-    half = t.ppf((1 + CONFIDENCE)/2, n - 1)*sd/math.sqrt(n) if n > 1 else math.nan
+    half = _quantile(n - 1)*sd/math.sqrt(n) if n > 1 else math.nan
     mean = values.mean() if n else math.nan
     return Interval(n, mean, sd, mean - half, mean + half)
 
@@ -127,6 +133,16 @@ def seeds_needed(
     return next(n for n in range(2, MOST_SEEDS + 1) if TTestPower().power(effect, n, alpha) >= .8)
 
 # %% ../../nbs/report/01_statistics.ipynb #8f5a3cdc
+class Verdict(str):
+    "What the seeds show, as a sentence that ends in the command for what they leave open."
+    words:str # Without the command
+    command:str # '' where nothing is open, or more seeds would not settle it
+
+    def __new__(cls, words:str, command:str=''):
+        self = super().__new__(cls, f'{words} {command}'.rstrip())
+        self.words, self.command = words, command
+        return self
+
 def verdict(
     leader:str, # The method with the best mean
     pairs:list[Difference], # Of every pair of methods, by this measure
@@ -137,10 +153,10 @@ def verdict(
     seconds:dict, # Method: seconds of training of one run
     command:Callable, # (methods, seeds) to the command line that makes them
     beyond_images:Callable=lambda a, b: True # Is the gap between two methods beyond what other test images would make of it?
-) -> str: # '' where the leader has no rival with two seeds of its own
+) -> Verdict: # '' where the leader has no rival with two seeds of its own
     "Whom the leader is shown to beat, whom not, and what it would cost to know."
     rivals = [d.seen_from(leader) for d in pairs if leader in (d.a, d.b) and d.n > 1]
-    if not rivals: return ''
+    if not rivals: return Verdict('')
     def names(found): return listed(f'{labels[d.b]} ({show(abs(d.mean))})' for d in found)
     beaten, beating = ([d for d in rivals if d.holds and (d.mean*better > 0) == ahead] for ahead in (True, False))
     sentences = [f'{what}: {labels[leader]} leads' + (f' and is shown to be ahead of {names(beaten)}.' if beaten else '.')]
@@ -150,7 +166,8 @@ def verdict(
     if blurred:
         sentences.append(f'Other test images would move its distance from {names(blurred)} as much as that; more seeds cannot settle it.')
     priced = [_Price(d, seeds_needed(d, len(pairs)), seconds[leader] + seconds[d.b]) for d in unsettled if d not in blurred]
-    return ' '.join([*sentences, *_price_sentences(leader, priced, labels, show, command)])
+    prices, answer = _price_sentences(leader, priced, labels, show, command)
+    return Verdict(' '.join([*sentences, *prices]), answer)
 
 # %% ../../nbs/report/01_statistics.ipynb #ef53a1bd
 @dataclass(frozen=True)
@@ -172,19 +189,19 @@ class _Price:
         if not d.sd: return 'the same in each seed'
         return f'more than {MOST_SEEDS} seeds: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}'
 
-def _price_sentences(leader:str, priced:list[_Price], labels:dict, show:Callable, command:Callable) -> list[str]:
-    "Who can't be told from the leader yet, and what would tell."
-    if not priced: return []
+def _price_sentences(leader:str, priced:list[_Price], labels:dict, show:Callable, command:Callable) -> tuple[list[str], str]:
+    "Who can't be told from the leader yet, and the command that would tell; '' where none would."
+    if not priced: return [], ''
     n = max(o.difference.n for o in priced)
     rivals = [f'{labels[o.difference.b]} ({show(abs(o.difference.mean))}; {o.text(show)})' for o in priced]
     sentences = [f'{n} seeds do not tell it from {listed(rivals)}.']
     payable = [o for o in priced if o.seeds]
-    if not payable: return sentences
+    if not payable: return sentences, ''
     best = min(payable, key=lambda o: o.cost)
     sentences.append('So many would show it with a probability of 80 %, if the difference is as large as it seems; '
                      f'{n} seeds tell that only roughly.')
     label = f'The cheapest is {labels[best.difference.b]}' if len(payable) > 1 else 'To find out'
-    return [*sentences, f'{label}: {command([leader, best.difference.b], max(best.seeds, best.difference.n + 1))}']
+    return [*sentences, f'{label}:'], command([leader, best.difference.b], max(best.seeds, best.difference.n + 1))
 
 # %% ../../nbs/report/01_statistics.ipynb #73bc8f8a
 def bootstrap(
@@ -192,9 +209,13 @@ def bootstrap(
     resamples:int=1000
 ) -> Interval: # Its `sd` is the standard error
     "The percentile interval of the mean over test images, always from the same draws."
-    from scipy.stats import bootstrap as resample
     values = np.asarray(values, float)
-    if len(values) < 2: return interval(values)
+    return _bootstrap(values.tobytes(), resamples) if len(values) > 1 else interval(values)
+
+@lru_cache(maxsize=64) # A report and the table in the terminal ask for the same ones
+def _bootstrap(data:bytes, resamples:int) -> Interval:
+    from scipy.stats import bootstrap as resample
+    values = np.frombuffer(data)
     found = resample((values,), np.mean, n_resamples=resamples, batch=max(1, 2*10**6//len(values)), confidence_level=CONFIDENCE,
                      method='percentile', rng=np.random.default_rng(0))
     return Interval(len(values), float(values.mean()), float(found.standard_error), *map(float, found.confidence_interval))

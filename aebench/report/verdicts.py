@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/report/verdicts.html.md"""
 
 # %% auto #0
 __all__ = ['MIN_SWEEP_GAIN', 'headline', 'sweep_facts', 'crossed_effects', 'effects_by_measure', 'effect_words', 'more_seeds',
-           'verdicts']
+           'settling_command', 'verdicts']
 
 # %% ../../nbs/report/07_verdicts.ipynb #5e3e3e3e
 import math
@@ -22,7 +22,7 @@ from ..core.errors import UsageError
 from ..core.text import listed
 from ..registry import FACTORS, is_reference, levels_of, techniques
 from ..settings import SEED, Run, command_of, run_from_row
-from .statistics import ALPHA, bootstrap, differences, effects, verdict
+from .statistics import ALPHA, Verdict, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
 from .tables import best_value, figure_text, method_label, summarise
@@ -211,20 +211,37 @@ def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:s
     noise = bootstrap(np.mean([x.astype(float) - y for x, y in gaps], axis=0))
     return not noise.low <= 0 <= noise.high
 
+def _command_of_more(networks:pd.DataFrame, out:str|Path|None) -> Callable: # (methods, seeds) to the command
+    "How to make more of these runs, beginning with their first seed."
+    first = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
+    return partial(more_seeds, _common_run(networks), first=first, out=out)
+
+def settling_command(
+    rows:pd.DataFrame, # Of one group
+    found:list[Verdict], # As `verdicts` gives them
+    out:str|Path|None=None # Folder of the runs, for the command; None: unknown
+) -> str: # '' where nothing is open, or more seeds would not settle it
+    "The command that would settle who leads: of one seed, three; of several, as many as the first open verdict asks for."
+    networks = trained(complete(rows))
+    methods = distinct(networks, 'method')
+    if len(methods) < 2: return ''
+    if networks.method.value_counts().max() < 2: return _command_of_more(networks, out)(methods, 3)
+    return next((o.command for o in found if o.command), '')
+
 def _difference_text(m:Column) -> Callable: # A difference, or the logarithm of a factor, to text
     return (lambda x: f'{math.expm1(x):.0%} more') if m.ratio else m.show
 
 def verdicts(
     rows:pd.DataFrame, # Of one group
     out:str|Path|None=None # Folder of the runs, for the command; None: unknown
-) -> list[str]: # None below two seeds
+) -> list[Verdict]: # None below two seeds
     "What the seeds show about the leaders' distance from the others, a few sentences for each measure."
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2: return []
+    command = _command_of_more(networks, out)
     labels = {m: method_label(rows, m) for m in distinct(networks, 'method')}
     seconds = networks.groupby('method').seconds.mean().to_dict()
-    first = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
-    command, found = partial(more_seeds, _common_run(networks), first=first, out=out), []
+    found = []
     for m in (MEASURES[o] for o in _judged(rows) if o in networks):
         means = networks.groupby('method', sort=False)[m.name].mean().dropna()
         if len(means) < 2: continue
