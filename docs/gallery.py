@@ -12,7 +12,7 @@ from aebench.report.columns import MEASURES
 from aebench.report.panels import samples_of, side_by_side
 from aebench.report.rows import distinct, is_failed, lengths, missing
 from aebench.report.tables import bytes_of, method_label
-from comparisons import all_parts, data_title, name_html, plural
+from comparisons import all_parts, data_title, name_html, plural, title_of
 from pages import Page, index_page
 
 SHOWN = 6 # Images a method
@@ -100,8 +100,9 @@ def _entries() -> dict[tuple, list]: # Data → folder, rows of one method
 
 def page(files:dict) -> Page:
     "The gallery of all data sets."
-    parts, titles = [], []
-    for n, ((title, _), methods) in enumerate(_entries().items(), 1):
+    entries, parts = _entries(), []
+    titles = [title for title, _ in entries]
+    for n, ((title, _), methods) in enumerate(entries.items(), 1):
         shown = []
         order = sorted(methods, key=is_reference)
         for method in order:
@@ -109,10 +110,8 @@ def page(files:dict) -> Page:
             latent = rows[rows.method == method].latent.dropna()
             numbers = f'{plural(int(latent.iloc[0]), "number")} · ' if len(latent) and not is_reference(method) else ''
             shown.append((name_html(rows, method), numbers + figures(rows, method), method_label(rows, method), samples(folder, rows)[method]))
-        heading = title if title not in titles else f'{title}, an earlier run'
-        titles.append(title)
         folder = methods[order[0]][1]
-        parts += [f'## {heading}', grid(folder, shown, f'g{n}', files)]
+        parts += [f'## {title if titles.count(title) == 1 else title_of(folder)}', grid(folder, shown, f'g{n}', files)]
     lead = ('The first test images of each data set, as each method copies them. A click or Enter opens a copy beside its original, Escape closes it. '
             'Of several runs of a method the longest training is shown.')
     return index_page(PATH, 'Gallery', lead, *parts, wide=True)

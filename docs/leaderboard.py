@@ -8,7 +8,7 @@ import pandas as pd
 
 from aebench.report.columns import MEASURES
 from aebench.report.rows import distinct, is_failed, length_text, lengths, missing, trained
-from comparisons import all_parts, data_title, name_html, numbers_of, plural, rows_of
+from comparisons import all_parts, data_title, name_html, numbers_of, plural, rows_of, title_of
 from links import ROOT, result_folders
 from pages import Page, html_table, index_page
 
@@ -24,8 +24,8 @@ def page() -> Page:
              'Bold is the lowest error of a line. Trainings differ in length, and with one seed a difference may be chance. '
              'Each name leads to the card of the method, the data to the comparison.']
     if table := by_bytes():
-        parts += ['## With as many bytes', table,
-                  'PSNR in decibels, higher is better, read off each rate curve between its measured points. Latents are rounded and coded; WebP is counted without '
+        parts += ['## With at most as many bytes', table,
+                  'PSNR in decibels, higher is better, read off each rate curve between its measured points; n/a where no file is so small. Latents are rounded and coded; WebP is counted without '
                   'the headers of its file. What was measured with an earlier coder takes more bytes than it would today.']
     return index_page(PATH, 'Leaderboard', lead, *parts, wide=True)
 
@@ -58,7 +58,7 @@ def _components(data:str, numbers:int) -> float:
     return pd.concat(found).mean()
 
 def by_numbers() -> str:
-    lines = []
+    lines, titles = [], [title for title, _ in dict.fromkeys(o[:2] for o in _by_data())]
     for (title, data, numbers), parts in sorted(_by_data().items()):
         entries, pca = _entries(parts), _components(data, numbers)
         if not entries: continue
@@ -66,7 +66,8 @@ def by_numbers() -> str:
         readable = max((o for o in entries if not missing(o['accuracy'])), key=lambda o: o['accuracy'], default=None)
         ahead = missing(pca) or first['mse'] < pca
         text = 'n/a' if missing(pca) else MEASURES['mse'].show(pca)
-        link = f'<a href="{first["folder"].name}.html">{html.escape(title)}</a>'
+        name = title if titles.count(title) == 1 else title_of(first['folder'])
+        link = f'<a href="{first["folder"].name}.html">{html.escape(name)}</a>'
         lines.append((link, f'<td>{numbers:,}</td>{_cell(first, ahead)}{_cell(next(iter(others), None))}'
                             f'<td>{text if ahead else f"<strong>{text}</strong>"}</td>{_cell(readable, measure="accuracy")}'))
     return html_table('Lowest errors with as many numbers', ('Data', 'Numbers', 'Best by MSE', 'Second', 'PCA', 'Best by accuracy'), lines)
@@ -80,10 +81,10 @@ def _files() -> pd.DataFrame: # Of principal components, JPEG and WebP: format, 
     table = pd.concat(found)
     return table.assign(bytes=table.payload.fillna(table.bytes_per_image))
 
-def at(rate:pd.DataFrame, size:float) -> float: # NaN beyond what was measured
-    "PSNR at `size` bytes, between the points of a rate curve."
+def at(rate:pd.DataFrame, size:float) -> float: # NaN where no file is so small
+    "The highest PSNR in at most `size` bytes, between the points of a rate curve."
     rate = rate.sort_values('bytes')
-    if rate.empty or not rate.bytes.iloc[0] <= size <= rate.bytes.iloc[-1]: return math.nan
+    if rate.empty or size < rate.bytes.iloc[0]: return math.nan
     return float(np.interp(math.log(size), np.log(rate.bytes), rate.psnr))
 
 def _curves(data:str) -> list[tuple[dict, pd.DataFrame]]:

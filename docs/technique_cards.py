@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.registry import METHODS, Method
-from aebench.report.rows import data_label, groups, length_text, lengths, missing, read_rows, trained
+from aebench.report.rows import length_text, lengths, missing, trained
 from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
-from links import Links, result_folders
+from comparisons import all_parts, title_of
+from links import Links
 from notebook_to_markdown import maths, outputs
 from pages import Page, SiteError, index_page, markdown_table
 
@@ -65,7 +66,7 @@ def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict:
     rows = trained(part)
     own, base = rows[rows.method == name], rows[rows.method == 'baseline']
     if own.empty or base.empty: return {}
-    line = dict(Comparison=folder.name, Data=data_label(part), Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(),
+    line = dict(Comparison=f'[{title_of(folder)}](../benchmarks/{folder.name}.md)', Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(),
                 MSE=_mean(own, 'mse'), Accuracy=_mean(own, 'accuracy'))
     if name == 'baseline': return line
     return line | {'MSE, change': _change(rows, name, 'mse'), 'Accuracy, change': _change(rows, name, 'accuracy'),
@@ -73,14 +74,13 @@ def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict:
 
 def measured(method:Method) -> pd.DataFrame:
     "The method beside the baseline, a line for each comparison in results/."
-    found = [_measured_line(method.name, folder, title, part) for folder in result_folders() for title, part in groups(read_rows(folder))]
+    found = [_measured_line(method.name, folder, title, part) for folder, title, part in all_parts()]
     table = pd.DataFrame([o for o in found if o])
     return table if table.empty or table.Settings.any() else table.drop(columns='Settings')
 
 def _measured_text(method:Method) -> str:
     table = measured(method)
     if table.empty: return 'Nothing yet.'
-    table['Comparison'] = [f'[{o}](../benchmarks/{o}.md)' for o in table['Comparison']]
     return markdown_table(tuple(table.columns), [tuple(map(str, line)) for line in table.itertuples(index=False)])
 
 # ---- the card
