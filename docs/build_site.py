@@ -111,7 +111,8 @@ def room_menu(room, found:list[Page]):
 
 def navigation(found:list[Page]) -> list:
     "The menu: a tab for each folder of `TABS`, the library, the project."
-    tabs = [{title: entries([o for o in found if o.folder == folder])} for folder, title in TABS.items()]
+    def inside(folder): return sorted((o for o in found if o.folder == folder), key=lambda o: o.source.startswith('nbs/benchmarks/'))  # comparisons first
+    tabs = [{title: entries(inside(folder))} for folder, title in TABS.items()]
     project = [{o.title: o.path} for o in found if o.path in PROSE.values()]
     return [{'Home': 'index.md'}, *tabs, {'Library': library_menu(found)}, {'Project': project}]
 

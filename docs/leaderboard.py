@@ -13,6 +13,7 @@ from links import ROOT, result_folders
 from pages import Page, html_table, index_page
 
 PATH = 'benchmarks/leaderboard.md'
+NUMBERS = '<abbr title="Numbers in the latent">Numbers</abbr>'
 BYTES = (50, 100, 150, 200) # An image
 
 def fingerprint(rows:pd.DataFrame) -> str: return next(iter(distinct(rows, 'data_fingerprint')), '')
@@ -70,7 +71,7 @@ def by_numbers() -> str:
         link = f'<a href="{first["folder"].name}.html">{html.escape(name)}</a>'
         lines.append((link, f'<td>{numbers:,}</td>{_cell(first, ahead)}{_cell(next(iter(others), None))}'
                             f'<td>{text if ahead else f"<strong>{text}</strong>"}</td>{_cell(readable, measure="accuracy")}'))
-    return html_table('Lowest errors with as many numbers', ('Data', 'Numbers', 'Best by MSE', 'Second', 'PCA', 'Best by accuracy'), lines)
+    return html_table('Lowest errors with as many numbers', ('Data', NUMBERS, 'Best by MSE', 'Second', '<abbr title="As many principal components">PCA</abbr>', 'Best by accuracy'), lines)
 
 # ---- bytes
 
@@ -128,4 +129,4 @@ def by_bytes() -> str: # '' where nothing was measured
                 return f'<td>{name_html(row["rows"], row["method"])}<br>{text(value)}<br><small>{plural(int(row["latent"]), "number")}</small></td>'
             link = f'<a href="{first[1]["folder"].name}.html">{html.escape(named.get(data, data))}</a>'
             lines.append((link, f'<td>{size}</td>{cell(first)}{cell(second)}<td>{text(values[1])}</td><td>{text(values[2])}</td>'))
-    return html_table('Highest PSNR with as many bytes', ('Data', 'Bytes', 'Best', 'Second', 'PCA', 'WebP'), lines) if lines else ''
+    return html_table('Highest PSNR with as many bytes', ('Data', '<abbr title="The most that an image may take">Bytes</abbr>', 'Best', 'Second', 'PCA', 'WebP'), lines) if lines else ''

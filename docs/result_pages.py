@@ -152,7 +152,7 @@ def index(pages:list[Page], others:list[Page], folders:list[Path], files:dict) -
     "The comparisons in one table, and the pages of measurements."
     about = 'Every figure here was computed from the runs in <code>results/</code>; none was typed.'
     lines = [index_line(o, folder, files) for o, folder in zip(pages, folders)]
-    table = html_table('Comparisons', ('Comparison', 'Copies', 'Seeds', 'Numbers', 'Best by MSE', 'Best by accuracy'), lines, 'scroll comparisons')
+    table = html_table('Comparisons', ('Comparison', 'Copies', 'Seeds', '<abbr title="Numbers in the latent">Numbers</abbr>', 'Best by MSE', 'Best by accuracy'), lines, 'scroll comparisons')
     note = 'Of several lengths of the latent the longest is shown. With one seed a difference may be chance: [how to read the figures](../guide/reading.md).'
     doors = '[Leaderboard](leaderboard.md){ .md-button } [Gallery](gallery.md){ .md-button }'
     return index_page('benchmarks/index.md', 'Benchmarks', about, doors, '## Comparisons', table, note, '## Measured beside them',
