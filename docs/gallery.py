@@ -62,7 +62,7 @@ def grid(
                          f'<p>Original and {html.escape(label)}: {psnr(pair)}.</p>'
                          f'<button type="button" popovertarget="{ident}" popovertargetaction="hide">Close</button></div>')
         rows.append(f'<div class="row"><div class="name">{name}<small>{html.escape(said)}</small></div><div class="cells">{"".join(buttons)}</div></div>')
-    return f'<div class="gallery">{"".join(rows)}</div><div class="opened">{"".join(large)}</div>'
+    return f'<div class="gallery">{"".join(rows)}</div><div class="opened" data-search-exclude>{"".join(large)}</div>'
 
 def slug(label:str, said:str) -> str:
     "A file's name for a method with its figures: of one method a folder may have several runs."

@@ -38,7 +38,7 @@ class Page:
         "The page as the generator takes it: its description and its picture, for who shares it, before its text."
         about = dict(description=as_text(self.description) or self.title, image=self.face or self.first_picture())
         if self.wide: about['hide'] = ['toc']
-        return '---\n' + ''.join(f'{k}: {json.dumps(v)}\n' for k, v in about.items() if v) + f'---\n\n{self.text}'
+        return '---\n' + ''.join(f'{k}: {json.dumps(v)}\n' for k, v in about.items() if v) + f'---\n\n{align_numbers(self.text)}'
 
 # ---- words
 
@@ -63,6 +63,20 @@ def items(sentences) -> str:
     return '\n'.join('- ' + re.sub(r'aebench run --.*$', r'`\g<0>`', html.escape(o, quote=False)) for o in sentences)
 
 # ---- tables
+
+def align_numbers(text:str) -> str:
+    "Markdown whose tables have columns of figures on the right; what is code stays."
+    def cells(line): return [o.strip() for o in re.split(r'(?<!\\)\|', line.strip().strip('|'))]
+    def one(m):
+        head, rule, *lines = m[0].rstrip('\n').split('\n')
+        columns = list(zip(*map(cells, lines)))
+        figures = [any(columns[i]) and all(re.fullmatch(r'\W*(?:(?:PCA-|[+−×])?[\d.]+[\d.,]*.{0,14}|n/a|)\W*', o) for o in columns[i]) if i < len(columns) else False
+                   for i in range(len(cells(head)))]
+        ruled = [('---:' if figure and o == '---' else o) for figure, o in zip(figures, cells(rule))]
+        return '\n'.join([head, f'| {" | ".join(ruled)} |', *lines]) + '\n'
+    parts = re.split(r'(```.*?\n```)', text, flags=re.S)
+    for i in range(0, len(parts), 2): parts[i] = re.sub(r'^\|.*\n\|(?: *:?-+:? *\|)+\n(?:\|.*\n)+', one, parts[i] + '\n', flags=re.M)[:-1]
+    return ''.join(parts)
 
 def markdown_table(heads:tuple, rows:list[tuple]) -> str:
     return '\n'.join(f'| {" | ".join(o)} |' for o in [heads, ['---']*len(heads), *rows])

@@ -3,15 +3,17 @@ import html
 import shutil
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 
+import aebench.report.page as report_page
 import gallery
 from aebench.registry import DATA, is_reference
 from aebench.report.columns import MEASURES
 from aebench.report.findings import sentences
 from aebench.report.notebooks import first_commands, notebook_name
-from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table, make_report
+from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table
 from aebench.report.rows import distinct, is_failed, references, sweeps, trained
 from aebench.report.tables import best, best_value, cells, method_label
 from aebench.report.verdicts import sweep_facts
@@ -54,14 +56,18 @@ def whole_table(rows:pd.DataFrame, found:dict, folder:str) -> str:
 
 # ---- the page
 
-def copied_report(folder:Path) -> dict[str, bytes]: # Path below the site's root → content
-    "The report of `folder` as `aebench report` writes it, made from a copy."
-    with tempfile.TemporaryDirectory() as tmp:
+def copied_report(folder:Path) -> tuple[dict[str, bytes], dict]: # Path below the site's root → content; runs → what is said of them
+    "The report of `folder` as `aebench report` writes it, made from a copy, and its sentences, which take as long as its pictures."
+    said = {}
+    def heard(rows, _):
+        said[tuple(rows.run)] = found = sentences(rows, folder)  # the commands in it name the folder, not its copy
+        return found
+    with tempfile.TemporaryDirectory() as tmp, patch.object(report_page, 'sentences', heard):
         copy = Path(tmp)/folder.name
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns('model.safetensors'))
-        make_report(copy)
+        report_page.make_report(copy)
         paths = [copy/'report.html', copy/'results.csv', *sorted((copy/'report').rglob('*.*'))]
-        return {f'benchmarks/{folder.name}/{o.relative_to(copy)}': o.read_bytes() for o in paths}
+        return {f'benchmarks/{folder.name}/{o.relative_to(copy)}': o.read_bytes() for o in paths}, said
 
 def sheet(folder:Path, name:str, i:int, copied:dict) -> str: # Of the `i`-th group; '' where the report has none
     path = f'{folder.name}/report/{name if i == 1 else f"{name}-{i}"}.png'
@@ -77,9 +83,9 @@ def sweep_parts(folder:Path, rows:pd.DataFrame, copied:dict) -> list[str]:
 def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:dict, files:dict) -> list[str]: # `said` as `sentences` gives it
     "One comparison of a folder: what came out, its pictures, its table; behind clicks whatever else was measured."
     found = cells(rows, best(rows))
-    networks = [m for m in found if not is_reference(m) or m == 'original']
+    networks = [m for m in found if not is_reference(m) or m in ('original', f'pca-{numbers_of(rows)}')]
     others = [m for m in found if m not in networks]
-    apart = len(networks) > 4 and len(others) > 3
+    apart = len(others) > 3 and (len(networks) > 4 or bool(title))
     told = [*said.failures, *said.verdicts]
     parts = [f'## {title[0].upper()}{title[1:]}'] if title else []
     pictures = gallery.of_part(folder, rows, f's{i}', files, references=not apart)
@@ -92,15 +98,23 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
         parts.append(fold('What each technique is worth', text_table('Effects', ('Effect', *map(heading, EFFECT_COLUMNS)), [(o['term'], o['cells']) for o in effect_lines(said.effects)]),
                           sheet(folder, 'effects', i, copied), items(said.effect_words)))
     parts.append(sheet(folder, 'time_quality', i, copied) if not title else '')
-    parts.append(fold('All columns', whole_table(rows, found, folder.name)))
-    if curves := [o for name in ('curves', 'lr_find') if (o := sheet(folder, name, i, copied))]: parts.append(fold('Training curves', *curves))
-    more = [name for name in SHEETS if name not in ('latent', 'samples', 'effects', 'curves', 'lr_find', *(() if title else ('time_quality',)))]
-    if drawn := [o for name in more if (o := sheet(folder, name, i, copied))]: parts.append(fold('Bytes, sizes, parameters', *drawn))
-    if latent := latent_table(rows):
-        parts.append(fold('The latent', text_table('The latent', ('Method', *map(heading, latent['columns'])), [(o['label'], o['cells']) for o in latent['lines']])))
     shown = {*told[:SAID], *(said.effect_words if said.effects else ())}
-    parts.append(fold('How it was measured', items(o for o in said if o not in shown)))
-    return parts
+    rest = {'All columns': [whole_table(rows, found, folder.name)], **drawn_parts(folder, i, bool(title), copied), 'The latent': latent_parts(rows),
+            'How it was measured': [items(o for o in said if o not in shown)]}
+    rest = {name: of for name, of in rest.items() if of}
+    if title: return parts + [fold('All columns, curves, and how it was measured', *(o for name, of in rest.items() for o in (f'**{name}**', *of)))]
+    return parts + [fold(name, *of) for name, of in rest.items()]
+
+def drawn_parts(folder:Path, i:int, all_of_them:bool, copied:dict) -> dict[str, list]: # `all_of_them`: also what stands above otherwise
+    def sheets(*names): return [o for name in names if (o := sheet(folder, name, i, copied))]
+    curves = ('curves', 'lr_find')
+    above = ('latent', 'samples', 'effects', *(() if all_of_them else ('time_quality',)))
+    return {'Training curves': sheets(*curves), 'Bytes, sizes, parameters': sheets(*(o for o in SHEETS if o not in (*curves, *above)))}
+
+def latent_parts(rows:pd.DataFrame) -> list[str]:
+    latent = latent_table(rows)
+    if not latent: return []
+    return [text_table('The latent', ('Method', *map(heading, latent['columns'])), [(o['label'], o['cells']) for o in latent['lines']])]
 
 def page_of(
     folder:Path,
@@ -109,9 +123,9 @@ def page_of(
     "The page of one folder of results."
     rows, name = rows_of(folder), folder.name
     page = Page(f'benchmarks/{name}.md', title_of(folder), '', source=f'results/{name}', wide=True)
-    copied = copied_report(folder)
+    copied, said = copied_report(folder)
     files |= copied
-    compared = [(i, title, part, sentences(part, folder)) for i, (title, part) in enumerate(parts_of(folder), 1)]
+    compared = [(i, title, part, said[tuple(part.run)]) for i, (title, part) in enumerate(parts_of(folder), 1)]
     compared.sort(key=lambda o: numbers_of(o[2]))
     page.description = html.escape(compared[0][3].headline, quote=False)
     parts = [f'# {page.title}', *sweep_parts(folder, rows, copied)]
