@@ -28,11 +28,14 @@ from rooms import listed as listed_rooms
 from rooms import table as rooms_table
 
 PROCESSED, WORK, SITE = ROOT/'_proc', ROOT/'_proc'/'site', ROOT/'_docs'
-TABS = {'tutorials': 'Tutorials', 'guide': 'Guide', 'techniques': 'Techniques', 'benchmarks': 'Benchmarks'} # Folder: the tab of its pages
-LIBRARY_MENU = {'Use': ('apply', 'data', 'cli'), 'Train': ('techniques', 'modern', 'callback'), 'Measure': ('judges', 'codec', 'report')} # Section: rooms
+TABS = dict(tutorials='Tutorials', guide='Guide', techniques='Techniques', benchmarks='Benchmarks') # Folder: the tab of its pages
+LIBRARY_MENU = dict( # Section: rooms; all others are internals
+    Use=('python', 'apply', 'data', 'cli'), Train=('techniques', 'modern', 'callback'), Measure=('judges', 'codec', 'report'))
 PROSE = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'} # Files of the repository that are pages as they stand
 LIBRARY = 'library/index.md'
-ROOM_TITLES = dict(apply='A trained model', judges='Classifiers and metrics', codec='Codecs and bytes', modern='The recipe', bench='Running a plan', callback='Callbacks')
+ROOM_TITLES = dict( # In the menu, where a room is not called after its folder
+    python='In Python', apply='A trained model', judges='Classifiers and metrics', codec='Codecs and bytes', modern='The recipe',
+    bench='Running a plan', callback='Callbacks')
 
 # ---- the pages
 
@@ -111,7 +114,8 @@ def room_menu(room, found:list[Page]):
 
 def navigation(found:list[Page]) -> list:
     "The menu: a tab for each folder of `TABS`, the library, the project."
-    def inside(folder): return sorted((o for o in found if o.folder == folder), key=lambda o: o.source.startswith('nbs/benchmarks/'))  # comparisons first
+    def is_measurement(page): return page.source.startswith('nbs/benchmarks/')  # comparisons stand before them
+    def inside(folder): return sorted((o for o in found if o.folder == folder), key=is_measurement)
     tabs = [{title: entries(inside(folder))} for folder, title in TABS.items()]
     project = [{o.title: o.path} for o in found if o.path in PROSE.values()]
     return [{'Home': 'index.md'}, *tabs, {'Library': library_menu(found)}, {'Project': project}]

@@ -61,7 +61,8 @@ def grid(
             large.append(f'<div popover id="{ident}" class="large"><div class="both">{pictures}</div>'
                          f'<p>Original and {html.escape(label)}: {psnr(pair)}.</p>'
                          f'<button type="button" popovertarget="{ident}" popovertargetaction="hide">Close</button></div>')
-        rows.append(f'<div class="row"><div class="name">{name}<small>{html.escape(said)}</small></div><div class="cells">{"".join(buttons)}</div></div>')
+        heading = f'<div class="name">{name}<small>{html.escape(said)}</small></div>'
+        rows.append(f'<div class="row">{heading}<div class="cells">{"".join(buttons)}</div></div>')
     return f'<div class="gallery">{"".join(rows)}</div><div class="opened" data-search-exclude>{"".join(large)}</div>'
 
 def slug(label:str, said:str) -> str:
@@ -93,7 +94,7 @@ def _entries() -> dict[tuple, list]: # Data → folder, rows of one method
         for method in samples(folder, part):
             if method == 'original': continue
             of = part[(part.method == method) & ~is_failed(part)]
-            length = max((sum(epochs) for epochs, _ in lengths(of)), default=0), of.latent.dropna().max() if len(of.latent.dropna()) else 0
+            length = max((sum(epochs) for epochs, _ in lengths(of)), default=0), of.latent.fillna(0).max()
             best = found.setdefault(key, {}).get(method)
             if best is None or length > best[0]: found[key][method] = length, folder, part
     return found
@@ -112,6 +113,6 @@ def page(files:dict) -> Page:
             shown.append((name_html(rows, method), numbers + figures(rows, method), method_label(rows, method), samples(folder, rows)[method]))
         folder = methods[order[0]][1]
         parts += [f'## {title if titles.count(title) == 1 else title_of(folder)}', grid(folder, shown, f'g{n}', files)]
-    lead = ('The first test images of each data set, as each method copies them. A click or Enter opens a copy beside its original, Escape closes it. '
-            'Of several runs of a method the longest training is shown.')
+    lead = ('The first test images of each data set, as each method copies them. A click or Enter opens a copy beside its original, '
+            'Escape closes it. Of several runs of a method the longest training is shown.')
     return index_page(PATH, 'Gallery', lead, *parts, wide=True)

@@ -38,7 +38,7 @@ def explained(o:columns.Column) -> str:
 
 def heading(title:str, up:str='../') -> str:
     "A table's heading as HTML: what it means on a touch or under the pointer, and where more is said."
-    known = next((o for o in columns.ENTRIES.values() if title and title in (o.title, o.published)), None)
+    known = next((o for o in columns.ENTRIES.values() if title and title in (o.title, o.published, getattr(o, 'summary', ''))), None)
     about = columns.TOOLTIPS.get(title)
     if not known: return f'<abbr title="{html.escape(about)}">{html.escape(title)}</abbr>' if about else html.escape(title)
     return f'<a href="{up}guide/reading.html#{anchor(known.name)}" title="{html.escape(about or known.help)}">{html.escape(title)}</a>'
@@ -71,9 +71,10 @@ EXAMPLES = dict( # What no parser knows: a command as one would give it
     data='aebench data mnist',
     check='aebench check FOLDER')
 
-def example(parser:argparse.ArgumentParser, name:str) -> str:
-    "A command that the parser takes. Raises `SiteError` for one that it doesn't take any more."
+def example(parser:argparse.ArgumentParser, name:str, epilog:str|None) -> str:
+    "A command that the parser takes: the one in its own help, or of `EXAMPLES`. Raises `SiteError` for one that it doesn't take any more."
     text = EXAMPLES.get(name, '')
+    if own := re.match(r'Example: (.+)', epilog or ''): return own[1].replace('%%', '%')
     if text:
         try: parser.parse_args(shlex.split(text)[1:])
         except (Exception, SystemExit) as e: raise SiteError(f'docs/guide_pages.py: the example «{text}» is no command any more: {e}') from e
@@ -98,12 +99,13 @@ def flags(parser:argparse.ArgumentParser, name:str) -> list[str]:
     "A table for each group of flags."
     found = []
     for group in parser._action_groups:
-        actions = [o for o in group._group_actions if o.help != argparse.SUPPRESS and not isinstance(o, (argparse._HelpAction, argparse._SubParsersAction))]
+        apart = argparse._HelpAction, argparse._SubParsersAction
+        actions = [o for o in group._group_actions if o.help != argparse.SUPPRESS and not isinstance(o, apart)]
         if not actions: continue
         title = group.title or 'options'
         if title == 'positional arguments': title = 'words'
-        found.append(f'**{title[0].upper()}{title[1:]}**\n\n' + html_table(f'{name}: {title}', ('Flag' if actions[0].option_strings else 'Word', 'What it does'),
-                     [line(o) for o in actions], 'flags'))
+        heads = 'Flag' if actions[0].option_strings else 'Word', 'What it does'
+        found.append(f'**{title[0].upper()}{title[1:]}**\n\n' + html_table(f'{name}: {title}', heads, [line(o) for o in actions], 'flags'))
     return found
 
 def commands() -> Page:
@@ -116,8 +118,8 @@ def commands() -> Page:
              html_table('Commands', ('Command', 'What it does'), rows, 'flags'), *flags(parser, 'aebench')]
     for name, p in of.items():
         usage = re.sub(r'^usage: ', '', re.sub(r'\s+', ' ', p.format_usage()).strip(), flags=re.I)
-        parts += [f'## aebench {name} {{ #{name} data-toc-label="{name}" }}', inline(p.description or ''), f'`{usage}`'.replace('|', '&#124;') if '|' in usage else f'`{usage}`']
-        if shown := example(parser, name): parts.append(f'```bash\n{shown}\n```')
+        parts += [f'## aebench {name} {{ #{name} data-toc-label="{name}" }}', inline(p.description or ''), f'`{usage}`']
+        if shown := example(parser, name, p.epilog): parts.append(f'```bash\n{shown}\n```')
         parts += flags(p, name)
-        if p.epilog: parts.append(inline(p.epilog))
+        if p.epilog and not p.epilog.startswith('Example: '): parts.append(inline(p.epilog))
     return Page(COMMANDS, 'Command line', '\n\n'.join(parts) + '\n', description=html.escape(about), source='nbs/11_cli.ipynb')

@@ -26,8 +26,8 @@ def page() -> Page:
              'Each name leads to the card of the method, the data to the comparison.']
     if table := by_bytes():
         parts += ['## With at most as many bytes', table,
-                  'PSNR in decibels, higher is better, read off each rate curve between its measured points; n/a where no file is so small. Latents are rounded and coded; WebP is counted without '
-                  'the headers of its file. What was measured with an earlier coder takes more bytes than it would today.']
+                  'PSNR in decibels, higher is better, read off each rate curve between its measured points; n/a where no file is so small. '
+                  'Latents are rounded and coded; WebP is counted without the headers of its file. What was measured with an earlier coder takes more bytes than it would today.']
     return index_page(PATH, 'Leaderboard', lead, *parts, wide=True)
 
 # ---- numbers
@@ -51,12 +51,13 @@ def _cell(entry:dict|None, leads:bool=False, measure:str='mse') -> str:
     if entry is None: return '<td>n/a</td>'
     figure = MEASURES[measure].show(entry[measure])
     said = f'{entry["length"].rpartition("= ")[2]} · {plural(entry["seeds"], "seed")}'
-    return f'<td>{name_html(entry["rows"], entry["method"])}<br>{f"<strong>{figure}</strong>" if leads else figure}<br><small>{html.escape(said)}</small></td>'
+    if leads: figure = f'<strong>{figure}</strong>'
+    return f'<td>{name_html(entry["rows"], entry["method"])}<br>{figure}<br><small>{html.escape(said)}</small></td>'
 
 def _components(data:str, numbers:int) -> float:
     "The error of as many principal components on the same images; NaN where it was not measured."
-    found = [rows.mse for rows in map(rows_of, result_folders()) for rows in [rows[(rows.data_fingerprint == data) & (rows.method == f'pca-{numbers}') & ~is_failed(rows)]]]
-    return pd.concat(found).mean()
+    def of(rows): return rows.mse[(rows.data_fingerprint == data) & (rows.method == f'pca-{numbers}') & ~is_failed(rows)]
+    return pd.concat([of(rows_of(o)) for o in result_folders()]).mean()
 
 def by_numbers() -> str:
     lines, titles = [], [title for title, _ in dict.fromkeys(o[:2] for o in _by_data())]
@@ -71,7 +72,8 @@ def by_numbers() -> str:
         link = f'<a href="{first["folder"].name}.html">{html.escape(name)}</a>'
         lines.append((link, f'<td>{numbers:,}</td>{_cell(first, ahead)}{_cell(next(iter(others), None))}'
                             f'<td>{text if ahead else f"<strong>{text}</strong>"}</td>{_cell(readable, measure="accuracy")}'))
-    return html_table('Lowest errors with as many numbers', ('Data', NUMBERS, 'Best by MSE', 'Second', '<abbr title="As many principal components">PCA</abbr>', 'Best by accuracy'), lines)
+    heads = 'Data', NUMBERS, 'Best by MSE', 'Second', '<abbr title="As many principal components">PCA</abbr>', 'Best by accuracy'
+    return html_table('Lowest errors with as many numbers', heads, lines)
 
 # ---- bytes
 
@@ -129,4 +131,5 @@ def by_bytes() -> str: # '' where nothing was measured
                 return f'<td>{name_html(row["rows"], row["method"])}<br>{text(value)}<br><small>{plural(int(row["latent"]), "number")}</small></td>'
             link = f'<a href="{first[1]["folder"].name}.html">{html.escape(named.get(data, data))}</a>'
             lines.append((link, f'<td>{size}</td>{cell(first)}{cell(second)}<td>{text(values[1])}</td><td>{text(values[2])}</td>'))
-    return html_table('Highest PSNR with as many bytes', ('Data', '<abbr title="The most that an image may take">Bytes</abbr>', 'Best', 'Second', 'PCA', 'WebP'), lines) if lines else ''
+    heads = 'Data', '<abbr title="The most that an image may take">Bytes</abbr>', 'Best', 'Second', 'PCA', 'WebP'
+    return html_table('Highest PSNR with as many bytes', heads, lines) if lines else ''

@@ -64,14 +64,16 @@ def items(sentences) -> str:
 
 # ---- tables
 
+FIGURE = re.compile(r'\W*(?:(?:PCA-|[+−×])?[\d.]+[\d.,]*.{0,14}|n/a|)\W*') # Of a table; may be bold, and have a unit or a spread
+
 def align_numbers(text:str) -> str:
     "Markdown whose tables have columns of figures on the right; what is code stays."
     def cells(line): return [o.strip() for o in re.split(r'(?<!\\)\|', line.strip().strip('|'))]
     def one(m):
         head, rule, *lines = m[0].rstrip('\n').split('\n')
         columns = list(zip(*map(cells, lines)))
-        figures = [any(columns[i]) and all(re.fullmatch(r'\W*(?:(?:PCA-|[+−×])?[\d.]+[\d.,]*.{0,14}|n/a|)\W*', o) for o in columns[i]) if i < len(columns) else False
-                   for i in range(len(cells(head)))]
+        def holds_figures(column): return any(column) and all(FIGURE.fullmatch(o) for o in column)
+        figures = [i < len(columns) and holds_figures(columns[i]) for i in range(len(cells(head)))]
         ruled = [('---:' if figure and o == '---' else o) for figure, o in zip(figures, cells(rule))]
         return '\n'.join([head, f'| {" | ".join(ruled)} |', *lines]) + '\n'
     parts = re.split(r'(```.*?\n```)', text, flags=re.S)

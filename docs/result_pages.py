@@ -9,6 +9,7 @@ import pandas as pd
 
 import aebench.report.page as report_page
 import gallery
+from aebench.report import tables
 from aebench.registry import DATA, is_reference
 from aebench.report.columns import MEASURES
 from aebench.report.findings import sentences
@@ -23,6 +24,7 @@ from links import COLAB, REPOSITORY
 from pages import Page, figure, fold, html_table, index_page, items, lead, table_of_pages, text_table
 
 MAIN = ('mse', 'accuracy', 'equals_pca', 'bytes_per_image', 'seconds') # Beside the method: six columns fit into every box
+CHART = next(o for o in ('tradeoff', 'time_quality') if o in SHEETS) # The one that stands open
 SAID = 3 # Sentences below a table; the rest is behind a click
 
 # ---- tables
@@ -34,12 +36,16 @@ def cell_html(cell, whole:bool=True) -> str: # A `tables.Cell`
     doubt = [f'± {cell.spread}' if cell.spread else '', cell.bounds if whole else '']
     return f'<td>{text}{"".join(f"<br><small>{html.escape(o)}</small>" for o in doubt if o)}</td>'
 
+def short_cells(rows:pd.DataFrame) -> dict:
+    "The cells of the columns that matter most, by method and heading: those that a report begins with."
+    if hasattr(tables, 'brief_cells'): return tables.brief_cells(rows, best(rows))
+    titles = [MEASURES[o].title for o in MAIN]
+    return {m: {t: of[t] for t in titles if t in of} for m, of in cells(rows, best(rows)).items()}
+
 def main_table(rows:pd.DataFrame, found:dict, methods:list, label:str) -> str:
-    "The table of the columns that matter most."
-    titles = [MEASURES[o].title for o in MAIN if o in MEASURES]
-    shown = [t for t in titles if any(t in found[m] for m in methods)]
-    lines = [(name_html(rows, m), ''.join(cell_html(found[m][t], whole=False) for t in shown)) for m in methods]
-    return html_table(label, ['Method', *map(heading, shown)], lines)
+    "The table of the columns that matter most; `found` is what `short_cells` gives."
+    lines = [(name_html(rows, m), ''.join(cell_html(o, whole=False) for o in found[m].values())) for m in methods]
+    return html_table(label, ['Method', *map(heading, found[methods[0]])], lines)
 
 def again(rows:pd.DataFrame, folder:str, method:str, of:dict) -> str:
     "A cell that leads to a notebook with the settings of a method's first run."
@@ -59,7 +65,7 @@ def whole_table(rows:pd.DataFrame, found:dict, folder:str) -> str:
 def copied_report(folder:Path) -> tuple[dict[str, bytes], dict]: # Path below the site's root → content; runs → what is said of them
     "The report of `folder` as `aebench report` writes it, made from a copy, and its sentences, which take as long as its pictures."
     said = {}
-    def heard(rows, _):
+    def heard(rows, *_, **__):
         said[tuple(rows.run)] = found = sentences(rows, folder)  # the commands in it name the folder, not its copy
         return found
     with tempfile.TemporaryDirectory() as tmp, patch.object(report_page, 'sentences', heard):
@@ -82,7 +88,7 @@ def sweep_parts(folder:Path, rows:pd.DataFrame, copied:dict) -> list[str]:
 
 def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:dict, files:dict) -> list[str]: # `said` as `sentences` gives it
     "One comparison of a folder: what came out, its pictures, its table; behind clicks whatever else was measured."
-    found = cells(rows, best(rows))
+    found, short = cells(rows, best(rows)), short_cells(rows)
     networks = [m for m in found if not is_reference(m) or m in ('original', f'pca-{numbers_of(rows)}')]
     others = [m for m in found if m not in networks]
     apart = len(others) > 3 and (len(networks) > 4 or bool(title))
@@ -91,13 +97,13 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
     pictures = gallery.of_part(folder, rows, f's{i}', files, references=not apart)
     parts += [lead(html.escape(said.headline, quote=False)), f'<p class="soft">{html.escape(setting_line(rows))}</p>']
     if not title: parts.append(pictures)
-    parts += [main_table(rows, found, networks if apart else list(found), 'Results'), items(told[:SAID])]
-    if apart: parts.append(fold('What trains no network', main_table(rows, found, others, 'References')))
+    parts += [main_table(rows, short, networks if apart else list(found), 'Results'), items(told[:SAID])]
+    if apart: parts.append(fold('What trains no network', main_table(rows, short, others, 'References')))
     if title and pictures: parts.append(fold('Pictures', pictures))
     if said.effects:
-        parts.append(fold('What each technique is worth', text_table('Effects', ('Effect', *map(heading, EFFECT_COLUMNS)), [(o['term'], o['cells']) for o in effect_lines(said.effects)]),
-                          sheet(folder, 'effects', i, copied), items(said.effect_words)))
-    parts.append(sheet(folder, 'time_quality', i, copied) if not title else '')
+        effects = text_table('Effects', ('Effect', *map(heading, EFFECT_COLUMNS)), [(o['term'], o['cells']) for o in effect_lines(said.effects)])
+        parts.append(fold('What each technique is worth', effects, sheet(folder, 'effects', i, copied), items(said.effect_words)))
+    parts.append(sheet(folder, CHART, i, copied) if not title else '')
     shown = {*told[:SAID], *(said.effect_words if said.effects else ())}
     rest = {'All columns': [whole_table(rows, found, folder.name)], **drawn_parts(folder, i, bool(title), copied), 'The latent': latent_parts(rows),
             'How it was measured': [items(o for o in said if o not in shown)]}
@@ -108,7 +114,7 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
 def drawn_parts(folder:Path, i:int, all_of_them:bool, copied:dict) -> dict[str, list]: # `all_of_them`: also what stands above otherwise
     def sheets(*names): return [o for name in names if (o := sheet(folder, name, i, copied))]
     curves = ('curves', 'lr_find')
-    above = ('latent', 'samples', 'effects', *(() if all_of_them else ('time_quality',)))
+    above = ('latent', 'samples', 'effects', *(() if all_of_them else (CHART,)))
     return {'Training curves': sheets(*curves), 'Bytes, sizes, parameters': sheets(*(o for o in SHEETS if o not in (*curves, *above)))}
 
 def latent_parts(rows:pd.DataFrame) -> list[str]:
@@ -132,8 +138,9 @@ def page_of(
     for i, title, part, said in compared: parts += group_parts(folder, i, title, part, said, copied, files)
     commands = commands_again(rows)
     needs = '' if next(iter(distinct(rows, 'data'))) in DATA else ' `FOLDER` is a folder with these images.'
-    parts += ['## Make it again', f'{"This command makes" if len(commands) == 1 else "These commands make"} {plural(len(rows) - int((rows.method == "original").sum()), "run")} '
-              f'and the report; runs that are there are not made again.{needs}',
+    made = plural(len(rows) - int((rows.method == 'original').sum()), 'run')
+    parts += ['## Make it again',
+              f'{"This command makes" if len(commands) == 1 else "These commands make"} {made} and the report; runs that are there are not made again.{needs}',
               *(f'```bash\n{wrapped(o)}\n```' for o in commands),
               f'[The whole report]({name}/report.html), as `aebench report` writes it · [all columns]({name}/results.csv) as CSV · '
               f'[results/{name}]({REPOSITORY}/tree/main/results/{name}), each run with its own command, settings, versions and curves.']
@@ -156,18 +163,21 @@ def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
     png = next((o for m in shown if (o := gallery.thumbnail(folder, rows, m))), b'')
     path = f'pictures/benchmarks-{folder.name}.png'
     if png: files[path], page.face = png, path
-    image = f'<img class="thumb" src="../{path}" alt="Test images above, copies by {html.escape(method_label(rows, shown[0]))} below" loading="lazy">' if png else ''
+    alt = f'Test images above, copies by {html.escape(method_label(rows, shown[0]))} below'
+    image = f'<img class="thumb" src="../{path}" alt="{alt}" loading="lazy">' if png else ''
     sizes = sorted({numbers_of(o) for o in parts} - {0})
     numbers = f'{sizes[0]:,}' if len(sizes) == 1 else f'{sizes[0]:,} to {sizes[-1]:,}' if sizes else 'n/a'
     by = ''.join(f'<td>{best_text(rows, o)}</td>' for o in ('mse', 'accuracy'))
-    return f'<a href="{page.file.replace(".md", ".html")}">{html.escape(page.title)}</a>', f'<td>{image}</td><td>{seeds_of(rows_of(folder)) or "n/a"}</td><td>{numbers}</td>{by}'
+    link = f'<a href="{page.file.replace(".md", ".html")}">{html.escape(page.title)}</a>'
+    return link, f'<td>{image}</td><td>{seeds_of(rows_of(folder)) or "n/a"}</td><td>{numbers}</td>{by}'
 
 def index(pages:list[Page], others:list[Page], folders:list[Path], files:dict) -> Page:
     "The comparisons in one table, and the pages of measurements."
     about = 'Every figure here was computed from the runs in <code>results/</code>; none was typed.'
     lines = [index_line(o, folder, files) for o, folder in zip(pages, folders)]
-    table = html_table('Comparisons', ('Comparison', 'Copies', 'Seeds', '<abbr title="Numbers in the latent">Numbers</abbr>', 'Best by MSE', 'Best by accuracy'), lines, 'scroll comparisons')
+    heads = 'Comparison', 'Copies', 'Seeds', '<abbr title="Numbers in the latent">Numbers</abbr>', 'Best by MSE', 'Best by accuracy'
+    table = html_table('Comparisons', heads, lines, 'scroll comparisons')
     note = 'Of several lengths of the latent the longest is shown. With one seed a difference may be chance: [how to read the figures](../guide/reading.md).'
     doors = '[Leaderboard](leaderboard.md){ .md-button } [Gallery](gallery.md){ .md-button }'
-    return index_page('benchmarks/index.md', 'Benchmarks', about, doors, '## Comparisons', table, note, '## Measured beside them',
-                      table_of_pages(('Page', 'What it measures'), others), wide=True)
+    measured = table_of_pages(('Page', 'What it measures'), others)
+    return index_page('benchmarks/index.md', 'Benchmarks', about, doors, '## Comparisons', table, note, '## Measured beside them', measured, wide=True)
