@@ -1,4 +1,4 @@
-"""Build the docs site in _docs from the notebooks, the registry and results/.
+"""Build the docs site in _docs from the notebooks, the guide, the registry, the command line's parser and results/.
 
 notebooks → nbdev → pages of Markdown → Zensical. Warnings are errors. Usage: python docs/build_site.py [--serve]
 """
@@ -16,6 +16,9 @@ from pathlib import Path
 from links import ROOT, Links, result_folders
 
 sys.path.append(str(ROOT/'tools'))
+import gallery
+import guide_pages
+import leaderboard
 import result_pages
 import technique_cards
 from aebench.registry import METHODS
@@ -25,9 +28,14 @@ from rooms import listed as listed_rooms
 from rooms import table as rooms_table
 
 PROCESSED, WORK, SITE = ROOT/'_proc', ROOT/'_proc'/'site', ROOT/'_docs'
-TABS = {'tutorials': 'Tutorials', 'techniques': 'Techniques', 'benchmarks': 'Benchmarks'} # Folder: the tab of its pages
+TABS = dict(tutorials='Tutorials', guide='Guide', techniques='Techniques', benchmarks='Benchmarks') # Folder: the tab of its pages
+LIBRARY_MENU = dict( # Section: rooms; all others are internals
+    Use=('python', 'apply', 'data', 'cli'), Train=('techniques', 'modern', 'callback'), Measure=('judges', 'codec', 'report'))
 PROSE = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'} # Files of the repository that are pages as they stand
 LIBRARY = 'library/index.md'
+ROOM_TITLES = dict( # In the menu, where a room is not called after its folder
+    python='In Python', apply='A trained model', judges='Classifiers and metrics', codec='Codecs and bytes', modern='The recipe',
+    bench='Running a plan', callback='Callbacks')
 
 # ---- the pages
 
@@ -58,8 +66,10 @@ def all_pages(links:Links, files:dict) -> list[Page]:
     cards = [technique_cards.card(m, opened, titles, links) for m in METHODS.values()]
     compared = [result_pages.page_of(folder, files) for folder in result_folders()]
     measured = [o for o in made if o.folder == 'benchmarks']
-    return [*made, *prose_pages(links), library_index(links), *room_indexes(made), tutorials_index(lessons),
-            technique_cards.index(cards), *cards, result_pages.index(compared, measured), *compared]
+    files['pictures/results-digits-report-samples.png'] = ROOT/'results'/'digits'/'report'/'samples.png'  # of pages without a picture
+    return [*made, *guide_pages.pages(links), *prose_pages(links), library_index(links), *room_indexes(made), tutorials_index(lessons),
+            technique_cards.index(cards), *cards,
+            result_pages.index(compared, measured, result_folders(), files), leaderboard.page(), gallery.page(files), *compared]
 
 def prose_pages(links:Links) -> list[Page]:
     def text(name, page): return links.of(name, page)((ROOT/name).read_text(encoding='utf-8'))
@@ -90,18 +100,25 @@ def entries(pages:list[Page]) -> list: # A folder's own page has no title in the
     return [o.path for o in pages if o.file == 'index.md'] + [{o.title: o.path} for o in pages if o.file != 'index.md']
 
 def library_menu(found:list[Page]) -> list:
-    "A section a room, the techniques first; the modules in the notebooks' order. A room of one module is an entry."
-    def pages(room):
-        if not room.modules: return [o for o in found if o.folder == room.name]
-        return [next(o for o in found if o.path == f'{module}.md') for module in room.modules]
-    def section(room, inside): return entries(inside)[0] if len(inside) == 1 else {room.name: entries(inside)}
-    return [LIBRARY, *(section(o, pages(o)) for o in listed_rooms())]
+    "What is used, what trains, what measures, and then the rest; in each a section a room, the modules in the notebooks' order."
+    rooms = {o.name: o for o in listed_rooms()}
+    named = {section: [rooms[o] for o in inside if o in rooms] for section, inside in LIBRARY_MENU.items()}
+    named['Internals'] = [o for o in rooms.values() if not any(o in inside for inside in named.values())]
+    return [LIBRARY, *({section: [room_menu(o, found) for o in inside]} for section, inside in named.items())]
+
+def room_menu(room, found:list[Page]):
+    "The entries of a room's modules; a room of one module is an entry itself."
+    if room.modules: inside = [next(o for o in found if o.path == f'{module}.md') for module in room.modules]
+    else: inside = [o for o in found if o.folder == room.name]
+    return entries(inside)[0] if len(inside) == 1 else {ROOM_TITLES.get(room.name, room.name.capitalize()): entries(inside)}
 
 def navigation(found:list[Page]) -> list:
     "The menu: a tab for each folder of `TABS`, the library, the project."
-    tabs = [{title: entries([o for o in found if o.folder == folder])} for folder, title in TABS.items()]
+    def is_measurement(page): return page.source.startswith('nbs/benchmarks/')  # comparisons stand before them
+    def inside(folder): return sorted((o for o in found if o.folder == folder), key=is_measurement)
+    tabs = [{title: entries(inside(folder))} for folder, title in TABS.items()]
     project = [{o.title: o.path} for o in found if o.path in PROSE.values()]
-    return [{'aebench': 'index.md'}, *tabs, {'Library': library_menu(found)}, {'Project': project}]
+    return [{'Home': 'index.md'}, *tabs, {'Library': library_menu(found)}, {'Project': project}]
 
 # ---- the site
 
@@ -114,14 +131,15 @@ def write_input(found:list[Page], links:Links, files:dict):
         if isinstance(content, Path): shutil.copyfile(content, path)
         else: path.write_bytes(content if isinstance(content, bytes) else content.encode())
     for page in found:
-        put(page.path, page.text)
+        put(page.path, page.with_settings())
         for name, picture in page.pictures.items(): put(name, picture)
     for name, content in {**links.pictures, **files}.items(): put(name, content)
-    for path in (ROOT/'docs'/'theme').iterdir(): put(f'theme/{path.name}', path)
+    put('theme/extra.css', ROOT/'docs'/'theme'/'extra.css')
+    shutil.copytree(ROOT/'docs'/'theme'/'overrides', WORK/'overrides')
     settings = (ROOT/'docs'/'mkdocs.yml').read_text(encoding='utf-8')
     (WORK/'mkdocs.yml').write_text(settings + 'nav: ' + json.dumps(navigation(found)) + '\n', encoding='utf-8')
 
-def generate():
+def generate(found:list[Page]):
     "Run the generator. Raises `SiteError` where it warns."
     shutil.rmtree(SITE, ignore_errors=True)
     command = [Path(sys.executable).with_name('zensical'), 'build', '--strict', '--clean', '-f', 'mkdocs.yml']
@@ -129,8 +147,8 @@ def generate():
     if done.returncode or not (WORK/'site'/'index.html').is_file():
         raise SiteError(re.sub(r'\x1b\[[\d;]*m', '', done.stdout + done.stderr))  # without colours
     shutil.move(WORK/'site', SITE)
-    for path in (WORK/'pages').rglob('*.md'):  # nbdev's modules name them: the pages as text
-        shutil.copyfile(path, (SITE/path.relative_to(WORK/'pages')).with_suffix('.html.md'))
+    for page in found:  # nbdev's modules name them: the pages as text
+        (SITE/page.path).with_suffix('.html.md').write_text(page.text, encoding='utf-8')
 
 def serve():
     "Show the site on this machine."
@@ -144,11 +162,12 @@ def build():
     notebooks = {source: page for source, page in sources().values()}
     compared = {f'results/{o.name}': f'benchmarks/{o.name}.md' for o in result_folders()}
     folders = {f'nbs/{o.name}': f'{o.name}/index.md' for o in room_folders()}
-    links, files = Links({**notebooks, **PROSE, **compared, **folders}), {}
+    cards = {'docs/technique_cards.py': 'techniques/index.md'}
+    links, files = Links({**notebooks, **PROSE, **guide_pages.sources(), **cards, **compared, **folders}), {}
     found = all_pages(links, files)
     if links.troubles: raise SiteError('\n'.join(links.troubles))
     write_input(found, links, files)
-    generate()
+    generate(found)
     print(f'{len(found)} pages in {SITE}')
 
 if __name__ == '__main__':

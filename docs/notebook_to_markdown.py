@@ -11,7 +11,7 @@ import latex2mathml.converter
 import yaml
 
 from links import COLAB, REPOSITORY, ROOT
-from pages import Page, SiteError
+from pages import Page, SiteError, fold, img, inline, lead
 
 def front_matter(notebook:dict) -> dict:
     "nbdev's title, description and output file; {} where there is none."
@@ -43,8 +43,11 @@ def code(cell:dict) -> str:
     lines = [line for line in ''.join(cell['source']).splitlines() if not DIRECTIVE.match(line)]
     return '\n'.join(lines).strip('\n')
 
+EVENTS = 'after_create:NoneType=None' # fastai gives each callback without an own `__init__` a signature of its 30 events
+
 def short_types(signature:str) -> str:
-    "The signature with `Module` in place of `torch.nn.modules.module.Module`."
+    "The signature with `Module` in place of `torch.nn.modules.module.Module`, and without the type of what is None by default."
+    if EVENTS not in signature: signature = signature.replace(':NoneType=None', '=None')
     return '\n'.join(re.sub(r'\b(?:[a-z_]\w*\.)+([A-Z]\w*)', r'\1', head) + sep + comment
                      for head, sep, comment in (line.partition(' # ') for line in signature.splitlines()))
 
@@ -56,7 +59,8 @@ def symbol(text:str) -> str:
     link = f'[source]({source[1]}){{ .source }}\n\n' if source else ''  # apart from the heading, whose text search shows
     def heading(m): return f'{link}{m[1]} `{m[2]}` {{ #{m[2].lower()} data-toc-label="{m[2]}" }}'
     text = re.sub(r'^(#+) (\S+)$', heading, text, count=1, flags=re.M)
-    return re.sub(r'(?<=```python\n)(.*?)(?=\n```)', lambda m: short_types(m[1]), text, count=1, flags=re.S)
+    text = re.sub(r'(?<=```python\n)(.*?)(?=\n```)', lambda m: short_types(m[1]), text, count=1, flags=re.S)
+    return re.sub(r'```python\n.*?\n```\n*', '', text, count=1, flags=re.S) if EVENTS in text else text
 
 def table(text:str) -> str:
     "A DataFrame's HTML without its inline style, in a box that scrolls sideways."
@@ -76,9 +80,6 @@ def block(text:str, kind:str='text') -> str:
     "A fenced block whose fence is longer than any inside."
     fence = '`'*max(3, 1 + max((len(o) for o in re.findall(r'`+', text)), default=0))
     return f'{fence}{kind}\n{text}\n{fence}'
-
-def picture(path:str, alt:str, root:str) -> str:
-    return f'<img src="{root}{path}" alt="{html.escape(alt, quote=True)}" loading="lazy">'
 
 def outputs(cell:dict, page:Page, link:Callable) -> list[str]:
     "The outputs of a cell as Markdown; its pictures are added to `page`. Raises `SiteError` for a picture without a description."
@@ -100,7 +101,7 @@ def add_picture(png:str, cell:dict, page:Page) -> str:
         raise SiteError(f'{page.source}: the picture of cell {cell.get("id")} has no description: begin the cell with «#| fig-alt: what it shows».')
     name = f'pictures/{page.path.removesuffix(".md").replace("/", "-")}-{len(page.pictures)+1}.png'
     page.pictures[name] = base64.b64decode(png)
-    return picture(name, alt, '../'*page.path.count('/'))
+    return img('../'*page.path.count('/') + name, alt, page.pictures[name])
 
 def plain_text(text:str, cell:dict) -> str:
     "An output block; a single sentence of a cell whose code is not shown is prose; '' for a figure's name."
@@ -127,10 +128,12 @@ def page_of(
     "The page of one processed notebook."
     notebook = json.loads(path.read_text(encoding='utf-8'))
     front = front_matter(notebook)
-    page = Page(page_path, front.get('title', path.stem), '', source=source, description=html.escape(front.get('description', ''), quote=False))
+    page = Page(page_path, front.get('title', path.stem), '', source=source, description=inline(front.get('description', '')))
+    page.wide = source.startswith('nbs/benchmarks/')
     parts = [f'# {page.title}']
-    if page.description: parts.append(f'<p class="lead">{page.description}</p>')
+    if page.description: parts.append(lead(page.description))
     if source.startswith('nbs/tutorials/'): parts.append(colab_button(source))
+    if source == 'index.ipynb': parts.append(home_buttons())
     for cell in in_order(notebook['cells'], source):
         if cell['cell_type'] == 'markdown': parts.append(prose(cell, link))
         elif cell['cell_type'] == 'code': parts += code_and_outputs(cell, page, link)
@@ -145,15 +148,32 @@ def code_and_outputs(cell:dict, page:Page, link:Callable) -> list[str]:
     "What a reader sees of a code cell, as its directives say."
     options, parts = directives(cell), []
     if options.get('include') == 'false' or 'hide' in options: return parts
-    shown = code(cell)
-    if shown and options.get('echo') != 'false': parts.append(block(shown, 'python'))
+    if is_shown(cell): parts.append(block(code(cell), 'python'))
     if options.get('output') != 'false': parts += outputs(cell, page, link)
-    return parts
+    return [fold(TEST, *parts)] if is_test(cell, parts, page) else parts
+
+def is_shown(cell:dict) -> bool:
+    "Does a reader see the code of this cell?"
+    options = directives(cell)
+    return 'hide' not in options and 'false' not in (options.get('include'), options.get('echo')) and bool(code(cell))
+
+TEST = 'Test' # What a folded test is called
+
+def is_test(cell:dict, parts:list[str], page:Page) -> bool:
+    "Is it code of a module's page that asserts, and draws nothing?"
+    in_module = page.source.startswith('nbs/') and page.folder not in ('tutorials', 'benchmarks')
+    asserts = re.search(r'^ *(?:assert |test_\w+\(|with (?:ExceptionExpected|expect_fail))', code(cell), re.M)
+    return bool(in_module and asserts and is_shown(cell) and not any(o.startswith('<img') for o in parts))
 
 def is_badges(text:str) -> bool:
     "Does the cell hold nothing but badges? They are pictures from other hosts, which the site does without."
     badge = r'\[!\[[^\]]*\]\(https?://[^)]*\)\]\([^)]*\)'
     return bool(text.strip()) and all(re.fullmatch(badge, line.strip()) for line in text.strip().splitlines())
+
+def home_buttons() -> str:
+    "Links from the first page to the first lesson in Colab and to the repository."
+    first = next(iter(sorted((ROOT/'nbs'/'tutorials').glob('[0-9]*.ipynb')))).relative_to(ROOT).as_posix()
+    return f'[First lesson in Colab]({COLAB}{first}){{ .md-button }} [Repository]({REPOSITORY}){{ .md-button }}'
 
 def colab_button(source:str) -> str:
     "Links to a notebook in Colab and in the repository."

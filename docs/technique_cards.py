@@ -9,12 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.registry import METHODS, Method
-from aebench.report.rows import data_label, groups, length_text, lengths, missing, read_rows, trained
+from aebench.report.rows import length_text, lengths, missing, trained
 from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
-from links import Links, result_folders
+from comparisons import all_parts, title_of
+from guide_pages import heading
+from links import Links
 from notebook_to_markdown import maths, outputs
-from pages import Page, SiteError, index_page, markdown_table
+from pages import Page, SiteError, html_table, index_page, lead, markdown_table
 
 PARTS = ('Why', 'Suggested values', 'Goes with', 'Known failures', 'Source') # Each begins a paragraph, in bold and with a full stop
 
@@ -65,23 +67,24 @@ def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict:
     rows = trained(part)
     own, base = rows[rows.method == name], rows[rows.method == 'baseline']
     if own.empty or base.empty: return {}
-    line = dict(Comparison=folder.name, Data=data_label(part), Training=length_text(lengths(own)[0]), Settings=title, Seeds=own.seed.nunique(),
-                MSE=_mean(own, 'mse'), Accuracy=_mean(own, 'accuracy'))
-    if name == 'baseline': return line
-    return line | {'MSE, change': _change(rows, name, 'mse'), 'Accuracy, change': _change(rows, name, 'accuracy'),
-                   'Training time': f'×{own.seconds.mean()/base.seconds.mean():.2f}'}
+    beside = name != 'baseline'
+    def figure(measure): return dict(mean=_mean(own, measure), change=_change(rows, name, measure) if beside else '')
+    line = dict(folder=folder, settings=', '.join(filter(None, (title, length_text(lengths(own)[0])))), seeds=own.seed.nunique(),
+                mse=figure('mse'), accuracy=figure('accuracy'))
+    return line | (dict(time=f'×{own.seconds.mean()/base.seconds.mean():.2f}') if beside else {})
 
-def measured(method:Method) -> pd.DataFrame:
+def measured(method:Method) -> list[dict]:
     "The method beside the baseline, a line for each comparison in results/."
-    found = [_measured_line(method.name, folder, title, part) for folder in result_folders() for title, part in groups(read_rows(folder))]
-    table = pd.DataFrame([o for o in found if o])
-    return table if table.empty or table.Settings.any() else table.drop(columns='Settings')
+    return [o for folder, title, part in all_parts() if (o := _measured_line(method.name, folder, title, part))]
 
 def _measured_text(method:Method) -> str:
-    table = measured(method)
-    if table.empty: return 'Nothing yet.'
-    table['Comparison'] = [f'[{o}](../benchmarks/{o}.md)' for o in table['Comparison']]
-    return markdown_table(tuple(table.columns), [tuple(map(str, line)) for line in table.itertuples(index=False)])
+    lines = measured(method)
+    if not lines: return 'Nothing yet.'
+    def name(o): return f'<a href="../benchmarks/{o["folder"].name}.html">{html.escape(title_of(o["folder"]))}</a><br><small>{html.escape(o["settings"])}</small>'
+    def cell(o): return f'<td>{o["mean"]}<br><small>{o["change"]}</small></td>'
+    def cells(o): return f'<td>{o["seeds"]}</td>{cell(o["mse"])}{cell(o["accuracy"])}' + (f'<td>{o["time"]}</td>' if 'time' in o else '')
+    heads = ['Comparison', 'Seeds', *(heading(MEASURES[o].title) for o in ('mse', 'accuracy')), *(['Training time'] if 'time' in lines[0] else [])]
+    return html_table('Measured', heads, [(name(o), cells(o)) for o in lines])
 
 # ---- the card
 
@@ -99,7 +102,7 @@ def card(
     if stem not in notebooks or method.lesson and method.lesson not in lessons:
         raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section', and as its lesson one that there is.")
     notebook = notebooks[stem]
-    page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'])
+    page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'], description=html.escape(method.summary, quote=False))
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
     parts, picture = parts_of(cells), first_picture(cells, page, link)
@@ -107,7 +110,7 @@ def card(
     if lost := [o for o in PARTS if o not in parts]: raise SiteError(f'{where} lacks «**{lost[0]}.**».')
     if not picture: raise SiteError(f'{where} has no picture.')
     beside = 'What the others are compared with.' if method.name == 'baseline' else BESIDE
-    blocks = [f'# {method.label}', f'<p class="lead">{html.escape(method.summary, quote=False)}</p>', f'`aebench run --methods {method.name}`']
+    blocks = [f'# {method.label}', lead(html.escape(method.summary, quote=False)), f'`aebench run --methods {method.name}`']
     for part in PARTS:
         blocks += [f'## {part}', maths(link(parts[part]))]
         if part == 'Why': blocks += [picture, '## Measured', f'{beside} The first column leads to the whole comparison.', _measured_text(method)]
@@ -120,7 +123,7 @@ def card(
 def index(cards:list[Page]) -> Page:
     "All cards in one table."
     rows = [(f'[{o.title}]({o.file})', m.summary) for o, m in zip(cards, METHODS.values())]
-    lead = 'What each one changes, why, what it was measured to be worth, and how to use it.'
+    about = 'What each one changes, why, what it was measured to be worth, and how to use it.'
     more = ('Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. '
             'What trains no network is in [References](../codec/references.md).')
-    return index_page('techniques/index.md', 'Techniques', lead, markdown_table(('Technique', 'What it changes'), rows), more)
+    return index_page('techniques/index.md', 'Techniques', about, markdown_table(('Technique', 'What it changes'), rows), more)
