@@ -140,8 +140,8 @@ def brief_spread(line:pd.Series, m:Column) -> str: # '' where there is none
     "The spread as it stands in the short table: with as many decimals as the figure."
     figure, spread = line[m.name], line[f'{m.name}_sd']
     if not m.better or missing(spread): return ''
-    text = m.brief(spread)
-    return f'{spread:.6f}' if 'e-' in text and 'e-' not in m.brief(figure) else text
+    is_plain = re.fullmatch(r'\d+\.(\d+)', m.brief(figure))
+    return f'{spread:.{len(is_plain[1])}f}' if is_plain else m.brief(spread)
 
 def figure_text(line:pd.Series, m:Column, plus_minus:str=' ± ') -> str:
     "The figure with its spread, as text."
@@ -220,13 +220,10 @@ def sorted_by(
     return sorted(table.index, key=lambda o: (o != 'original', is_reference(o), values[o]))
 
 def _brief(line:pd.Series, m:Column, asked:bool) -> str:
-    "A figure as the terminal writes it. Its spread, of a plain number, has as many decimals."
-    write, spread = m.brief, line[f'{m.name}_sd']
+    "A figure as the terminal writes it, with its spread where it has a short form or was asked for."
     if missing(line[m.name]): return _cell_of(line, m).text
-    text = write(line[m.name])
-    if missing(spread) or not (m.better and (m.brief is not m.show or asked)): return text
-    is_plain = re.fullmatch(r'\d+\.(\d+)', text)
-    return f'{text} ±{spread:.{len(is_plain[1])}f}' if is_plain else f'{text} ±{write(spread)}'
+    spread = brief_spread(line, m) if m.brief is not m.show or asked else ''
+    return f'{m.brief(line[m.name])} ±{spread}' if spread else m.brief(line[m.name])
 
 _LEAVE = ('bytes_per_image', 'equals_pca', *ACCURACIES[1:]) # In this order, after the paper's figures, where a line has no room
 
