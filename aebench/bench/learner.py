@@ -1,4 +1,4 @@
-"""`autoencoder_learner(data, 'feature_loss')`: a method's model, loss, optimiser, batches and callbacks, as a fastai `Learner`.
+"""A method's model, loss, optimiser, batches and callbacks, as a fastai learner.
 
 Docs: https://aebench.github.io/aebench/bench/learner.html.md"""
 
