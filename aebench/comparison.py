@@ -104,7 +104,9 @@ class Comparison:
     @property
     def verdict(self) -> str:
         "Who leads, whether that may be chance, what more seeds would tell; and which runs failed."
-        def words(title, part): return '\n'.join([*([f'{title}:'] if title else []), headline(part), *verdicts(part, self.folder), *failures(part)])
+        def words(title, part):
+            heading = [f'{title}:'] if title else []
+            return '\n'.join([*heading, headline(part), *verdicts(part, self.folder), *failures(part)])
         return '\n'.join(words(*o) for o in self.parts)
 
     @property
@@ -115,7 +117,8 @@ class Comparison:
         return '\n'.join([*tables, *self._headlines(), f'In {self._place}'])
 
     def _repr_html_(self):
-        tables = ''.join(f'<p><b>{html.escape(title)}</b></p>{html_table(part)}' if title else html_table(part) for title, part in self.parts)
+        def heading(title): return f'<p><b>{html.escape(title)}</b></p>' if title else ''
+        tables = ''.join(heading(title) + html_table(part) for title, part in self.parts)
         words = ''.join(f'<p>{html.escape(o)}</p>' for _, part in self.parts for o in failures(part))
         words = ''.join(f'<p>{html.escape(o)}</p>' for o in self._headlines()) + words
         return f'{tables}{words}<p style="opacity: .7">In {html.escape(self._place)}</p>'
@@ -187,7 +190,8 @@ def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs
     "The rows of a comparison, with those of the untouched images that its classifiers read."
     rows, kept = frame_rows(made), read_rows(folder)
     judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
-    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint) & (kept.classifier.isin(judged) | kept.classifier.isna())
+    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
+    found &= kept.classifier.isin(judged) | kept.classifier.isna()
     return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../nbs/12_comparison.ipynb #165d981e
@@ -205,7 +209,8 @@ def compare(
     wait:bool=False, # Wait for another process that writes to the same folder, in place of refusing?
     **settings # As `aebench run` has them: `size`, `batch_size`, `seed`, `weights`, `augmentation`, `judges` …
 ) -> Comparison:
-    """Train `methods` on `data` and compare their copies of its test images; finished runs are not made again, and one that fails costs no other.
+    """Train `methods` on `data` and compare their copies of its test images.
+    Finished runs are not made again, and one that fails costs no other.
     Raises `UsageError` for what can't be, and `AebenchError` where none could begin."""
     for o in settings: choose(o, [f.name for f in fields(Run) if f.name not in ('method', 'data')], 'setting')
     for o in ('judges', 'shown_channels', 'sizes'):
