@@ -1,4 +1,4 @@
-"""`from aebench.all import *`: one line at the top of a notebook, as in fastai's lessons.
+"""One line at the top of a notebook brings what a lesson needs, as in fastai's own.
 
 Docs: https://aebench.github.io/aebench/all.html.md"""
 

@@ -1,4 +1,4 @@
-"""`compare('photos/')`: train methods on your images, and get a table, pictures, a verdict and the best model.
+"""Methods trained on your images by one call: a table, pictures, a verdict and the best model.
 
 Docs: https://aebench.github.io/aebench/comparison.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/comparison.html.md"""
 # %% auto #0
 __all__ = ['SHORT', 'number_table', 'text_table', 'html_table', 'Comparison', 'compare']
 
-# %% ../nbs/12_comparison.ipynb #f6116395
+# %% ../nbs/12_comparison.ipynb #ed4173ae
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -35,7 +35,7 @@ from .report.verdicts import headline, verdicts
 from .run_folder import MODEL, ROW_JSON
 from .settings import READING, Run, plan_runs
 
-# %% ../nbs/12_comparison.ipynb #6afe9a2e
+# %% ../nbs/12_comparison.ipynb #d43af3bd
 SHORT = ('mse', 'accuracy', 'equals_pca', 'bytes_per_image', 'seconds') # Columns of the short table, where they hold a figure
 
 def number_table(
@@ -64,7 +64,7 @@ def text_table(rows:pd.DataFrame) -> str: # `rows` as `number_table` takes them
     text = pd.DataFrame.from_dict(lines, orient='index', columns=[m.title for m in columns]).fillna('').to_string() if columns else ''
     return '\n'.join(o for o in (text, *failures(rows)) if o)
 
-# %% ../nbs/12_comparison.ipynb #b7d45ca8
+# %% ../nbs/12_comparison.ipynb #a234151d
 _STYLE = 'text-align: right; padding: .2em .8em; white-space: nowrap'
 
 def _html_line(rows:pd.DataFrame, method:str, line:pd.Series, columns:list[Column], winners:dict) -> str:
@@ -83,10 +83,10 @@ def html_table(rows:pd.DataFrame) -> str: # `rows` as `number_table` takes them
     lines = ''.join(_html_line(rows, method, line, columns, winners) for method, line in table.iterrows())
     return f'<table><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
 
-# %% ../nbs/12_comparison.ipynb #a5409e91
+# %% ../nbs/12_comparison.ipynb #b691c22b
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    "What `compare` gives. In a notebook the last line of a cell shows its short table and its verdict."
+    "What `compare` gives. As the last line of a notebook's cell it shows its short table and who leads."
     folder:Path # That holds the runs, those of other comparisons too
     rows:pd.DataFrame # Of this comparison: a line a run, failed ones too, and one for the untouched images; columns as in results.csv
 
@@ -104,7 +104,9 @@ class Comparison:
     @property
     def verdict(self) -> str:
         "Who leads, whether that may be chance, what more seeds would tell; and which runs failed."
-        def words(title, part): return ' '.join([*([f'{title}:'] if title else []), headline(part), *verdicts(part, self.folder), *failures(part)])
+        def words(title, part):
+            heading = [f'{title}:'] if title else []
+            return '\n'.join([*heading, headline(part), *verdicts(part, self.folder), *failures(part)])
         return '\n'.join(words(*o) for o in self.parts)
 
     @property
@@ -112,12 +114,21 @@ class Comparison:
 
     def __repr__(self):
         tables = [f'{title}\n{text_table(part)}' if title else text_table(part) for title, part in self.parts]
-        return '\n'.join([*tables, self.verdict, f'In {self.folder}'])
+        return '\n'.join([*tables, *self._headlines(), f'In {self._place}'])
 
     def _repr_html_(self):
-        tables = ''.join(f'<p><b>{html.escape(title)}</b></p>{html_table(part)}' if title else html_table(part) for title, part in self.parts)
-        words = ''.join(f'<p>{html.escape(o)}</p>' for o in self.verdict.split('\n'))
-        return f'{tables}{words}<p style="opacity: .7">In {html.escape(str(self.folder))}</p>'
+        def heading(title): return f'<p><b>{html.escape(title)}</b></p>' if title else ''
+        tables = ''.join(heading(title) + html_table(part) for title, part in self.parts)
+        words = ''.join(f'<p>{html.escape(o)}</p>' for _, part in self.parts for o in failures(part))
+        words = ''.join(f'<p>{html.escape(o)}</p>' for o in self._headlines()) + words
+        return f'{tables}{words}<p style="opacity: .7">In {html.escape(self._place)}</p>'
+
+    def _headlines(self) -> list[str]: return [headline(part) for _, part in self.parts]
+
+    @property
+    def _place(self) -> str:
+        here = Path.cwd()
+        return str(self.folder.relative_to(here) if self.folder.is_relative_to(here) else self.folder)
 
     def show(self,
         max_n:int=8, # Images, at most the ten that each run keeps for its report
@@ -157,9 +168,9 @@ class Comparison:
 def _row_label(line:pd.Series) -> str:
     "A method with its error and what a classifier reads, for the left of its pictures."
     found = [f'MSE {line.mse:#.3g}'] + ([] if missing(line.accuracy) else [f'{100*line.accuracy:.1f} % recognised'])
-    return f'{line.label}\n{", ".join(found)}'
+    return '\n'.join([line.label, *found])
 
-# %% ../nbs/12_comparison.ipynb #5a67f2e2
+# %% ../nbs/12_comparison.ipynb #f854d79a
 def _same_images(a:ImageSet, b:ImageSet) -> bool:
     return a.fingerprint == b.fingerprint and all(torch.equal(getattr(a, o), getattr(b, o)) for o in ('train_x', 'test_x'))
 
@@ -179,10 +190,11 @@ def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs
     "The rows of a comparison, with those of the untouched images that its classifiers read."
     rows, kept = frame_rows(made), read_rows(folder)
     judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
-    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint) & (kept.classifier.isin(judged) | kept.classifier.isna())
+    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
+    found &= kept.classifier.isin(judged) | kept.classifier.isna()
     return complete(pd.concat([kept[found], rows], ignore_index=True))
 
-# %% ../nbs/12_comparison.ipynb #1ad72785
+# %% ../nbs/12_comparison.ipynb #165d981e
 def compare(
     data:str|Path|ImageSet='digits', # A name in `DATA`, a folder of images, or what `load_images` gave
     methods:str|Sequence[str]|None=None, # Names, such as ['baseline', 'feature_loss', 'pca-32']; None: those that suit the data
@@ -197,7 +209,8 @@ def compare(
     wait:bool=False, # Wait for another process that writes to the same folder, in place of refusing?
     **settings # As `aebench run` has them: `size`, `batch_size`, `seed`, `weights`, `augmentation`, `judges` …
 ) -> Comparison:
-    """Train `methods` on `data` and compare their copies of its test images; finished runs are not made again, and one that fails costs no other.
+    """Train `methods` on `data` and compare their copies of its test images.
+    Finished runs are not made again, and one that fails costs no other.
     Raises `UsageError` for what can't be, and `AebenchError` where none could begin."""
     for o in settings: choose(o, [f.name for f in fields(Run) if f.name not in ('method', 'data')], 'setting')
     for o in ('judges', 'shown_channels', 'sizes'):

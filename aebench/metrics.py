@@ -103,7 +103,7 @@ def _judged(
 def _network_of(model) -> nn.Module:
     "The network itself, of a `Learner` or of what `load` gives too. Raises `UsageError` for what has none."
     found = next((o for o in (model, getattr(model, 'codec', None), getattr(model, 'model', None)) if isinstance(o, nn.Module)), None)
-    if found is None: raise UsageError(f'{type(model).__name__} is no model that can be measured: give a network, a learner or what load gave.')
+    if found is None: raise UsageError(f'{type(model).__name__} is no model: give a network, a learner, or what load gave.')
     return found
 
 def _judges_of(judges) -> list[Classifier]:

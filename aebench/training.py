@@ -158,7 +158,8 @@ def autoencoder_learner(
 ) -> AutoencoderLearner:
     "A learner for `model`, on the device of `dls`. Raises `UsageError` for what are no loaders, and for what is no model."
     if isinstance(dls, ImageSet): dls = dls.dls()
-    if not isinstance(dls, DataLoaders): raise UsageError(f'{type(dls).__name__} holds no batches: give what load_images gives, or its dls().')
+    if not isinstance(dls, DataLoaders):
+        raise UsageError(f'{type(dls).__name__} holds no batches: give what load_images gives, or its dls().')
     if not isinstance(model, nn.Module):
         hint = ': a method by its name is for aebench.autoencoder_learner' if isinstance(model, str) else ': give what autoencoder() gives'
         raise UsageError(f'{model!r} is no model{hint}.')

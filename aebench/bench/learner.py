@@ -1,4 +1,4 @@
-"""`autoencoder_learner(data, 'feature_loss')`: a method's model, loss, optimiser, batches and callbacks, as a fastai `Learner`.
+"""A method's model, loss, optimiser, batches and callbacks, as a fastai learner.
 
 Docs: https://aebench.github.io/aebench/bench/learner.html.md"""
 
@@ -55,7 +55,7 @@ def _run_of(method:str, data, device, precision:str, settings:dict) -> Run: # `d
 def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dict, loss_func, cbs:Sequence, kwargs:dict) -> tuple:
     "The learner and its run, for batches of the user's own."
     if get_method(method).uses_components:
-        raise UsageError(f'{method} begins with the principal components of the images: give what load_images gives, in place of its batches.')
+        raise UsageError(f'{method} begins with the principal components of the images: give what load_images gives, not its batches.')
     x = dls.one_batch()[0].as_subclass(Tensor)
     run = _run_of(method, x, str(dls.device), precision, settings)
     shape = x[:1].cpu().mul(255).to(torch.uint8), torch.full((1,), -1)
@@ -104,7 +104,7 @@ def fit_method(self:AutoencoderLearner,
 ) -> list[Phase]: # What was run
     "Train as `aebench run` trains the method: its phases, sizes, rates and frozen layers. Raises `UsageError` for a learner of no method."
     run = vars(self).get('planned')
-    if run is None: raise UsageError('Only a learner that was made by a method\'s name knows how to train it: call fit_one_cycle or fit_phases.')
+    if run is None: raise UsageError('Only a learner made by a method\'s name knows how to train it: call fit_one_cycle or fit_phases.')
     if epochs is not None: run = plan_epochs(run, epochs)
     return fit_run(self, run)
 

@@ -184,7 +184,8 @@ def show_results(self:ImageDL, b, out, max_n:int=6, **kwargs):
 
 # %% ../../nbs/data/06_batches.ipynb #10b61d60
 def _size_text(images:Tensor) -> str: # (N, C, H, W)
-    return f'{images.shape[-1]}×{images.shape[-2]} pixels, {({1: "grey", 3: "in colour"}).get(images.shape[1], f"{images.shape[1]} channels")}'
+    channels, height, width = images.shape[1:]
+    return f'{width}×{height} pixels, ' + {1: 'grey', 3: 'in colour'}.get(channels, f'{channels} channels')
 
 def _batches_text(dl:ImageDL) -> str:
     n, batches = len(dl.dataset), len(dl)
