@@ -196,7 +196,7 @@ def _argument(word:Word) -> tuple[list, dict]:
     short = [word.metavar] if word.metavar.startswith('-') else []
     return [*short, word.flag or word.name], options
 
-# %% ../nbs/11_cli.ipynb #dd947ecb
+# %% ../nbs/11_cli.ipynb #f7334ca1
 def _read_config(path:str) -> dict:
     "The flags that a file names, and their values. Raises `UsageError` for what is no such file."
     try: text = Path(path).expanduser().read_text(encoding='utf-8')
