@@ -562,8 +562,8 @@ def run(
     with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
     runs = planned(device := resolve_device(device), resolve_precision(precision, device))
     if dry_run: return _print_plan(runs, folder, overwrite, json)
-    is_large = design or isinstance(latent, list) or seeds > 1
-    doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=(math.inf if yes else MOST_SECONDS) if is_large else None)
+    most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
+    doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
     with _executor(runs, device, out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
         rows = _train_all(runs, folder, quiet, executor=executor, before_start=remote.sync if remote else lambda: None, **doing)

@@ -144,7 +144,7 @@ def test_json_and_other_methods(said, tmp_path):
     assert code == 0 and json.loads(out)[0]['run'] == row['run']
 
 @pytest.mark.parametrize('words, sentence', [
-    (['train'], 'NAME|FOLDER'), (['train', 'nowhere'], 'There is no'), (['train', 'digits', '--method', 'pca-64'], 'aebench run --methods pca-64 fits it'),
+    (['train'], 'There is nothing to train on'), (['train', 'nowhere'], 'There is no'), (['train', 'digits', '--method', 'pca-64'], 'aebench run --methods pca-64 fits it'),
     (['train', 'digits', '--method', 'moden'], 'Did you mean modern?'), (['train', 'digits', '--method', 'modern,nested'], 'method'), (['train', 'digits', '--method', 'modern+residual_blocks'], 'both change the encoder'),
     (['train', 'digits', '--epochs', '0'], '--epochs takes 1 or more'), (['train', 'digits', '--epochs', '2', '3'], '3'), (['train', 'digits', '--epochs', 'many'], '--epochs takes a whole number'),
     (['train', 'digits', '--latent', '0'], '--latent must be 1'), (['train', 'digits', '--latent', '8,16'], '--latent takes a whole number'), (['train', 'digits', '--batch-size', '1'], '--batch-size must be 2'),
