@@ -70,7 +70,7 @@ def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> s
         effect_columns=list(EFFECT_COLUMNS), css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
 
-# %% ../../nbs/report/12_page.ipynb #b60a21ac
+# %% ../../nbs/report/12_page.ipynb #ddf0bc34
 def _named(rows:pd.DataFrame, method:str) -> dict:
     "A method as the template names it."
     known = find_method(method)
@@ -110,7 +110,8 @@ def _css_of(cell:Cell) -> str:
 
 def _lines(rows:pd.DataFrame, found:dict, links:dict) -> list[dict]:
     "The lines of a table of cells, by method."
-    return [dict(_named(rows, m), notebook=links.get(m, ''), cells=[dict(vars(o), css=_css_of(o)) for o in of.values()]) for m, of in found.items()]
+    def line(m, of): return dict(_named(rows, m), notebook=links.get(m, ''), cells=[dict(vars(o), css=_css_of(o)) for o in of.values()])
+    return [line(*o) for o in found.items()]
 
 def _notebooks(rows:pd.DataFrame) -> dict[str, str]: # Method: its link from the page
     return {m: f'report/notebooks/{quote(notebook_name(o["run"]))}' for m, o in first_commands(rows).items()}
@@ -119,7 +120,8 @@ def _whole_table(rows:pd.DataFrame, winners:dict) -> dict:
     "All columns, the best cells marked."
     found = cells(rows, winners)
     columns, intervals = ['Method', *next(iter(found.values()))], any(o.bounds for of in found.values() for o in of.values())
-    return dict(columns=columns, intervals=intervals, lines=_lines(rows, found, _notebooks(rows)), glossary={o: TOOLTIPS[o] for o in columns if o in TOOLTIPS})
+    glossary = {o: TOOLTIPS[o] for o in columns if o in TOOLTIPS}
+    return dict(columns=columns, intervals=intervals, lines=_lines(rows, found, _notebooks(rows)), glossary=glossary)
 
 def _short_table(rows:pd.DataFrame, winners:dict) -> dict:
     "Six columns: networks, and apart from them the original images and the references."
@@ -223,10 +225,11 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
         if pictures: found.append(dict(_named(rows, method), pictures=pictures))
     return found
 
-# %% ../../nbs/report/12_page.ipynb #709938a3
+# %% ../../nbs/report/12_page.ipynb #4cc81b6f
 _BYTES_COLUMNS = {
     'WebP, bytes': 'Bytes of the smallest WebP file, without its headers, that copies at least as well as the coded latent.',
-    **{f'{m.summary or m.title} ±': f'Half of the 95 % interval of {m.title} over other test images, by bootstrap; seeds are another matter.'
+    **{f'{m.summary or m.title} ±':
+       f'Half of the 95 % interval of {m.title} over other test images, by bootstrap; seeds are another matter.'
        for m in (MEASURES[o] for o in ('mse', *ACCURACIES))}}
 
 def _webp_table(out:Path, rows:pd.DataFrame) -> dict|None: # None where no bytes were measured
@@ -289,17 +292,19 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     files = single | {name: sheet(list(panels.values()), _PER_ROW.get(name, 1)) for name, panels in several.items() if panels}
     if samples: files['samples'] = samples_sheet(samples, rows)
     values = dict(title=title, said=said, setup=setup_line(rows), settle=_settle(rows, said), tiles=tiles(rows, winners),
-                  far_off=far_off_words(rows, samples), gallery=_gallery(rows, samples), short=_short_table(rows, winners), whole=_whole_table(rows, winners),
-                  **_panel_values(rows, several, single), **_words(out, rows, said), webp=_webp_table(out, rows), noise=_noise_table(out, rows),
+                  far_off=far_off_words(rows, samples), gallery=_gallery(rows, samples),
+                  short=_short_table(rows, winners), whole=_whole_table(rows, winners),
+                  **_panel_values(rows, several, single), **_told(out, rows, said),
                   effect_table=effect_lines(said.effects), latent=latent_table(rows), latent_pictures=_latent_pictures(out, rows),
                   commands=_commands(rows), environment=_environment(out, rows))
     return values, {k: v for k, v in files.items() if v}
 
-def _words(out:Path, rows:pd.DataFrame, said:Sentences) -> dict:
-    "The sentences of the folds: on bytes, and on how it was measured. What stands in a table is not said again."
-    webp, of_bytes = webp_facts(out, rows), jpeg_facts(out, rows)
-    in_tables = {*webp, *of_bytes} | ({*image_noise(out, rows)} if _noise_table(out, rows) else set())
-    return dict(bytes_facts=of_bytes, facts=[o for o in said.facts if o not in in_tables], several=trained(rows).method.value_counts().max() > 1)
+def _told(out:Path, rows:pd.DataFrame, said:Sentences) -> dict:
+    "The folds on bytes and on how it was measured: tables, and sentences on what stands in none."
+    of_bytes, noise = jpeg_facts(out, rows), _noise_table(out, rows)
+    elsewhere = {*webp_facts(out, rows), *of_bytes} | ({*image_noise(out, rows)} if noise else set())
+    return dict(webp=_webp_table(out, rows), noise=noise, bytes_facts=of_bytes, facts=[o for o in said.facts if o not in elsewhere],
+                several=trained(rows).method.value_counts().max() > 1)
 
 # %% ../../nbs/report/12_page.ipynb #f5ccac32
 def _panel_values(rows:pd.DataFrame, several:dict[str, dict], single:dict[str, bytes|None]) -> dict[str, list]:

@@ -115,7 +115,7 @@ def short_count(
         if n >= scale: return f'{n/scale:.{1 if n < 10*scale else 0}f}'.removesuffix('.0') + f' {unit}'
     return f'{n:.0f}'
 
-# %% ../../nbs/report/10_panels.ipynb #e45d8284
+# %% ../../nbs/report/10_panels.ipynb #dd04b095
 def _ink(shade:str) -> str:
     "A darker shade of a colour, for text: yellow on white can't be read."
     return '#' + ''.join(f'{int(int(shade[i:i+2], 16)*.6):02x}' for i in (1, 3, 5))
@@ -147,7 +147,8 @@ def label_ends(
     fig = ax.figure
     if not ends: return
     def note(x, y, text, shade): return ax.annotate(
-        _name_text(text), (x, y), (1.035, .5), 'data', 'axes fraction', va='center', fontsize=_TICKS, color=_ink(shade), annotation_clip=False,
+        _name_text(text), (x, y), (1.035, .5), 'data', 'axes fraction', va='center', fontsize=_TICKS, color=_ink(shade),
+        annotation_clip=False,
         arrowprops=dict(arrowstyle='-', color=shade, linewidth=.7, alpha=.7, shrinkA=0, shrinkB=2, relpos=(0, .5)))
     notes = [note(*o) for o in ends]
     if fig.get_layout_engine(): fig.draw_without_rendering()
@@ -159,7 +160,7 @@ def label_ends(
     wanted = [ax.transAxes.inverted().transform(ax.transData.transform(o[:2]))[1] for o in ends]
     for note, place in zip(notes, apart(np.clip(wanted, 0, 1), heights/ax.bbox.height)): note.set_position((1.035, place))
 
-# %% ../../nbs/report/10_panels.ipynb #7c333fe9
+# %% ../../nbs/report/10_panels.ipynb #7786528b
 _AROUND = np.deg2rad([0, 180, 30, -30, 150, -150, 90, -90, 60, -60, 120, -120]) # Directions in which a point's name may stand
 _DISTANCES = 9, 14, 22, 32, 45, 60, 80, 105, 140 # Points
 
@@ -279,8 +280,8 @@ def _mark_phases(ax, curve:pd.DataFrame):
         ax.axvline(epoch-.5, color='#555555', linewidth=.9, linestyle=':')
         if epoch - last < len(curve)/12: continue  # they would touch
         last = epoch
-        ax.annotate(text, (epoch-.5, .02), xycoords=('data', 'axes fraction'), xytext=(-2, 0), textcoords='offset points', rotation=90, ha='right',
-                    fontsize=8, va='bottom', color='#444444', parse_math=False, bbox=dict(facecolor='white', alpha=.7, edgecolor='none', pad=.5))
+        ax.annotate(text, (epoch-.5, .02), (-2, 0), ('data', 'axes fraction'), 'offset points', rotation=90, ha='right', va='bottom',
+                    fontsize=8, color='#444444', parse_math=False, bbox=dict(facecolor='white', alpha=.7, edgecolor='none', pad=.5))
 
 # %% ../../nbs/report/10_panels.ipynb #ad651c30
 def _joined(parts) -> np.ndarray: # Of all curves
@@ -304,7 +305,8 @@ def curve_panel(
     ax.set_ylim(*limits[:2])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _labels(ax, 'epoch', _loss_axis(method))
-    label_ends(ax, [(len(longest), longest[k].iloc[-1], name, colour(method)) for k, name in (('valid_loss', 'validation'), ('train_loss', 'training'))])
+    names = dict(valid_loss='validation', train_loss='training')
+    label_ends(ax, [(len(longest), longest[k].iloc[-1], name, colour(method)) for k, name in names.items()])
     return figure_png(fig)
 
 def _loss(method:str) -> str:
@@ -411,20 +413,22 @@ def size_panel(out:Path, rows:pd.DataFrame) -> bytes|None: # PNG; None where not
         by_way = pd.concat(curves).assign(way=lambda o: o.get('way', '')).groupby('way')
         for i, (way, lines) in enumerate(by_way):
             mean = lines.groupby('size').mse.mean()
-            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2, linestyle=_LINES.get(way, 'dashdot'))
+            ax.plot(mean.index, mean, color=colour(method), marker=marker(method), markersize=4, linewidth=1.2,
+                    linestyle=_LINES.get(way, 'dashdot'))
             if not i: ends.append((mean.index[-1], mean.iloc[-1], method_label(rows, method), colour(method)))
     _log(ax.yaxis)
     _labels(ax, 'pixels a side', 'MSE (lower is better)')
     label_ends(ax, ends)
     return figure_png(fig)
 
-# %% ../../nbs/report/10_panels.ipynb #31b9ae8a
+# %% ../../nbs/report/10_panels.ipynb #4a163392
 def _points(ax, table:pd.DataFrame, x:str, y:str, unit:float=1, taken:list=()):
     "A point a method, with its spread over seeds and its name."
     for method, o in table.iterrows():
         small = is_reference(method)
-        ax.errorbar(o[x]/unit, o[y], xerr=_bar(o[f'{x}_sd'], unit), yerr=_bar(o[f'{y}_sd']), color=colour(method), marker='.' if small else marker(method),
-                    markersize=6 if small else 8, linestyle='', linewidth=1, markeredgecolor='white', markeredgewidth=.6)
+        ax.errorbar(o[x]/unit, o[y], xerr=_bar(o[f'{x}_sd'], unit), yerr=_bar(o[f'{y}_sd']), color=colour(method),
+                    marker='.' if small else marker(method), markersize=6 if small else 8, linestyle='',
+                    linewidth=1, markeredgecolor='white', markeredgewidth=.6)
     for axis, name in ((ax.xaxis, x), (ax.yaxis, y)):
         if name not in ACCURACIES and _spans_decades(table[name]): _log(axis)
     if y in ACCURACIES: _percents(ax.yaxis)
@@ -453,7 +457,8 @@ def tradeoff_panel(rows:pd.DataFrame, name:str='accuracy') -> bytes|None: # PNG;
 
 def _original_line(ax, accuracy:float):
     ax.axhline(accuracy, color='#777777', linewidth=.8, linestyle=':')
-    return ax.annotate('the original images', (1, accuracy), (-2, 2), ('axes fraction', 'data'), 'offset points', ha='right', fontsize=8, color=_SUBTITLE)
+    return ax.annotate('the original images', (1, accuracy), (-2, 2), ('axes fraction', 'data'), 'offset points', ha='right', fontsize=8,
+                       color=_SUBTITLE)
 
 # %% ../../nbs/report/10_panels.ipynb #be8a13fd
 def quality_panel(table:pd.DataFrame, name:str) -> bytes|None: # PNG; None when nothing was measured
@@ -551,7 +556,7 @@ def figures_text(line:pd.Series) -> str: # One of `summarise`
     known = [m for m in (MEASURES['mse'], MEASURES['accuracy']) if not missing(line[m.name])]
     return ' · '.join(f'MSE {m.brief(line.mse)}' if m.name == 'mse' else f'{m.brief(line.accuracy)} recognised' for m in known)
 
-# %% ../../nbs/report/10_panels.ipynb #bca5b984
+# %% ../../nbs/report/10_panels.ipynb #09dd49ca
 _FAR, _FLAT = 8, .01 # Times the others' error; standard deviation of pixels in [0, 1]
 
 def _pixels(image:Image.Image) -> np.ndarray: return np.asarray(image, float)/255
@@ -577,8 +582,9 @@ def far_off_words(
     networks = summarise(trained(rows)).dropna(subset='mse').astype(dict(mse=float))
     words = {}
     for m, places in far_off(samples).items():
-        which = 'All pictures' if len(places) == len(samples[m]) else f'Picture{"s" if len(places) > 1 else ""} {listed(str(i+1) for i in places)}'
-        words[m] = f'{which} of {method_label(rows, m)} {"are" if len(places) > 1 else "is"} far off: the output has exploded, or is one flat colour.'
+        noun, verb = ('Picture', 'is') if len(places) == 1 else ('Pictures', 'are')
+        which = 'All pictures' if len(places) == len(samples[m]) else f'{noun} {listed(str(i+1) for i in places)}'
+        words[m] = f'{which} of {method_label(rows, m)} {verb} far off: the output has exploded, or is one flat colour.'
     for m in networks.index:
         typical = networks.mse.drop(m).median()
         if networks.mse[m] > max(.02, _FAR*typical):

@@ -48,7 +48,7 @@ def _values(figures:np.ndarray, method:str, name:str) -> np.ndarray: # Of the fi
     "A measure's figures without those that are missing."
     if method == 'original' and name not in (*ACCURACIES, 'bytes_per_image'): return figures[:0]  # the original images have no error
     values = figures[~np.isnan(figures)]
-    beyond = name == 'equals_pca' and len(values) < len(figures)  # some copy better than any number of components: a mean would leave them out
+    beyond = name == 'equals_pca' and len(values) < len(figures)  # a mean would leave out those better than any number of components
     return values[:0] if beyond else values
 
 # %% ../../nbs/report/03_tables.ipynb #b0641076

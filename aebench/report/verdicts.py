@@ -10,6 +10,7 @@ __all__ = ['MIN_SWEEP_GAIN', 'headline', 'sweep_facts', 'crossed_effects', 'effe
 
 # %% ../../nbs/report/07_verdicts.ipynb #5e3e3e3e
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -176,7 +177,7 @@ def _effect_text(m:Column, term:str, o:pd.Series) -> str:
 
 # %% ../../nbs/report/07_verdicts.ipynb #22bbd894
 def more_seeds(
-    run:Run|None, # One of them; None: not known
+    run:Run|None, # One of them; None: not known, as where this version doesn't know all methods
     methods:list[str],
     seeds:int,
     first:int=SEED, # Of the seeds
@@ -186,7 +187,7 @@ def more_seeds(
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())  # a report may be given away, and then names no one's home
-    if run is None: return f'aebench run --methods {",".join(methods)} --seeds {seeds}'
+    if run is None or not all(map(network, methods)): return f'aebench run --methods {shlex.quote(",".join(methods))} --seeds {seeds}'
     return command_of(replace(run, seed=first), methods, seeds, place, without=('seed',) if first == SEED else ())
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
@@ -223,7 +224,7 @@ def settling_command(
 ) -> str: # '' where nothing is open, or more seeds would not settle it
     "The command that would settle who leads: of one seed, three; of several, as many as the first open verdict asks for."
     networks = trained(complete(rows))
-    methods = distinct(networks, 'method')
+    methods = [m for m in distinct(networks, 'method') if network(m)]
     if len(methods) < 2: return ''
     if networks.method.value_counts().max() < 2: return _command_of_more(networks, out)(methods, 3)
     return next((o.command for o in found if o.command), '')
