@@ -26,7 +26,8 @@ def written(source:str, path:str, links:Links) -> Page:
     found = re.fullmatch(r'# (.+?)\n\n([^#`|<].+?)\n\n(.*)', text, re.S)
     if not found: raise SiteError(f'{source} has to begin with a title and a paragraph that says what the page is for.')
     title, first, rest = found.groups()
-    page = Page(path, title, f'# {title}\n\n{lead(inline(first))}\n\n{rest}', source=source, description=inline(first))
+    about = inline(re.sub(r'\[([^\]]+)\]\([^)]+\)|\*([^*]+)\*', lambda m: m[1] or m[2], first))  # without links and emphasis
+    page = Page(path, title, f'# {title}\n\n{first}\n{{: .lead }}\n\n{rest}', source=source, description=about)
     if path == READING: page.text = with_columns(page.text)
     return page
 
