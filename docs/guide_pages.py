@@ -21,10 +21,13 @@ def pages(links:Links) -> list[Page]:
     return [commands(), *(written(source, page, links) for source, page in sources().items())]
 
 def written(source:str, path:str, links:Links) -> Page:
-    "A page of docs/guide; what follows its title is its description."
+    "A page of docs/guide; what follows its title is its description. Raises `SiteError` where nothing does."
     text = links.of(source, path)((ROOT/source).read_text(encoding='utf-8'))
-    title, first, rest = re.fullmatch(r'# (.+?)\n\n(.+?)\n\n(.*)', text, re.S).groups()
-    page = Page(path, title, f'# {title}\n\n{lead(inline(first))}\n\n{rest}', source=source, description=inline(first))
+    found = re.fullmatch(r'# (.+?)\n\n([^#`|<].+?)\n\n(.*)', text, re.S)
+    if not found: raise SiteError(f'{source} has to begin with a title and a paragraph that says what the page is for.')
+    title, first, rest = found.groups()
+    about = inline(re.sub(r'\[([^\]]+)\]\([^)]+\)|\*([^*]+)\*', lambda m: m[1] or m[2], first))  # without links and emphasis
+    page = Page(path, title, f'# {title}\n\n{first}\n{{: .lead }}\n\n{rest}', source=source, description=about)
     if path == READING: page.text = with_columns(page.text)
     return page
 

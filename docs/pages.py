@@ -31,7 +31,8 @@ class Page:
     def file(self) -> str: return self.path.rpartition('/')[2]
 
     def first_picture(self) -> str: # Path below the site's root; '' where there is none
-        found = re.search(r'<img[^>]*? src="([^"]+\.png)"|!\[[^\]]*\]\(([^)\s]+\.png)', self.text)
+        text = re.sub(r'```.*?```|`[^`\n]*`', '', self.text, flags=re.S)  # what is code shows nothing
+        found = re.search(r'<img[^>]*? src="([^"]+\.png)"|!\[[^\]]*\]\(([^)\s]+\.png)', text)
         return posixpath.normpath(posixpath.join(self.folder, found[1] or found[2])) if found else ''
 
     def with_settings(self) -> str:
