@@ -191,7 +191,7 @@ def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs
     rows, kept = frame_rows(made), read_rows(folder)
     judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
     found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
-    found &= kept.classifier.isin(judged) | kept.classifier.isna()
+    found &= kept.classifier.isin(judged) if judged else kept.classifier.map(missing).astype(bool)
     return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../nbs/12_comparison.ipynb #165d981e

@@ -93,7 +93,7 @@ def test_same_error_as_measured(ae, data):
         copies = ae.reconstruct(images)
         inputs = images if isinstance(images, torch.Tensor) else torch.from_numpy(arrays)
         assert abs(float(np.square(np.asarray(copies) - inputs.numpy()/255).mean()) - row['mse']) < 1e-6
-    assert repr(ae) == f'Baseline: 16×16 pixels ↔ 32 numbers; Digits, MSE {row["mse"]:.6f}; on cpu'
+    assert repr(ae) == f'Baseline: 16×16 pixels ↔ 32 numbers; Digits, MSE {row["mse"]:.6f}, coded in {row["coded_bytes"]:.0f} bytes an image; on cpu'
 
 def test_files_of_any_size_are_scaled(ae, tmp_path):
     folder = make_folder(tmp_path/'photos', n=6)  # 20×28 pixels
