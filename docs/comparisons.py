@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.registry import DATA, find_method, is_reference
-from aebench.report.rows import distinct, groups, length_text, lengths, read_rows, trained
+from aebench.report.rows import distinct, groups, read_rows, trained
 from aebench.report.tables import method_label, published_as
 from aebench.settings import Run
 from links import result_folders
@@ -47,15 +47,6 @@ def title_of(folder:Path) -> str:
 def seeds_of(rows:pd.DataFrame) -> int: return max(trained(rows).groupby('method').seed.nunique(), default=0)
 
 def plural(n:int, word:str) -> str: return f'{n:,} {word}' + ('' if n == 1 else 's')
-
-def setting_line(part:pd.DataFrame) -> str:
-    "The set-up of a comparison in one line."
-    def one(column): return ' and '.join(f'{o:,}' if isinstance(o, int) else str(o) for o in distinct(part, column))
-    size = ' and '.join(f'{o}×{o}' for o in distinct(part, 'size'))
-    said = [f'{one("n_train")} training and {one("n_test")} test images of {size}']
-    if seeds := seeds_of(part):
-        said += [' or '.join(map(length_text, lengths(part))), plural(numbers_of(part), 'number') + ' in the latent', plural(seeds, 'seed')]
-    return ' · '.join([*filter(None, said), one('device_name')])
 
 def name_html(rows:pd.DataFrame, method:str, up:str='../') -> str:
     "A method's name, with a link to its card."

@@ -9,22 +9,21 @@ import pandas as pd
 
 import aebench.report.page as report_page
 import gallery
-from aebench.report import tables
 from aebench.registry import DATA, is_reference
 from aebench.report.columns import MEASURES
+from aebench.report.facts import setup_line
 from aebench.report.findings import sentences
 from aebench.report.notebooks import first_commands, notebook_name
 from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table
 from aebench.report.rows import distinct, is_failed, references, sweeps, trained
-from aebench.report.tables import best, best_value, cells, method_label
+from aebench.report.tables import best, best_value, brief_cells, cells, method_label
 from aebench.report.verdicts import sweep_facts
-from comparisons import commands_again, name_html, numbers_of, parts_of, plural, rows_of, seeds_of, setting_line, title_of, wrapped
+from comparisons import commands_again, name_html, numbers_of, parts_of, plural, rows_of, seeds_of, title_of, wrapped
 from guide_pages import heading
 from links import COLAB, REPOSITORY
 from pages import Page, figure, fold, html_table, index_page, items, lead, table_of_pages, text_table
 
-MAIN = ('mse', 'accuracy', 'equals_pca', 'bytes_per_image', 'seconds') # Beside the method: six columns fit into every box
-CHART = next(o for o in ('tradeoff', 'time_quality') if o in SHEETS) # The one that stands open
+CHART = 'tradeoff' # The one that stands open
 SAID = 3 # Sentences below a table; the rest is behind a click
 
 # ---- tables
@@ -36,14 +35,8 @@ def cell_html(cell, whole:bool=True) -> str: # A `tables.Cell`
     doubt = [f'± {cell.spread}' if cell.spread else '', cell.bounds if whole else '']
     return f'<td>{text}{"".join(f"<br><small>{html.escape(o)}</small>" for o in doubt if o)}</td>'
 
-def short_cells(rows:pd.DataFrame) -> dict:
-    "The cells of the columns that matter most, by method and heading: those that a report begins with."
-    if hasattr(tables, 'brief_cells'): return tables.brief_cells(rows, best(rows))
-    titles = [MEASURES[o].title for o in MAIN]
-    return {m: {t: of[t] for t in titles if t in of} for m, of in cells(rows, best(rows)).items()}
-
 def main_table(rows:pd.DataFrame, found:dict, methods:list, label:str) -> str:
-    "The table of the columns that matter most; `found` is what `short_cells` gives."
+    "The table of the columns that matter most; `found` is what `brief_cells` gives."
     lines = [(name_html(rows, m), ''.join(cell_html(o, whole=False) for o in found[m].values())) for m in methods]
     return html_table(label, ['Method', *map(heading, found[methods[0]])], lines)
 
@@ -88,14 +81,14 @@ def sweep_parts(folder:Path, rows:pd.DataFrame, copied:dict) -> list[str]:
 
 def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:dict, files:dict) -> list[str]: # `said` as `sentences` gives it
     "One comparison of a folder: what came out, its pictures, its table; behind clicks whatever else was measured."
-    found, short = cells(rows, best(rows)), short_cells(rows)
+    found, short = cells(rows, best(rows)), brief_cells(rows, best(rows))
     networks = [m for m in found if not is_reference(m) or m in ('original', f'pca-{numbers_of(rows)}')]
     others = [m for m in found if m not in networks]
     apart = len(others) > 3 and (len(networks) > 4 or bool(title))
     told = [*said.failures, *said.verdicts]
     parts = [f'## {title[0].upper()}{title[1:]}'] if title else []
     pictures = gallery.of_part(folder, rows, f's{i}', files, references=not apart)
-    parts += [lead(html.escape(said.headline, quote=False)), f'<p class="soft">{html.escape(setting_line(rows))}</p>']
+    parts += [lead(html.escape(said.headline, quote=False)), f'<p class="soft">{html.escape(setup_line(rows))}</p>']
     if not title: parts.append(pictures)
     parts += [main_table(rows, short, networks if apart else list(found), 'Results'), items(told[:SAID])]
     if apart: parts.append(fold('What trains no network', main_table(rows, short, others, 'References')))

@@ -216,7 +216,6 @@ def test_a_method_without_a_card_is_named(monkeypatch):
 # ---- lessons, as they are read
 
 LESSONS = sorted((ROOT/'nbs'/'tutorials').glob('[0-9]*.ipynb'))
-TO_MEND = ('04_small_first', '05_borrowed_encoders', '06_finding_the_rate', '08_anomalies', '09_together') # They show less than they import
 IPYTHON = {'display', 'get_ipython', '_', '__name__', '__file__'} # Names that every notebook has
 
 def bound_names(tree:ast.AST) -> set[str]:
@@ -246,8 +245,7 @@ def test_unknown_names_are_found():
     assert unknown_names(['import a.b\nx = a.b', '%time x', 'def f(y): return y + z', 'z = [o for o in x if o]\nprint(z)']) == [(3, 'z')]
     assert unknown_names(['from math import *\npi', 'tau, nothing']) == [(2, 'nothing')]
 
-@pytest.mark.parametrize('path', [pytest.param(o, marks=pytest.mark.xfail(reason='imports in hidden cells', strict=False) if o.stem in TO_MEND else ()) for o in LESSONS],
-                         ids=lambda o: o.stem)
+@pytest.mark.parametrize('path', LESSONS, ids=lambda o: o.stem)
 def test_lessons_import_what_they_show(path, monkeypatch):
     "Copied from the site, cell by cell, a lesson knows every name that it uses."
     monkeypatch.syspath_prepend(ROOT/'docs')

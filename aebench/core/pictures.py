@@ -78,15 +78,16 @@ def shown(
 
 # %% ../../nbs/core/08_pictures.ipynb #3db5b0fa
 def _drawn(image): # A Pillow image, or an array (H, W, C) of uint8 or of floats in [0, 1]
-    "As Matplotlib takes it: a single channel without its axis."
+    "As Matplotlib takes it: channels last, a single one without its axis."
+    if hasattr(image, 'movedim'): image = image.detach().cpu().movedim(0, -1)  # a tensor
     pixels = np.asarray(image)
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
 
 def draw_rows(
-    rows:dict, # What stands at the left, lines and all: its images, each a Pillow image or an array (H, W, 1 or 3)
+    rows:dict, # What stands at the left, lines and all: its images, each a Pillow image, an array (H, W, 1 or 3) or a tensor (1 or 3, H, W)
     imsize:float=1. # Inches a side of an image
-): # Matplotlib's figure
-    "Draw images in rows with their labels; pixels stay squares."
+):
+    "Draw images in rows with their labels, as Matplotlib's current figure; pixels stay squares."
     import matplotlib.pyplot as plt
     n, lines = max(map(len, rows.values())), max((line for o in rows for line in o.split('\n')), key=len)
     fig, axs = plt.subplots(len(rows), n, figsize=(n*imsize + .085*len(lines), len(rows)*imsize), squeeze=False, layout='constrained')
@@ -94,13 +95,13 @@ def draw_rows(
     for ax in axs.flat: ax.set_axis_off()
     for line, (label, images) in zip(axs, rows.items()):
         for ax, image in zip(line, images):
-            ax.imshow(_drawn(image), cmap='gray', vmin=0, vmax=255 if np.asarray(image).dtype == np.uint8 else 1, interpolation='nearest')
+            pixels = _drawn(image)
+            ax.imshow(pixels, cmap='gray', vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1, interpolation='nearest')
         if label:
             line[0].set(xticks=[], yticks=[], frame_on=False)
             line[0].set_axis_on()
             line[0].set_ylabel(label.replace('$', r'\$'), rotation=0, ha='right', va='center', fontsize=9)
     legible(fig)
-    return fig
 
 # %% ../../nbs/core/08_pictures.ipynb #5853abfe
 def figure_png(fig) -> bytes:

@@ -183,7 +183,8 @@ def more_seeds(
     first:int=SEED, # Of the seeds
     out:str|Path|None=None # Where the runs are kept; None: not known
 ) -> str:
-    "The command that makes several methods with several seeds, in the folder that holds the first ones."
+    "The command that makes several methods with several seeds, in the folder that holds the first ones; for one's own, what to say in Python."
+    if any(o and o.code for o in map(network, methods)): return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())  # a report may be given away, and then names no one's home
