@@ -183,7 +183,8 @@ def more_seeds(
     first:int=SEED, # Of the seeds
     out:str|Path|None=None # Where the runs are kept; None: not known
 ) -> str:
-    "The command that makes several methods with several seeds, in the folder that holds the first ones; for one's own, what to say in Python."
+    """The command that makes several methods with several seeds, in the folder that holds the first ones.
+    For a technique of one's own, which no command knows, it is what to say in Python."""
     if any(o and o.code for o in map(network, methods)): return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
