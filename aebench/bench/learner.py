@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .devices import resolve_device, resolve_precision
-from .run import averaging, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
+from .run import HeldOut, averaging, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
 from ..core.errors import UsageError
 from ..data.sets import ImageSet
 from ..registry import OPTIMIZERS, get_method, is_reference
@@ -30,7 +30,7 @@ from ..training import AutoencoderLearner, Phase, Watcher
 class ChooseGates(Watcher):
     "Choose the gates of a model beside a linear path after each fit."
     order = 80 # after the weights are averaged
-    def __init__(self, held:Tensor): self.held = held # uint8, (N, C, S, S), training images that it is not trained on
+    def __init__(self, held:HeldOut): self.held = held
     def before_fit(self):
         super().before_fit()
         if not self.run: return

@@ -6,15 +6,15 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'MAX_COPIED', 'in_precision', 'make_model', 'make_loss', 'make_augment', 'seed_everything',
-           'learner_for', 'averaging', 'fit_run', 'choose_all_gates', 'train_run', 'run_name', 'base_row',
-           'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless', 'study_latents',
+           'path_of', 'HeldOut', 'learner_for', 'averaging', 'fit_run', 'choose_all_gates', 'train_run', 'run_name',
+           'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless', 'study_latents',
            'measure_lengths', 'do_reference', 'training_state', 'do_run', 'show_chosen']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,7 +53,7 @@ from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
 from ..codec.protocol import bytes_per_image, first_numbers
-from ..codec.references import LinearCodec, make_reference, principal_components
+from ..codec.references import Components, LinearCodec, make_reference, principal_components
 from ..codec.coding import MAX_CURVE, MAX_STUDIED, Coder, coarsest_step, decode_floats, decode_latents, decoder_sensitivity
 from ..codec.coding import encode_images, fit_coder, pixel_errors, rate_curve
 from ..codec.latents import between_picture, map_picture, measure_latents, neighbour_picture
@@ -68,14 +68,15 @@ def in_precision(run:Run, module:nn.Module) -> nn.Module: # `module`
 def make_model(
     run:Run,
     data:ImageSet, # For in-domain weights
-    callbacks_for:Callable|None=None # As in `train_classifier`
+    callbacks_for:Callable|None=None, # As in `train_classifier`
+    fitted:ImageSet|None=None # Whose principal components it begins with; None: those of `data`
 ) -> AutoEncoder: # On the CPU
     "The autoencoder of `run`; a pretraining method's encoder has trained weights. Raises what `trained_network` raises."
     method = get_method(run.method)
     encoder = method.encoder
     if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, callbacks_for))
-    latent, components = run.latent or method.latent, principal_components(data, run.device) if method.uses_components else None
-    path = method.linear_path and LinearPath(components.mean, components.directions, components.variances, latent)
+    latent, components = run.latent or method.latent, principal_components(fitted or data, run.device) if method.uses_components else None
+    path = method.linear_path and path_of(components, latent)
     model = build_network(encoder, method.upsample, latent, run.size, data.channels, path)
     if method.nested: nest(model, components.errors_of(model.latent))
     if method.rounded: round_latents(model, float(components.errors_of(model.latent)[-1]))
@@ -106,6 +107,17 @@ def seed_everything(seed:int):
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
+# %% ../../nbs/bench/03_run.ipynb #a49a543d
+def path_of(components:Components, latent:int) -> LinearPath:
+    "The path along principal components."
+    return LinearPath(components.mean, components.directions, components.variances, latent)
+
+@dataclass
+class HeldOut:
+    "What gates are chosen by."
+    images:Tensor # uint8, training images that the model was not trained on
+    whole:LinearPath|None=None # Of all images, for a model whose gates are closed; None: the model has it already
+
 # %% ../../nbs/bench/03_run.ipynb #f29cbc3d
 def learner_for(
     run:Run,
@@ -113,15 +125,18 @@ def learner_for(
     cbs:Sequence[Callback]=(), # Further callbacks
     callbacks_for:Callable|None=None, # As in `train_classifier`
     **kwargs # Further arguments of `Learner`, and a `loss_func` in place of the method's
-) -> tuple[AutoencoderLearner, Tensor|None]: # And the training images that are held out to choose gates by; None without a linear path
+) -> tuple[AutoencoderLearner, HeldOut|None]: # And what the gates are chosen by; None without a linear path
     "The learner of `run`: its model, loss, optimiser, batches, augmentation and callbacks. Raises what `trained_network` raises."
     method = run.recipe
     seed_everything(run.seed)
-    model, loss_func = make_model(run, data, callbacks_for), kwargs.pop('loss_func', None) or make_loss(run, data, callbacks_for)
     train, held = hold_out(data) if method.linear_path else (data, None)
+    apart = held is not None and data.apart is not None
+    model = make_model(run, data, callbacks_for, train if apart else data)
+    loss_func = kwargs.pop('loss_func', None) or make_loss(run, data, callbacks_for)
+    whole = path_of(principal_components(data, run.device), model.latent) if apart else None
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
-    return autoencoder_learner(dls, model, loss_func, cbs=[*averaging(run), *cbs], **kwargs), held
+    return autoencoder_learner(dls, model, loss_func, cbs=[*averaging(run), *cbs], **kwargs), held if held is None else HeldOut(held, whole)
 
 def averaging(run:Run) -> list[Callback]: # Empty for a method that keeps the last weights
     "The callback of a method that averages its weights."
@@ -144,12 +159,13 @@ def fit_run(
 
 def choose_all_gates(
     model:AutoEncoder,
-    held:Tensor, # uint8, training images that it was not trained on
+    held:HeldOut,
     device
 ):
     "Let a model beside a linear path count as much as it helps: for each length of its latent, and for each step where it is rounded."
-    choose_gates(model, batches_of(held, device))
-    if model.rounded: choose_step_gates(model, batches_of(held, device))
+    gates = [*choose_gates(model, batches_of(held.images, device)).values()]
+    if model.rounded: gates += choose_step_gates(model, batches_of(held.images, device)).values()
+    if held.whole and not any(gates): model.path.load_state_dict(held.whole.state_dict())
 
 # %% ../../nbs/bench/03_run.ipynb #bc9ea130
 def train_run(

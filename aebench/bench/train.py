@@ -20,7 +20,7 @@ from ..callback.progress import Progress, TellProgress
 from ..codec.references import Components, principal_components
 from ..data.pixels import subsample
 from ..data.sets import ImageSet, load_images
-from ..modern.recipe import held_out
+from ..modern.recipe import held_of
 from ..registry import Method, get_method
 from ..run_folder import LENGTHS_CSV
 from ..settings import READING, Run, divided, numbers_in_image, plan_runs
@@ -56,7 +56,7 @@ def steps_in(n:int, batch_size:int) -> int:
 def trained_images(method:Method, data:ImageSet) -> int:
     "How many images of `data` a method is trained on: those beside a linear path leave some to choose the gate by."
     n = len(data.train_x)
-    return n - int(held_out(n).sum()) if method.linear_path else n
+    return n - int(held_of(data).sum()) if method.linear_path else n
 
 def plan_training(
     method:str,
