@@ -32,7 +32,7 @@ from .report.panels import samples_of
 from .report.rows import complete, distinct, frame_rows, gather, groups, is_failed, missing, read_rows, references
 from .report.tables import best, brief_cells, method_label, summarise
 from .report.verdicts import headline, verdicts
-from .run_folder import MODEL, ROW_JSON
+from .run_folder import MODEL
 from .settings import READING, Run, plan_runs
 
 # %% ../nbs/12_comparison.ipynb #d43af3bd
@@ -155,10 +155,8 @@ class Comparison:
         return load(self.folder/rows.run[values.idxmax() if m.better > 0 else values.idxmin()], device)
 
     def report(self) -> Path: # Of the page, which one may give away as a file
-        "The HTML report on all runs in `folder`, made where there is none that is up to date."
-        page = self.folder/'report.html'
-        newest = max(o.stat().st_mtime for o in self.folder.glob(f'*/{ROW_JSON}'))
-        return page if page.is_file() and page.stat().st_mtime >= newest else make_report(self.folder)
+        "The HTML report on all runs in `folder`, made anew."
+        return make_report(self.folder)
 
 def _row_label(line:pd.Series) -> str:
     "A method with its error and what a classifier reads, for the left of its pictures."
