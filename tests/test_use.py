@@ -392,7 +392,7 @@ def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
     (['reconstruct', 'BROKEN', '--run', 'RUN'], 'broken.png'),
     (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no valid model'),
-    (['reconstruct', 'FOLDER', '--run', 'RUNS'], 'give one of them'),
+    (['reconstruct', 'FOLDER', '--run', 'RUNS', '--method', 'resnet'], 'holds no finished run of resnet that left a model'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
