@@ -69,7 +69,7 @@ def softened(ni:int, scale:int=2) -> nn.Module:
 }
 
 COLUMNS = {  # In nbs/report/00_columns.ipynb
-    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True, brief=_significant),": """
+    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),": """
     Column('toy_score', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
 }
 

@@ -139,7 +139,7 @@ def test_arguments(words, command, finished, apart):
     places = dict(IN=finished/'in', RUN=finished/'out'/'pca-8', OUT=finished/'out', FILE=finished/'in.ae', TABLE=finished/'in.csv')
     answer('command lines', command, *(places.get(o, o) for o in words))
 
-OF_RUN = {action.option_strings[0]: action for action in COMMANDS['run']._actions if action.dest != 'help'}
+OF_RUN = {action.option_strings[0]: action for action in COMMANDS['run']._actions if action.option_strings and action.dest != 'help'}
 FLAGS = [o for o, action in OF_RUN.items() if action.nargs == 0]
 LIKELY = {'--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
           '--data': st.sampled_from(['digits', 'IN', 'nowhere']), '--out': st.one_of(names, st.sampled_from(['out', 's3://bucket/runs', 'memory://x', '://', 'file://']))}
