@@ -1,4 +1,5 @@
 """The saved comparisons in results/, each read once: their rows, what they are called, and one command that makes them again."""
+import html
 import re
 import shlex
 from functools import cache
@@ -50,7 +51,7 @@ def plural(n:int, word:str) -> str: return f'{n:,} {word}' + ('' if n == 1 else 
 
 def name_html(rows:pd.DataFrame, method:str, up:str='../') -> str:
     "A method's name, with a link to its card."
-    known, label = find_method(method), method_label(rows, method)
+    known, label = find_method(method), html.escape(method_label(rows, method))
     return f'<a href="{up}{known.card}">{label}</a>' if known and known.card else label
 
 # ---- how to make it again
