@@ -377,8 +377,8 @@ def _cells(methods:str, design:str|None) -> str|list[str]:
     return [cell_name(o for o, on in cell.items() if on) for cell in cells]
 
 def _usual_methods(data:str, design:str|None, protocol:str|None) -> str:
-    "What is compared where no methods are named: a design and the paper's protocol are about the paper's own."
-    return 'all' if design or protocol == 'report' else get_data(data).methods
+    "What is compared where no methods are named: a design is about the paper's own."
+    return 'all' if design else get_data(data).methods_for(protocol)
 
 QUICK_LIMIT, QUICK_EPOCHS = 1000, 3 # Training images and epochs of --quick
 
@@ -426,7 +426,7 @@ def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, 
 
 def _folder_for(out:str|None, kind:str, data:str) -> Path:
     "`out`, or a folder that is named as the data."
-    return Path(out or f'{kind}/{get_data(data).label.lower().replace(" ", "-")}')
+    return Path(out or f'{kind}/{get_data(data).folder}')
 
 def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the results
     "Where results go: the store at a URL and the folder that is a copy of it, or a folder alone."

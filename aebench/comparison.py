@@ -160,8 +160,8 @@ class Comparison:
 
 def _row_label(line:pd.Series) -> str:
     "A method with its error and what a classifier reads, for the left of its pictures."
-    found = [f'MSE {line.mse:#.3g}'] + ([] if missing(line.accuracy) else [f'{100*line.accuracy:.1f} % recognised'])
-    return '\n'.join([line.label, *found])
+    accuracy = [] if missing(line.accuracy) else [f'{MEASURES["accuracy"].brief(line.accuracy)} recognised']
+    return '\n'.join([line.label, f'MSE {MEASURES["mse"].brief(line.mse)}', *accuracy])
 
 # %% ../nbs/12_comparison.ipynb #f854d79a
 def _same_images(a:ImageSet, b:ImageSet) -> bool:
@@ -214,9 +214,9 @@ def compare(
         settings |= _reading_of(data, given)
         data = data.name
     source = get_data(data)
-    if methods is None: methods = 'all' if settings.get('protocol') == 'report' else source.methods
+    if methods is None: methods = source.methods_for(settings.get('protocol'))
     if '://' in str(out): raise UsageError(f'{out} is a URL, which aebench run --ray writes to: give a folder.')
-    folder = expanded(out or f'runs/{source.label.lower().replace(" ", "-")}').absolute()
+    folder = expanded(out or f'runs/{source.folder}').absolute()
     device = resolve_device(device)
     settings |= dict(latent=latent, epochs=epochs, device=device, precision=resolve_precision(precision, device))
     runs = plan_runs(methods, source.name, seeds, references=references, **settings)

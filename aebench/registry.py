@@ -529,6 +529,13 @@ class DataSource:
     methods:str='all' # What `aebench run` compares where none are named
     bundled:bool=False # Does it come with scikit-learn, so that nothing is downloaded?
 
+    @property
+    def folder(self) -> str: return self.label.lower().replace(' ', '-') # Name of the folder of its runs, where none is named
+
+    def methods_for(self, protocol:str|None) -> str:
+        "What is compared where no methods are named: the paper's protocol is about the paper's own."
+        return 'all' if protocol == 'report' else self.methods
+
 DATA = Registry('data set',
     DataSource('digits', 'Digits', "scikit-learn's handwritten digits: 1,797 grey images of 8×8, bundled, no download needed",
                size=16, native=8, latent=32, batch_size=32, epochs=(3, 6), weights='in-domain', methods='all,modern', bundled=True),

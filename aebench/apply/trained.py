@@ -30,6 +30,7 @@ from ..data.folders import decode_files, listing, read_folder
 from ..data.images import image_pixels
 from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
+from ..report.columns import MEASURES
 from ..report.rows import distinct, is_failed, missing, read_rows, trained
 from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG
 from ..settings import SHOWN
@@ -280,7 +281,7 @@ class Trained:
 def _figures(row:dict) -> list[str]:
     "What was measured of a model, as far as it was: its error, how much a classifier reads, bytes."
     found = [f'MSE {row["mse"]:.6f}']
-    if not missing(row.get('accuracy')): found.append(f'accuracy {100*row["accuracy"]:.1f} %')
+    if not missing(row.get('accuracy')): found.append(f'accuracy {MEASURES["accuracy"].brief(row["accuracy"])}')
     if not missing(row.get('coded_bytes')): found.append(f'coded in {row["coded_bytes"]:.0f} bytes an image')
     return found
 
