@@ -46,22 +46,29 @@ def _steps_fact(rows:pd.DataFrame) -> str: # '' where an epoch has several steps
     found = [few_steps(n, size) for n, size in pairs if isinstance(n, int) and isinstance(size, int)]
     return next((o for o in found if o), '')
 
-def _question_fact(rows:pd.DataFrame) -> str:
+def _unequal_training(rows:pd.DataFrame) -> str: # '' where all trained equally long
+    found = lengths(rows)
+    if len(found) < 2: return ''
+    return f'Unequal training: {listed(map(length_text, found))}. Compare only rows that trained equally long.'
+
+def _question_fact(rows:pd.DataFrame) -> str: # '' where nothing is equal
     "What the comparison holds equal: epochs and time are two questions."
     found = lengths(rows)
-    if not found: return ''
-    if len(found) > 1: return f'Unequal training: {listed(map(length_text, found))}. Compare only rows that trained equally long.'
+    if len(found) != 1: return ''
     if found[0][1]: return 'Equal time: each method trains as long, however many images it sees.'
     return 'Equal epochs: each method sees every training image as often, however long that takes.'
 
 # %% ../../nbs/report/04_facts.ipynb #82cd69df
-def _latent_facts(rows:pd.DataFrame) -> list[str]:
+def _latent_fact(rows:pd.DataFrame) -> str: # '' where they are unequal
+    sizes = distinct(rows, 'latent')
+    return f'Equal latents: {count_text(sizes[0])} numbers each.' if len(sizes) == 1 else ''
+
+def _unequal_latents(rows:pd.DataFrame) -> str: # '' where all are equal
     labels = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
-    if not labels: return []
+    if len(labels) < 2: return ''
     usual = max(labels, key=lambda o: len(labels[o]))
     others = '; '.join(f'{count_text(o)} for {listed(names)}' for o, names in labels.items() if o != usual)
-    if not others: return [f'Equal latents: {count_text(usual)} numbers each.']
-    return [f'Unequal latents: {count_text(usual)} numbers ({others}); --latent N gives all the same.']
+    return f'Unequal latents: {count_text(usual)} numbers ({others}); --latent N gives all the same.'
 
 def _bottleneck_fact(rows:pd.DataFrame) -> str:
     "Whether the latent has to leave anything out: by what PCA needs, where that was measured, else by the number of pixels."
@@ -140,16 +147,19 @@ def _judges(rows:pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(o for judges in distinct(judged, 'judges') for o in judges))
 
 def _weights_facts(rows:pd.DataFrame) -> list[str]:
-    "Which weights were used, by whom, and whether a network was trained with its own judge."
-    users, judges = weight_users(rows), _judges(rows)
+    "Which weights were used, and by whom."
+    users = weight_users(rows)
     weights = distinct(rows[rows.method.isin(users)], 'weights')
     if not weights: return []
-    found = [f'Weights of {listed(network(m).label for m in users)}: {listed(weights)}.']
-    if 'in-domain' in weights:
-        own = [(network(m).label, arch) for m in users for arch in network(m).extractors if arch in judges]
-        found += [f'{label} was trained with the very {arch} that judges the reconstructions, which may flatter its accuracy.'
-                  for label, arch in own]
-    return found + [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
+    looked = [f'Feature Loss looked at {FEATURE_INPUTS.get(o, o)}.' for o in distinct(rows, 'feature_input')]
+    return [f'Weights of {listed(network(m).label for m in users)}: {listed(weights)}.', *looked]
+
+def _own_judge_fact(rows:pd.DataFrame) -> str: # '' where no network was trained with its own judge
+    users = [m for m in weight_users(rows) if 'in-domain' in distinct(rows[rows.method == m], 'weights')]
+    judges = _judges(rows)
+    own = [(network(m).label, arch) for m in users for arch in network(m).extractors if arch in judges]
+    return ' '.join(f'{label} was trained with the very {arch} that judges the reconstructions, which may flatter its accuracy.'
+                    for label, arch in own)
 
 def _classifier_fact(rows:pd.DataFrame) -> str:
     judges = distinct(rows, 'classifier')
@@ -159,7 +169,7 @@ def _classifier_fact(rows:pd.DataFrame) -> str:
 
 def chance_fact(rows:pd.DataFrame) -> str: # '' where the classifier is of use
     "Whether the classifier reads even the untouched images no better than by always naming the commonest class."
-    show = MEASURES['accuracy'].show
+    show = MEASURES['accuracy'].brief
     for row in rows[rows.method == 'original'].to_dict('records'):
         accuracy, chance, n = (row.get(k) for k in ('accuracy', 'chance', 'n_test'))
         known = not missing(accuracy) and n and isinstance(chance, (int, float)) and 0 <= chance <= 1
@@ -219,9 +229,10 @@ def facts(
     rows = complete(rows)
     networks = trained(rows)
     found = [
-        _data_fact(rows), _training_fact(networks), _steps_fact(networks), _question_fact(networks),
-        *_latent_facts(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows), _bytes_fact(rows), _files_fact(rows),
-        *_weights_facts(networks), _classifier_fact(rows), chance_fact(rows), seed_fact(rows), _device_fact(networks)]
+        _data_fact(rows), _training_fact(networks), _steps_fact(networks), _unequal_training(networks), _question_fact(networks),
+        _latent_fact(networks), _unequal_latents(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows),
+        _bytes_fact(rows), _files_fact(rows), *_weights_facts(networks), _own_judge_fact(networks), _classifier_fact(rows),
+        chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]
 
 def caveats(
@@ -230,8 +241,9 @@ def caveats(
     "What may change a reader's mind about the table, a sentence each, the weightiest first."
     rows = complete(rows)
     networks = trained(rows)
-    unequal = [o for o in (_question_fact(networks), *_latent_facts(networks)) if o.startswith('Unequal')]
-    return [o for o in (chance_fact(rows), *unequal, _steps_fact(networks), *_weights_facts(networks)[1:2], _bottleneck_fact(rows)) if o]
+    found = (chance_fact(rows), _unequal_training(networks), _unequal_latents(networks), _steps_fact(networks), _own_judge_fact(networks),
+             _bottleneck_fact(rows))
+    return [o for o in found if o]
 
 def failures(rows:pd.DataFrame) -> list[str]:
     "Which runs failed and why, a sentence each."

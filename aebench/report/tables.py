@@ -144,8 +144,8 @@ def brief_spread(line:pd.Series, m:Column) -> str: # '' where there is none
     return f'{spread:.{len(is_plain[1])}f}' if is_plain else m.brief(spread)
 
 def figure_text(line:pd.Series, m:Column, plus_minus:str=' ± ') -> str:
-    "The figure with its spread, as text."
-    cell = _cell_of(line, m)
+    "The figure with its spread, as the short table writes it."
+    cell = _cell_of(line, m, brief=True)
     return f'{cell.text}{plus_minus}{cell.spread}' if cell.spread else cell.text
 
 # %% ../../nbs/report/03_tables.ipynb #601a380a

@@ -41,7 +41,7 @@ def _judged(rows:pd.DataFrame) -> list[str]: # Names in `_LEADS`
 
 def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
-    leader, value = winners[0], m.show(table[m.name][winners[0]])
+    leader, value = winners[0], m.brief(table[m.name][winners[0]])
     rest = table[m.name].drop(winners).dropna()
     if rest.empty or table.runs.max() < 2: return f'{_LEADS[m.name]} ({value})'
     second = (rest*m.better).idxmax()
@@ -79,7 +79,7 @@ def _without_networks(rows:pd.DataFrame, table:pd.DataFrame, label:str) -> str:
     "The headline where no network was trained."
     measured = table[[is_reference(o) and o != 'original' for o in table.index]].dropna(subset='mse')
     if len(measured):
-        copies = listed(f'{o.label} {MEASURES["mse"].show(o.mse)}' for o in measured.itertuples())
+        copies = listed(f'{o.label} {MEASURES["mse"].brief(o.mse)}' for o in measured.itertuples())
         return f'References on {label}, by MSE: {copies}; no network was trained.'
     return f'No run on {label} succeeded.' if is_failed(rows).any() else f'Nothing was trained on {label} yet.'
 
