@@ -9,6 +9,7 @@ __all__ = ['number_table', 'text_table', 'html_table', 'Comparison', 'compare']
 
 # %% ../nbs/12_comparison.ipynb #ed4173ae
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -220,6 +221,7 @@ def compare(
     device = resolve_device(device)
     settings |= dict(latent=latent, epochs=epochs, device=device, precision=resolve_precision(precision, device))
     runs = plan_runs(methods, source.name, seeds, references=references, **settings)
-    made = do_runs(runs, folder, progress, after_each=throttled(lambda: gather(folder)), wait=wait)
+    is_long = seeds > 1 or isinstance(latent, Sequence)  # then the log begins with how long it will take; what is stopped goes on later
+    made = do_runs(runs, folder, progress, throttled(lambda: gather(folder)), math.inf if is_long else None, wait)
     gather(folder)
     return Comparison(folder, _rows_of(folder, made))

@@ -226,7 +226,7 @@ def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
         place = next((members for s, members in found if _agree(s, settings[i])), None)
         if place is None: found.append((settings[i], [i]))
         else: place.append(i)
-    found.sort(key=lambda o: min(o[1]))
+    found = _in_order(found)
     trained = list(found)
     for i in (i for i, o in enumerate(shared) if o):  # what trains nothing can stand beside several groups
         judged = {k: settings[i][k] for k in JUDGED if k in settings[i]}
@@ -234,6 +234,12 @@ def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
         for members in places: members.append(i)
         if not places and not trained: found.append((judged, [i]))  # one that no run belongs to any more has nothing to say
     return found
+
+def _in_order(found:list[tuple[dict, list[int]]]) -> list[tuple[dict, list[int]]]:
+    "As their rows come; of groups that differ in the latent alone, the one of fewest numbers first."
+    first, found = {}, sorted(found, key=lambda o: min(o[1]))
+    def but_latent(s): return tuple((k, s.get(k)) for k in SETTINGS if k != 'latent')
+    return sorted(found, key=lambda o: (first.setdefault(but_latent(o[0]), len(first)), o[0].get('latent') or 0))
 
 def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     "What sets each group apart, in words."
