@@ -103,3 +103,9 @@ def test_peers_go_on_where_they_were(peers, tmp_path):
     assert len(again.summary) == 3 and again.summary.note.isna().all() and len(again.points) == 2
     axs = peers.draw(peers.Results(tmp_path).summary).axes
     assert len(axs) == 4 and [o.get_width() for o in axs[1].patches] == [-.5, .5] and [o.get_text() for o in axs[0].texts] == ['', 'not reached']
+
+def test_own_images_are_never_above_their_components():
+    "As the guide says of the folders that nobody tuned for."
+    ratios = pd.read_csv(ROOT/'results'/'own-images.csv').ratio
+    assert len(ratios) == 24 and ratios.max() < 1
+    assert f'{ratios.min():.0%}'.rstrip('%') + f' to {ratios.max():.0%}'.replace('%', ' %') in (ROOT/'docs'/'guide'/'own_images.md').read_text(encoding='utf-8')

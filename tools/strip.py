@@ -11,6 +11,7 @@ from aebench.run_folder import SAMPLES_PNG
 
 RESULTS = Path(__file__).resolve().parent.parent/'results'
 SHOWN = {'cifar10-jpeg': ('baseline', 'pretraining', 'feature_loss'), 'cifar10-jpeg-modern': ('modern',)} # Methods of each folder
+NUMBERS = {'cifar10-jpeg-modern': 128} # In the latent, where a folder has several
 COLUMNS = 6
 
 def strip() -> dict: # Label → images
@@ -19,7 +20,7 @@ def strip() -> dict: # Label → images
     for name, methods in SHOWN.items():
         rows = read_rows(RESULTS/name)
         for method in methods:
-            row = rows[(rows.method == method) & ~rows.method.str.contains('+', regex=False)].iloc[0]
+            row = rows[(rows.method == method) & (rows.latent == NUMBERS.get(name, rows.latent))].iloc[0]
             pairs = read_samples(RESULTS/name/row.run/SAMPLES_PNG)[:COLUMNS]
             found.setdefault('Original\nfirst test images', [a for a, _ in pairs])
             found[f'{row.label}, {row.latent:,} numbers\nMSE {row.mse:.4f}\n{row.accuracy:.0%} recognised'] = [b for _, b in pairs]
