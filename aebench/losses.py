@@ -162,18 +162,28 @@ class LossPart(Metric):
     def name(self): return self.part
 
 # %% ../nbs/06_losses.ipynb #29e17242
+def _problem(loss:Callable, channels:int) -> str: # '' where there is none
+    "What is wrong with what a loss gives for two batches of images."
+    x = torch.rand(2, channels, 16, 16)
+    pred = x.flip(0).requires_grad_()
+    try: found = loss(pred, x)
+    except Exception as e: return f'fails on two batches of images of shape {tuple(x.shape)}: {e}'
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        what = f'a tensor of shape {tuple(found.shape)}' if isinstance(found, Tensor) else f'a {type(found).__name__}'
+        return f'gives {what} for two batches of images: let it give their mean, computed by torch.'
+    if not found.requires_grad: return 'has no gradient: let torch compute it from the predictions, without detach, item or no_grad.'
+    if not found.isfinite(): return f'gives {found.item()} for two batches of random images: let it be finite.'
+    return ''
+
 def add_loss(
     name:str, # Of the method: letters, digits and _
     loss:Callable, # (predictions, targets), images (N, C, H, W) in [0, 1] → a tensor of one number
     label:str='' # As tables print it; '': made of the name
 ) -> Callable: # `loss`
     """Compare a loss of your own: the baseline trained with it is the method `name` from now on, in this process.
-    Raises `UsageError` for a name that is taken, and for what gives no number of two batches of images."""
-    x = torch.rand(2, 3, 16, 16, requires_grad=True)
-    found = loss(x, x.detach().flip(0))
-    if not isinstance(found, Tensor) or found.numel() != 1 or not found.requires_grad:
-        what = f'a tensor of shape {tuple(found.shape)}' if isinstance(found, Tensor) else f'a {type(found).__name__}'
-        raise UsageError(f'The loss {name} gives {what} for two batches of images: let it give their mean, computed by torch.')
+    Raises `UsageError` for a name that is taken, and for what gives no finite number of images, neither of three channels nor of one."""
+    problems = [_problem(loss, channels) for channels in (3, 1)]
+    if all(problems): raise UsageError(f'The loss {name} {problems[0]}')  # one may be for grey images, or for colour
     label = label or name.replace('_', ' ').capitalize()
     summary = (loss.__doc__ or 'A loss from outside the package.').strip()
     add_technique(Loss(name, label, summary, axis=f'{label} loss'), lambda: loss, code=loss)

@@ -12,12 +12,16 @@ __all__ = ['LOSSES', 'PAPER_LATENT', 'ENCODERS', 'UPSAMPLERS', 'OPTIMIZERS', 'PA
            'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published']
 
 # %% ../nbs/00_registry.ipynb #f263d7fd
+import dis
 import inspect
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
+from types import BuiltinFunctionType
 
 from .core.errors import UsageError, choose
 from .core.files import expanded, fingerprint
@@ -419,22 +423,55 @@ def _compiled(code) -> tuple:
     "What a code object computes, wherever it stands."
     return code.co_code, code.co_names, [_compiled(o) if hasattr(o, 'co_code') else o for o in code.co_consts]
 
-def _code_of(f:Callable) -> str:
-    "A fingerprint of a function's or class's source, and of the plain values that it holds."
-    if isinstance(f, partial): return fingerprint([_code_of(f.func), repr((f.args, sorted(f.keywords.items())))], 8)
-    held = getattr(f, '__dict__', {}).values() if not isinstance(f, type) else ()
-    if not isinstance(f, type) and not hasattr(f, '__code__'): f = type(f)
-    closed = [o.cell_contents for o in getattr(f, '__closure__', None) or ()]
-    plain = [o for o in (*held, *closed) if isinstance(o, (bool, int, float, str, tuple))]
+def _is_own(o) -> bool:
+    "Was this function or class written by the user, rather than installed?"
+    module = o.__module__ or ''
+    file = getattr(sys.modules.get(module), '__file__', None)
+    if module == '__main__' or not file: return hasattr(o, '__code__') or module == '__main__'  # a notebook's has no file
+    return not module.startswith('aebench.') and not file.startswith(tuple(sysconfig.get_paths().values()))
+
+def _globals_of(f) -> list:
+    "What a function looks up by name when it is called, in the order of the names."
+    names, codes = set(), [f.__code__]
+    for code in codes:  # grows by those inside it
+        names |= {o.argval for o in dis.get_instructions(code) if o.opname in ('LOAD_GLOBAL', 'LOAD_NAME')}
+        codes += [o for o in code.co_consts if hasattr(o, 'co_code')]
+    return [f.__globals__[o] for o in sorted(names & f.__globals__.keys())]
+
+def _code_of(f:Callable, seen:tuple=()) -> str:
+    """A fingerprint of what a function, class or object computes: its source, and all that it uses of plain values, weights
+    and functions of the user's own, wherever it got them from: arguments' defaults, a closure, global names, attributes."""
+    if id(f) in seen: return ''
+    seen = (*seen, id(f))
+    def held(o): return _held(o, seen)
+    if isinstance(f, partial): return fingerprint([_code_of(f.func, seen), held(f.args), held(tuple(sorted(f.keywords.items())))], 8)
+    if isinstance(f, BuiltinFunctionType): return fingerprint([f.__module__ or '', f.__qualname__], 8)
+    parts = [held(getattr(f, '__self__', None))]
+    if not isinstance(f, type) and not hasattr(f, '__code__'):
+        parts = [held(o) for o in (*getattr(f, '__dict__', {}).values(), *(f.state_dict().values() if hasattr(f, 'state_dict') else ()))]
+        f = type(f)
+    if not _is_own(f): return fingerprint([f.__module__ or '', f.__qualname__, *parts], 8)
+    functions = [o for o in (vars(f).values() if isinstance(f, type) else [f]) if hasattr(o, '__code__')]
+    for o in functions:
+        closed = [c.cell_contents for c in o.__closure__ or ()]
+        parts += map(held, (*closed, o.__defaults__, *(o.__kwdefaults__ or {}).values(), *_globals_of(o)))
     try: source = inspect.getsource(f)
-    except (OSError, TypeError):
-        functions = vars(f).values() if isinstance(f, type) else [f]
-        source = repr([_compiled(o.__code__) for o in functions if hasattr(o, '__code__')])
-    return fingerprint([source, repr(plain)], 8)
+    except (OSError, TypeError): source = repr([_compiled(o.__code__) for o in functions])
+    return fingerprint([source, *parts], 8)
+
+def _held(o, seen:tuple) -> str:
+    "What a value adds to the fingerprint of what uses it; '' for what is neither plain, nor weights, nor code."
+    if o is None or isinstance(o, (bool, int, float, str)): return repr(o)
+    if isinstance(o, (tuple, list)): return repr([_held(x, seen) for x in o])
+    if hasattr(o, 'detach'): o = o.detach().cpu().float().numpy()
+    if hasattr(o, 'tobytes'): return fingerprint([repr(o.shape), o.tobytes()], 8)
+    if inspect.ismodule(o): return o.__name__
+    if isinstance(o, type) or hasattr(o, '__code__'): return _code_of(o, seen) if _is_own(o) else f'{o.__module__}.{o.__qualname__}'
+    return _code_of(o, seen) if callable(o) else ''
 
 def add_technique(
     part:Part, # A `Loss`, an `Encoder` or an `Upsampler`
-    build:Callable, # Its builder, as CONTRIBUTING says for each
+    build:Callable, # () → loss; (upsample, latent, size, channels) → `AutoEncoder`; or (ni, scale=2) → module that scales ni channels up
     code:Callable|None=None # What computes, whose source tells one version from another; None: `build`
 ) -> Method: # Named as the part is
     """Let `part` be compared from now on, in this process. Adding it again takes the place of the first.
@@ -443,6 +480,9 @@ def add_technique(
     known = PARTS[choice].get(part.name)
     if (known is None or not known.code) and (part.name in METHODS or part.name in PARTS[choice] or part.name in REFERENCES):
         raise UsageError(f'There is a technique called {part.name}: give yours another name.')
+    if part.name == 'all': raise UsageError('all stands for the six methods of the paper: give yours another name.')
+    if part.label in {m.label for name, m in METHODS.items() if name != part.name}:
+        raise UsageError(f'There is a technique with the label {part.label}, and tables could not tell them apart: give yours another.')
     if not part.name.isidentifier():
         raise UsageError(f'{part.name!r} cannot be a name in tables and on a command line: use letters, digits and _.')
     PARTS[choice][part.name] = part = replace(part, code=_code_of(code or build))
