@@ -52,7 +52,7 @@ def _cell(entry:dict|None, leads:bool=False, measure:str='mse') -> str:
     figure = MEASURES[measure].show(entry[measure])
     said = f'{entry["length"].rpartition("= ")[2]} · {plural(entry["seeds"], "seed")}'
     if leads: figure = f'<strong>{figure}</strong>'
-    return f'<td>{name_html(entry["rows"], entry["method"])}<br>{figure}<br><small>{html.escape(said)}</small></td>'
+    return f'<td class="entry">{name_html(entry["rows"], entry["method"])}<br>{figure}<br><small>{html.escape(said)}</small></td>'
 
 def _components(data:str, numbers:int) -> float:
     "The error of as many principal components on the same images; NaN where it was not measured."
