@@ -150,8 +150,8 @@ def best_text(rows:pd.DataFrame, measure:str) -> str:
     return f'{html.escape(", ".join(method_label(rows, o) for o in found))}<br><small>{MEASURES[measure].show(values.mean())}</small>'
 
 def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
-    parts = sorted((part for _, part in parts_of(folder)), key=numbers_of)
-    rows = parts[-1]
+    parts = [part for _, part in parts_of(folder)]
+    rows = max(parts, key=lambda o: (numbers_of(o), -o.mse.min()))
     shown = (best_value(rows).get('mse') or distinct(trained(rows), 'method') or distinct(rows[references(rows) & ~is_failed(rows)], 'method')[-1:])[:1]
     png = next((o for m in shown if (o := gallery.thumbnail(folder, rows, m))), b'')
     path = f'pictures/benchmarks-{folder.name}.png'
@@ -170,7 +170,7 @@ def index(pages:list[Page], others:list[Page], folders:list[Path], files:dict) -
     lines = [index_line(o, folder, files) for o, folder in zip(pages, folders)]
     heads = 'Comparison', 'Copies', 'Seeds', '<abbr title="Numbers in the latent">Numbers</abbr>', 'Best by MSE', 'Best by accuracy'
     table = html_table('Comparisons', heads, lines, 'scroll comparisons')
-    note = 'Of several lengths of the latent the longest is shown. With one seed a difference may be chance: [how to read the figures](../guide/reading.md).'
+    note = 'Of several lengths of the latent the longest is shown, of several trainings the one with the lowest error. With one seed a difference may be chance: [how to read the figures](../guide/reading.md).'
     doors = '[Leaderboard](leaderboard.md){ .md-button } [Gallery](gallery.md){ .md-button }'
     measured = table_of_pages(('Page', 'What it measures'), others)
     return index_page('benchmarks/index.md', 'Benchmarks', about, doors, '## Comparisons', table, note, '## Measured beside them', measured, wide=True)
