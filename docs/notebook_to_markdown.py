@@ -23,7 +23,7 @@ def front_matter(notebook:dict) -> dict:
 def maths(text:str) -> str:
     "`$…$` and `$$…$$` outside code as MathML."
     def inline(m): return latex2mathml.converter.convert(m[1])
-    def block(m): return latex2mathml.converter.convert(m[1].strip(), display='block')
+    def block(m): return latex2mathml.converter.convert(m[1].strip(), display='block').replace('<math ', '<math tabindex="0" ', 1)  # scrolls by keys
     parts = re.split(r'(```.*?```|`[^`\n]*`)', text, flags=re.S)  # what is code stays as it is
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r'\$\$(.+?)\$\$', block, parts[i], flags=re.S)

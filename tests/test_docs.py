@@ -97,7 +97,8 @@ def test_search_and_theme(address, browser):
     pytest.fail('The search does not find FeatureLoss.')
 
 @pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'core/files.html', 'library/index.html', 'guide/commands.html', 'guide/reading.html',
-                                  'benchmarks/digits.html', 'benchmarks/index.html', 'benchmarks/leaderboard.html', 'benchmarks/gallery.html'])
+                                  'benchmarks/digits.html', 'benchmarks/digits/report.html', 'benchmarks/index.html', 'benchmarks/leaderboard.html',
+                                  'benchmarks/gallery.html', 'benchmarks/recipe.html', 'tutorials/beating_pca.html'])
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_accessible(address, browser, name, scheme):
     from axe_playwright_python import sync_playwright as axe
