@@ -17,7 +17,7 @@ from PIL import Image
 from forked import forked
 from made_up import make_images
 
-QUICK = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '256', '--protocol', 'report']
+QUICK = ['run', '--data', 'digits', '--limit', '400', '--epochs', '1', '1', '--batch-size', '256', '--protocol', 'report']
 TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
 
 def start(*words, home, before=(), **kwargs): # `before`: of a launcher, between Python and its module
