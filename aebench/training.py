@@ -173,16 +173,24 @@ def autoencoder_learner(
     return learn
 
 # %% ../nbs/08_training.ipynb #3d9e8e45
+def _scale(first:Tensor, lowest:Tensor) -> Tensor:
+    "What a change of a loss is measured by: its first value, or how far it fell; of a loss that is never negative always the first."
+    return torch.maximum(first.abs(), first - lowest)
+
 def before_divergence(
     lrs:list|Tensor, # The rates tried, rising
     losses:list|Tensor, # The smoothed loss at each
     num_it:int=0, # Unused; fastai passes it
     most:float=1e-2 # Upper bound: above it one cycle of Adam often diverges, which batch norm hides from the search
 ) -> tuple[float, tuple]: # The rate, and the point to mark, as fastai's own suggestion functions give them
-    "A tenth of the highest rate before the loss has climbed by a fifth of its first plateau. Works for trained networks too."
+    """A tenth of the highest rate before the loss has climbed by a fifth of its first plateau. Works for trained networks too.
+    Below zero the plateau may be near it: then what counts is how far the loss fell, and how much it wavered at first."""
     lrs, losses = torch.as_tensor(lrs), torch.as_tensor(losses)
     start = max(1, len(losses)//3)
-    climbed = losses > losses.cummin(0).values + losses[:start].median()/5
+    first, lowest = losses[:start], losses.nan_to_num().min()
+    rise = _scale(first.median(), lowest)/5
+    if lowest < 0: rise = torch.maximum(rise, 2*(first.max() - first.min()))
+    climbed = losses > losses.cummin(0).values + rise
     edge = next((i for i in range(start, len(lrs)) if climbed[i]), len(lrs)) - 1
     lr = min(float(lrs[edge])/10, most)
     return lr, (lr, float(losses[(lrs - lr).abs().argmin()]))
@@ -320,8 +328,16 @@ class Search(schedule.LRFinder):
     def after_step(self): self.steps += 1
     def after_batch(self):
         if not self.yb: raise CancelFitException()  # fastai trains nothing without a target
-        super().after_batch()
+        if self.best_loss == float('inf'): self.first_loss = self.smooth_loss
+        if min(self.best_loss, self.smooth_loss) < 0: self._after_negative()
+        else: super().after_batch()
         if self.stop_by: raise CancelFitException()
+    def _after_negative(self):
+        "As fastai's, whose limit, four times the best loss, is below the best one where that is negative."
+        schedule.ParamScheduler.after_batch(self)
+        self.best_loss = min(self.best_loss, self.smooth_loss)
+        is_off = self.smooth_loss > self.best_loss + 3*_scale(self.first_loss, self.best_loss)
+        if is_off and self.stop_div or self.train_iter >= self.num_it: raise CancelFitException()
     def after_fit(self): pass
 
 def _search(learn:Learner, finder:Search) -> tuple[list, list]: # The rates, and the smoothed loss at each
