@@ -9,7 +9,7 @@ __all__ = ['FEWEST', 'SLICE_SPAN', 'NonFiniteLoss', 'Watcher', 'StopOnNonFinite'
            'PerImage', 'AutoencoderLearner', 'CopiedImage', 'plot_top_losses', 'autoencoder_learner',
            'before_divergence', 'random_states', 'set_random_states', 'same_randomness', 'FoundRate', 'Search',
            'check_batches', 'find_lr', 'Stopwatch', 'Clock', 'ClockStop', 'Phase', 'PhaseLog', 'StepCount',
-           'epoch_figures', 'History']
+           'epoch_figures', 'History', 'no_callbacks', 'add_callbacks']
 
 # %% ../nbs/08_training.ipynb #f379a907
 import copy
@@ -41,6 +41,7 @@ from .core.errors import AebenchError, UsageError
 from .data.batches import ImageDL
 from .data.sets import ImageSet
 from .models import AutoEncoder, parameter_count
+from .registry import CALLBACKS, Callbacks, add_technique
 from .settings import divided
 from .speed import FusedAdam
 
@@ -543,3 +544,32 @@ class History(Watcher):
         place = dict(phase=self.phase, epoch=len(self.rows)+1, size=getattr(self.model, 'size', None))
         times = dict(train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads())
         self.rows.append(place | epoch_figures(self.recorder) | dict(batches=self.batches) | times)
+
+# %% ../nbs/08_training.ipynb #9a004014
+@CALLBACKS.builder('none')
+def no_callbacks() -> list[Callback]:
+    "None but those of every training."
+    return []
+
+def _made(name:str, make:Callable) -> list[Callback]:
+    "The callbacks that `make` gives. Raises `UsageError` for what gives none."
+    if isinstance(make, Callback) or not callable(make):
+        raise UsageError(f'Each run needs callbacks of its own for {name}: give a class, or a function that makes them, '
+                         f'such as lambda: {type(make).__name__}(…).')
+    try: found = list(L(make()))
+    except TypeError as e:
+        raise UsageError(f'What makes the callbacks of {name} fails without arguments: {e}. Give a function that needs none.') from e
+    if found and all(isinstance(o, Callback) for o in found): return found
+    raise UsageError(f'What makes the callbacks of {name} gives {found or "none"}: let it give one callback of fastai, or a list.')
+
+def add_callbacks(
+    name:str, # Of the method: letters, digits and _
+    make:Callable, # A class of callbacks, or a function that gives one callback or a list; called for each run
+    label:str='' # As tables print it; '': made of the name
+) -> Callable: # `make`
+    """Compare callbacks of fastai or of your own: the baseline trained with them is the method `name` from now on, in this process.
+    Raises `UsageError` for a name that is taken, and for what makes no callbacks."""
+    _made(name, make)
+    label, summary = label or name.replace('_', ' ').capitalize(), make.__doc__ or 'Callbacks from outside the package.'
+    add_technique(Callbacks(name, label, summary.strip()), partial(_made, name, make), code=make)
+    return make

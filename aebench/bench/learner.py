@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .devices import resolve_device, resolve_precision
-from .run import HeldOut, averaging, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
+from .run import HeldOut, callbacks_of, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
 from ..core.errors import UsageError
 from ..data.sets import ImageSet
 from ..registry import OPTIMIZERS, get_method, is_reference
@@ -63,7 +63,7 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
     seed_everything(run.seed)
     model = make_model(run, data)
     kwargs = dict(opt_func=OPTIMIZERS.builders[run.recipe.optimizer]) | kwargs
-    return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*averaging(run), *cbs], **kwargs), run
+    return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*callbacks_of(run), *cbs], **kwargs), run
 
 # %% ../../nbs/bench/11_learner.ipynb #d4a548c7
 def autoencoder_learner(

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'MAX_COPIED', 'in_precision', 'make_model', 'make_loss', 'make_augment', 'seed_everything',
-           'path_of', 'HeldOut', 'learner_for', 'averaging', 'fit_run', 'choose_all_gates', 'train_run', 'run_name',
+           'path_of', 'HeldOut', 'learner_for', 'callbacks_of', 'fit_run', 'choose_all_gates', 'train_run', 'run_name',
            'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless', 'study_latents',
            'measure_lengths', 'do_reference', 'training_state', 'do_run', 'show_chosen']
 
@@ -31,7 +31,7 @@ from ..core.errors import UsageError, error_line
 from ..core.text import printable
 from ..core.files import fingerprint, read_json, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
-from ..registry import LOSSES, OPTIMIZERS, get_method, is_reference
+from ..registry import CALLBACKS, LOSSES, OPTIMIZERS, get_method, is_reference
 from ..settings import SCHEMA, SHOWN, Run, config_of, kind_of, row_settings
 from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE
 from ..run_folder import runs_in
@@ -136,11 +136,12 @@ def learner_for(
     whole = path_of(principal_components(data, run.device), model.latent) if apart else None
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
-    return autoencoder_learner(dls, model, loss_func, cbs=[*averaging(run), *cbs], **kwargs), held if held is None else HeldOut(held, whole)
+    return autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs), held if held is None else HeldOut(held, whole)
 
-def averaging(run:Run) -> list[Callback]: # Empty for a method that keeps the last weights
-    "The callback of a method that averages its weights."
-    return [AverageWeights()] if run.recipe.averaged else []
+def callbacks_of(run:Run) -> list[Callback]: # New ones each time
+    "The callbacks of a method: its own, and one that averages its weights."
+    method = run.recipe
+    return [*CALLBACKS.build(method.callbacks), *([AverageWeights()] if method.averaged else [])]
 
 def fit_run(
     learn:Learner,

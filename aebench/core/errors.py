@@ -49,9 +49,10 @@ def suggestion(name:str, names:Iterable[str]) -> str: # '' where none is near; e
 def choose(
     name:str, # As the user typed it
     names:Iterable[str], # The right ones
-    what:str # What they name, for the message: 'method', 'data set'
+    what:str, # What they name, for the message: 'method', 'data set'
+    hint:str='' # What else it may be, where none of them is near; with a space before it
 ) -> str: # `name`
     "Return `name` if it is one of `names`. Raises `UsageError` that suggests the nearest one and lists all."
     names = list(names)
     if name in names: return name
-    raise UsageError(f'There is no {what} called {name!r}.{suggestion(name, names)} Choose from: {", ".join(names)}.')
+    raise UsageError(f'There is no {what} called {name!r}.{suggestion(name, names) or hint} Choose from: {", ".join(names)}.')
