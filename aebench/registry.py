@@ -6,17 +6,19 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 
 # %% auto #0
 __all__ = ['LOSSES', 'PAPER_LATENT', 'ENCODERS', 'UPSAMPLERS', 'OPTIMIZERS', 'CALLBACKS', 'PARTS', 'METHODS', 'REFERENCES',
-           'FACTORS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'JUDGES', 'TRACKERS', 'Registry', 'Part', 'Loss', 'Encoder',
-           'Upsampler', 'Optimizer', 'Callbacks', 'map_depth', 'Method', 'techniques', 'combine', 'Reference', 'Family',
-           'find_reference', 'default_references', 'Factor', 'add_technique', 'crossed', 'cell_name', 'levels_of',
-           'get_method', 'check_name', 'find_method', 'is_reference', 'get_methods', 'DataSource', 'get_data',
-           'Published']
+           'FACTORS', 'DESIGNS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'JUDGES', 'TRACKERS', 'Registry', 'Part', 'Loss',
+           'Encoder', 'Upsampler', 'Optimizer', 'Callbacks', 'map_depth', 'Method', 'techniques', 'combine',
+           'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'add_technique',
+           'import_techniques', 'crossed', 'cell_name', 'levels_of', 'get_method', 'check_name', 'find_method',
+           'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published']
 
 # %% ../nbs/00_registry.ipynb #f263d7fd
 import dis
+import importlib.util
 import inspect
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
@@ -24,7 +26,7 @@ from itertools import permutations
 from pathlib import Path
 from types import BuiltinFunctionType
 
-from .core.errors import UsageError, choose
+from .core.errors import AebenchError, UsageError, choose, error_line
 from .core.files import expanded, fingerprint
 
 # %% ../nbs/00_registry.ipynb #50349763
@@ -68,6 +70,7 @@ class Part:
     taught:str='' # The module, and after # the section of its notebook, that its card is made from
     lesson:str='' # The tutorial on it; '': none
     code:str='' # Fingerprint of a builder that `add_technique` brought; '': it belongs to this package
+    source:str='' # The file that `import_techniques` has it from; '': none
 
 @dataclass(frozen=True)
 class Loss(Part):
@@ -190,8 +193,9 @@ class Method:
 
     @property
     def card(self) -> str:
-        "Page of its technique in the documentation; a combination's leads to its first."
-        return f'techniques/{self.name.partition("+")[0]}.html'
+        "Page of its technique in the documentation; a combination's leads to its first that has one. '' for one of the user's own."
+        names = [o for o in self.name.split('+') if o not in METHODS or not METHODS[o].code]
+        return f'techniques/{names[0]}.html' if names else ''
 
     @property
     def latent(self) -> int:
@@ -227,7 +231,15 @@ class Method:
     @property
     def code(self) -> str:
         "Fingerprints of what was brought from outside the package; '' for nothing."
-        return ' '.join(o for o in (entries[getattr(self, field)].code for field, entries in PARTS.items()) if o)
+        return ' '.join(o.code for o in self._parts if o.code)
+
+    @property
+    def sources(self) -> list[str]: # Without repeats
+        "The files that `--import` takes to bring them."
+        return list(dict.fromkeys(o.source for o in self._parts if o.source))
+
+    @property
+    def _parts(self) -> list[Part]: return [entries[getattr(self, field)] for field, entries in PARTS.items()]
 
     @property
     def cost(self) -> float:
@@ -434,7 +446,8 @@ FACTORS = {name: _factor(method) for name, method in METHODS.items() if name != 
 # %% ../nbs/00_registry.ipynb #cb545853
 def _compiled(code) -> tuple:
     "What a code object computes, wherever it stands."
-    return code.co_code, code.co_names, [_compiled(o) if hasattr(o, 'co_code') else o for o in code.co_consts]
+    def value(o): return _compiled(o) if hasattr(o, 'co_code') else sorted(map(repr, o)) if isinstance(o, frozenset) else o
+    return code.co_code, code.co_names, [value(o) for o in code.co_consts]
 
 def _is_own(o) -> bool:
     "Was this function or class written by the user, rather than installed?"
@@ -484,6 +497,8 @@ def _held(o, seen:tuple) -> str:
     if hasattr(o, 'tobytes'): return fingerprint([repr(o.shape), o.tobytes()], 8)
     return _code_of(o, seen) if callable(o) else ''
 
+_importing = [] # The file that `import_techniques` runs now
+
 def _name_of(o) -> str: return getattr(o, '__name__', None) or type(o).__name__
 
 def add_technique(
@@ -508,11 +523,32 @@ def add_technique(
         raise UsageError(f'There is a technique with the label {part.label}, and tables could not tell them apart: give yours another.')
     if not part.name.isidentifier():
         raise UsageError(f'{part.name!r} cannot be a name in tables and on a command line: use letters, digits and _.')
-    PARTS[choice][part.name] = part = replace(part, code=_code_of(code or build))
+    PARTS[choice][part.name] = part = replace(part, code=_code_of(code or build), source=_importing[-1] if _importing else '')
     PARTS[choice].builders[part.name] = build
     METHODS[part.name] = _method_of(choice, part)
     FACTORS[part.name] = _factor(METHODS[part.name])
     return METHODS[part.name]
+
+# %% ../nbs/00_registry.ipynb #0b80062f
+def import_techniques(
+    path:str # A Python file that calls `add_loss`, `add_callbacks` or `add_technique`
+) -> list[str]: # Names of the methods that it adds
+    "Run the file; what it adds remembers where it came from. Raises `UsageError` for one that is not there, fails, or adds nothing."
+    file, adds = expanded(path), 'call add_loss, add_callbacks or add_technique of aebench.all'
+    if not file.is_file() or file.suffix != '.py': raise UsageError(f'{path} is no Python file: give one (*.py) in which you {adds}.')
+    spec = importlib.util.spec_from_file_location(f'{file.stem}_{fingerprint([str(file.absolute())], 6)}', file)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # where its source is looked up
+    if str(file.parent) not in sys.path: sys.path.append(str(file.parent))  # for what it imports from beside it
+    _importing.append(str(path))
+    try: spec.loader.exec_module(module)
+    except AebenchError: raise
+    except Exception as e:
+        lines = [o.lineno for o in traceback.extract_tb(e.__traceback__) if o.filename == str(file)] or [getattr(e, 'lineno', 0)]
+        raise UsageError(f'{path} fails at line {lines[-1]}: {error_line(e)}.') from e
+    finally: _importing.pop()
+    found = [o.name for o in METHODS.values() if str(path) in o.sources]
+    if not found: raise UsageError(f'{path} adds no technique: {adds} in it.')
+    return found
 
 # %% ../nbs/00_registry.ipynb #b137154b
 def crossed(names:Iterable[str]|str='all') -> list[str]:
@@ -527,6 +563,8 @@ def crossed(names:Iterable[str]|str='all') -> list[str]:
         if _changes(METHODS[part]).items() <= _changes(METHODS[whole]).items():
             raise UsageError(f'{whole} holds {part} already: cross only one of them.')
     return [o for o in FACTORS if o in names]
+
+DESIGNS = {'factorial': 1, 'half': 2} # By how much the number of combinations is divided
 
 def cell_name(
     on:Iterable[str] # Techniques

@@ -13,6 +13,7 @@ __all__ = ['ERROR_TOLERANCE', 'MAX_COPIED', 'in_precision', 'make_model', 'make_
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
 import random
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -31,7 +32,7 @@ from ..core.errors import UsageError, error_line
 from ..core.text import printable
 from ..core.files import fingerprint, read_json, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
-from ..registry import CALLBACKS, LOSSES, OPTIMIZERS, get_method, is_reference
+from ..registry import CALLBACKS, ENCODERS, LOSSES, OPTIMIZERS, UPSAMPLERS, get_method, is_reference
 from ..settings import SCHEMA, SHOWN, Run, config_of, kind_of, row_settings
 from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE
 from ..run_folder import runs_in
@@ -260,17 +261,29 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
     model.load_state_dict(tensors)
     return model
 
+def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
+    "What of the user's own a network is built of that this process does not know, in a sentence."
+    parts = dict(encoder=ENCODERS, upsample=UPSAMPLERS)
+    lost = [f'{entries.what} {build[k]}' for k, entries in parts.items() if k in build and build[k] not in entries]
+    if not lost: return ''
+    lines = (folder/CONFIG).read_text(encoding='utf-8').splitlines() if (folder/CONFIG).is_file() else []
+    file = next((shlex.quote(json.loads(o[8:])) for o in lines if o.startswith('import: ')), 'FILE')
+    return (f'{printable(folder)} holds a network with the {" and the ".join(lost)}, which is no part of aebench: add it first, '
+            f'by add_technique in Python, or by --import {file} on the command line.')
+
 def load_model(
     folder:str|Path # Of a finished run
 ) -> AutoEncoder|LinearCodec: # On the CPU, in eval mode
     """The trained autoencoder of a run, or the fitted components, with the `prep` of its images.
     Raises `UsageError` where there is none or its file is damaged."""
+    build = {}
     try:
         tensors, about = read_tensors(Path(folder)/MODEL)
-        codec = _built(tensors, json.loads(about['autoencoder'])).eval()
+        codec = _built(tensors, build := json.loads(about['autoencoder'])).eval()
         codec.prep = preprocessing_from(json.loads(about['preprocessing'])) if 'preprocessing' in about else Preprocessing(codec.channels)
         return codec
     except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
+        if isinstance(e, UsageError) and (lost := _missing_parts(build, Path(folder))): raise UsageError(lost) from e
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
         hint = runs_in(folder, MODEL) or ' Give the folder of a finished run.'
         raise UsageError(f'{printable(folder)} holds no valid model ({why}).{hint}') from e
