@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
 from typing import get_args
 
-from .core.errors import UsageError, choose
+from .core.errors import UsageError, check_number, choose
 from .core.files import fingerprint
 from .registry import (
     DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
@@ -169,6 +169,7 @@ def _size_fault(run) -> str:
     return f"The networks halve an image twice, and {run.size} can't be: give --size {below} or {below + 4}." if run.size % 4 else ''
 
 def _epochs_fault(run) -> str:
+    for o in run.epochs: check_number(o, '--epochs')
     if run.epochs and min(run.epochs) >= 0 and sum(run.epochs): return ''
     return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs one number, such as 15, or two.'
 
@@ -329,6 +330,7 @@ def _in_key(f:Field, run:Run) -> bool:
 def check_setting(f:Field, run:Run):
     "Raise `UsageError` where the value that `run` has for this setting can't be."
     value, flag = getattr(run, f.name), names_of(f)[0]
+    if value is not None and (kind := kind_of_setting(f)) in (int, float): check_number(value, flag, kind)
     choices, bounds, check = (f.metadata[o] for o in ('choices', 'bounds', 'check'))
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, f'value of {flag}')
@@ -474,6 +476,7 @@ def plan_runs(
     # `epochs` may be one number, which the phases share
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
+    check_number(seeds, '--seeds')
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')
     source, found = get_data(data), get_methods(methods)
     settings = _with_defaults(source, settings)
@@ -491,6 +494,7 @@ def plan_runs(
 def _with_defaults(source, settings:dict) -> dict: # By name of the field, with a latent
     "`settings` with the defaults of the data set where there is None. Raises `TypeError` for what is no setting."
     known = {f.name: kind_of_setting(f) for f in fields(Run)}
+    if isinstance(settings.get('epochs'), str): check_number(settings['epochs'], '--epochs')
     if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
     given = {k: tuple(v) if known[k] is tuple and not isinstance(v, int) else v for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.downloads import checksum_of, fetch
-from ..core.errors import AebenchError, UsageError, choose
+from ..core.errors import AebenchError, UsageError, check_number, choose
 from ..core.files import cache_home, cache_name, fingerprint, write_bytes
 from ..core.locks import made_once
 from ..core.tensors import read_tensors, write_tensors
@@ -348,6 +348,7 @@ def load_images(
     "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
     source, reading = get_data(data), Reading(**reading)
     size = source.size if size is None else size
+    check_number(size, 'size')
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
     asked = [o for o in ('split', 'train_folder', 'test_folder') if getattr(reading, o) is not None]
