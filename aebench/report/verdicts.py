@@ -33,7 +33,7 @@ from .evidence import IMAGE_VALUES, image_values
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
 _LEADS = dict(
     mse='the lowest MSE', accuracy='the highest classifier accuracy',
-    **{o: f'the highest {MEASURES[o].title.lower()}' for o in ACCURACIES[1:]})
+    **{o: f'the highest accuracy by {o.removeprefix("accuracy_")}' for o in ACCURACIES[1:]})
 
 def _judged(rows:pd.DataFrame) -> list[str]: # Names in `_LEADS`
     "The measures in which to lead means something: not a classifier's that reads at random."
