@@ -59,7 +59,7 @@ SHARED = {
     '--run': ('DIR', "a finished run's folder, or that of many runs, of which the one that copies best is taken"),
     '--method': ('NAME', 'whose run is taken of many (default: any)'),
     '--config': ('FILE', 'take flags from a YAML, TOML or JSON file; each run holds one, and a flag beside it wins'),
-    '--import': ('FILE', 'a Python file that adds techniques of your own, by add_loss, add_callbacks or add_technique; several with commas'),
+    '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
     '--quick': ('', 'a first look: --limit 1000 --epochs 3, where they are not given'),

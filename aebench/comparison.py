@@ -194,12 +194,8 @@ def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs
     return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../nbs/12_comparison.ipynb #165d981e
-_OWN_PARTS = dict.fromkeys(('cbs', 'callbacks'), "{} make a method of their own: add_callbacks('mine', …) names it, and compare takes the name "
-                           'among its methods.') # What a learner would take → why it is none
-_OWN_PARTS |= dict.fromkeys(('loss', 'loss_func'), "{} makes a method of its own: add_loss('mine', …) names it, and compare takes the name "
-                            'among its methods.')
-_OWN_PARTS |= dict(opt_func="{} makes a method of its own: add_technique(Optimizer('mine', …), …) names it, and compare takes the name "
-                   'among its methods.')
+_ADDED_BY = dict(cbs='add_callbacks', callbacks='add_callbacks', loss='add_loss', loss_func='add_loss',
+                 opt_func='add_technique') # What a learner would take: what makes a method of it
 
 def compare(
     data:str|Path|ImageSet='digits', # A name in `DATA`, a folder of images, or what `load_images` gave
@@ -220,7 +216,9 @@ def compare(
     Finished runs are not made again, and one that fails costs no other.
     Raises `UsageError` for what can't be, and `AebenchError` where none could begin."""
     for o in settings:
-        if o in _OWN_PARTS: raise UsageError(_OWN_PARTS[o].format(o))
+        if o not in _ADDED_BY: continue
+        raise UsageError(f'{o} is compared as a method of its own: add it by {_ADDED_BY[o]} under a name, and give the name '
+                         'among the methods.')
     for o in settings: choose(o, [f.name for f in fields(Run) if f.name not in ('method', 'data')], 'setting')
     for o in ('judges', 'shown_channels', 'sizes'):
         if isinstance(settings.get(o), (str, int)): settings[o] = (settings[o],)

@@ -143,7 +143,8 @@ CALLBACKS = Registry('set of callbacks',
     Callbacks('none', 'none', 'None but those that every training has.', is_method=False),
 )
 
-PARTS = dict(encoder=ENCODERS, upsample=UPSAMPLERS, loss=LOSSES, optimizer=OPTIMIZERS, callbacks=CALLBACKS) # By the field of `Method` that chooses one
+# By the field of `Method` that chooses one
+PARTS = dict(encoder=ENCODERS, upsample=UPSAMPLERS, loss=LOSSES, optimizer=OPTIMIZERS, callbacks=CALLBACKS)
 
 # %% ../nbs/00_registry.ipynb #0ef5827d
 def map_depth(
@@ -426,8 +427,9 @@ class Factor:
     low:str # The baseline's way, in words
     high:str # The technique's
 
-_FACTOR_NAMES = dict(encoder='encoder', upsample='upsampling', loss='loss', optimizer='optimiser', callbacks='callbacks', linear_path='linear path',
-                     nested='latent', rounded='rounding', averaged='weights', sizes='resizing') # By the field of `Method`
+_FACTOR_NAMES = dict( # By the field of `Method`
+    encoder='encoder', upsample='upsampling', loss='loss', optimizer='optimiser', callbacks='callbacks', linear_path='linear path',
+    nested='latent', rounded='rounding', averaged='weights', sizes='resizing')
 _LEVELS = dict(linear_path=('none', 'beside'), nested=('whole', 'nested'), rounded=('none', 'rounded'), averaged=('last', 'averaged'),
                sizes=('full size', 'progressive'))
 
@@ -504,11 +506,12 @@ def _name_of(o) -> str: return getattr(o, '__name__', None) or type(o).__name__
 def add_technique(
     part:Part, # A `Loss`, an `Encoder`, an `Upsampler`, an `Optimizer` or `Callbacks`
     build:Callable, # For a loss () → loss; for an encoder (upsample, latent, size, channels) → `AutoEncoder`;
-    # for an upsampling (ni, scale=2) → module that scales ni channels up; for an optimiser fastai's `opt_func`; for callbacks () → a list of them
+    # for an upsampling (ni, scale=2) → module that scales ni channels up; for an optimiser fastai's `opt_func`; for callbacks () → a list
     code:Callable|None=None # What computes, whose source tells one version from another; None: `build`
 ) -> Method: # Named as the part is
     """Let `part` be compared from now on, in this process. Adding it again takes the place of the first.
-    `add_loss` and `add_callbacks` do it for a loss and for callbacks. Raises `UsageError` for what is no part, and for a name that is taken."""
+    `add_loss` and `add_callbacks` do it for a loss and for callbacks.
+    Raises `UsageError` for what is no part, and for a name that is taken."""
     kinds = {k: type(next(iter(entries.values()))) for k, entries in PARTS.items()}
     choice = next((k for k, kind in kinds.items() if isinstance(part, kind)), None)
     if choice is None:
@@ -529,7 +532,7 @@ def add_technique(
     FACTORS[part.name] = _factor(METHODS[part.name])
     return METHODS[part.name]
 
-# %% ../nbs/00_registry.ipynb #0b80062f
+# %% ../nbs/00_registry.ipynb #6a5938c2
 def import_techniques(
     path:str # A Python file that calls `add_loss`, `add_callbacks` or `add_technique`
 ) -> list[str]: # Names of the methods that it adds

@@ -166,7 +166,8 @@ def autoencoder_learner(
     cbs=(), # Further callbacks
     **kwargs # Further arguments of `Learner`
 ) -> AutoencoderLearner:
-    "A learner for `model`, on the device of `dls`. Raises `UsageError` for what are no loaders, and for what is no model."
+    """A learner for `model`, on the device of `dls`. `aebench.autoencoder_learner` takes a method by its name as well.
+    Raises `UsageError` for what are no loaders, and for what is no model."""
     if isinstance(dls, ImageSet): dls = dls.dls()
     if not isinstance(dls, DataLoaders):
         raise UsageError(f'{type(dls).__name__} holds no batches: give what load_images gives, or its dls().')
@@ -557,7 +558,7 @@ class History(Watcher):
         times = dict(train_seconds=self.train_seconds, seconds=self.epoch_watch.seconds, threads=torch.get_num_threads())
         self.rows.append(place | epoch_figures(self.recorder) | dict(batches=self.batches) | times)
 
-# %% ../nbs/08_training.ipynb #e5d68021
+# %% ../nbs/08_training.ipynb #daf1665a
 @CALLBACKS.builder('none')
 def no_callbacks() -> list[Callback]:
     "None but those of every training."

@@ -137,7 +137,8 @@ def learner_for(
     whole = path_of(principal_components(data, run.device), model.latent) if apart else None
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
-    return autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs), held if held is None else HeldOut(held, whole)
+    learn = autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs)
+    return learn, held if held is None else HeldOut(held, whole)
 
 def callbacks_of(run:Run) -> list[Callback]: # New ones each time
     "The callbacks of a method: its own, and one that averages its weights."

@@ -89,7 +89,7 @@ MOST_DRAWN = 400 # Images in a picture
 
 def _check_count(n:int):
     if n < 1: raise UsageError('There is no image to draw: give one or more in each row.')
-    if n > MOST_DRAWN: raise UsageError(f'{n:,} images are too many for one picture: give {MOST_DRAWN} at most, such as the first of each row.')
+    if n > MOST_DRAWN: raise UsageError(f'{n:,} images are too many for one picture: give the first of each row, {MOST_DRAWN} at most.')
 
 def _aspect(pixels:np.ndarray) -> float: # Of its cell; a strip has a cell that can still be seen
     "Width over height."

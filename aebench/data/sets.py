@@ -186,8 +186,10 @@ def _content_of(arrays:dict, classes:Sequence, prep:Preprocessing) -> str: # `ar
 
 @dataclass(frozen=True, repr=False)
 class ImageSet:
-    """A whole data set at one size. `dataclasses.replace` makes another of it, with other images, labels or classes; where no
-    fingerprint is given with them, it gets its own. Raises `UsageError` for other numbers of images and labels."""
+    """A whole data set at one size. `train_x` and `test_x` are the images, uint8, (N, channels, size, size), `train_y` and `test_y`
+    the index in `classes` of the class of each, (N,), -1 where there are no classes. `dataclasses.replace` makes another of it, with
+    other images, labels or classes; where no fingerprint is given with them, it gets its own.
+    Raises `UsageError` for other numbers of images and labels."""
     name:str # A name in `DATA`, or the folder's path
     label:str # For tables and headings
     train_x:Tensor # uint8, (N, C, S, S)
@@ -297,7 +299,8 @@ def _read_cache(path:Path, size:int) -> tuple[dict, dict]|None: # Arrays, and wh
     try:
         arrays, about = read_tensors(path)
         about = json.loads(about['about'])
-        complete = {*_ARRAYS} <= set(arrays) <= {*_ARRAYS, 'apart'} and {'classes', 'unreadable', 'fingerprint', 'prep', 'facts'} <= set(about)
+        complete = {*_ARRAYS} <= set(arrays) <= {*_ARRAYS, 'apart'}
+        complete &= {'classes', 'unreadable', 'fingerprint', 'prep', 'facts'} <= set(about)
         fits = complete and {arrays[k].shape[-1] for k in ('train_x', 'test_x')} == {size}
     except (OSError, ValueError, KeyError, TypeError): return None
     return (arrays, about) if fits else None

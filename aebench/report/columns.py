@@ -72,8 +72,8 @@ def _by_judge(arch:str) -> tuple[Column, Column]:
     "The columns of a further classifier that judges the reconstructions."
     return (
         Column(f'accuracy_{arch}', float, f'Share of reconstructed test images that a second classifier, {arch}, reads correctly.',
-               f'Recognised by {arch}', f'Recognised\nby {arch}', _share, better=1, least=0, most=1, csv=False, table='measured', terminal=True,
-               brief=_percent),
+               f'Recognised by {arch}', f'Recognised\nby {arch}', _share, better=1, least=0, most=1, csv=False, table='measured',
+               terminal=True, brief=_percent),
         Column(f'agreement_{arch}', float, f'Share of test images that {arch} reads alike before and after.', csv=False))
 
 ACCURACIES = ('accuracy', *(f'accuracy_{o}' for o in JUDGES[1:])) # By the first classifier, and by each other

@@ -192,7 +192,8 @@ def more_seeds(
     if run is None or not all(map(network, methods)):
         if in_python: return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
         return f'aebench run --methods {shlex.quote(",".join(methods))} --seeds {seeds}'
-    return (call_of if in_python else command_of)(replace(run, seed=first), methods, seeds, place, without=('seed',) if first == SEED else ())
+    words, without = call_of if in_python else command_of, ('seed',) if first == SEED else ()
+    return words(replace(run, seed=first), methods, seeds, place, without=without)
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
     "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
