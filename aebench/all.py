@@ -7,10 +7,10 @@ Docs: https://aebench.github.io/aebench/all.html.md"""
 # %% auto #0
 __all__ = ['compare', 'Comparison', 'METHODS', 'DATA', 'load_images', 'ImageSet', 'photograph', 'Augment', 'in_rgb', 'draw_rows',
            'autoencoder', 'AutoEncoder', 'resnet_body', 'trained_network', 'parameter_count', 'PixelShuffle_ICNR',
-           'icnr', 'autoencoder_learner', 'find_lr', 'History', 'FeatureLoss', 'add_loss', 'add_technique', 'Encoder',
-           'Upsampler', 'Muon', 'evaluate', 'judge_for', 'psnr', 'ssim', 'principal_components', 'load', 'Trained',
-           'find_anomalies', 'torch', 'nn', 'F', 'np', 'pd', 'plt', 'Path', 'partial', 'Learner', 'Callback',
-           'set_seed', 'show_image', 'show_images']
+           'icnr', 'autoencoder_learner', 'find_lr', 'History', 'FeatureLoss', 'add_loss', 'add_callbacks',
+           'add_technique', 'Encoder', 'Upsampler', 'Optimizer', 'Muon', 'evaluate', 'judge_for', 'psnr', 'ssim',
+           'principal_components', 'load', 'Trained', 'find_anomalies', 'torch', 'nn', 'F', 'np', 'pd', 'plt', 'Path',
+           'partial', 'Learner', 'Callback', 'set_seed', 'show_image', 'show_images']
 
 # %% ../nbs/13_all.ipynb #7e361e36
 from functools import partial
@@ -40,8 +40,8 @@ from .losses import FeatureLoss, add_loss
 from .metrics import evaluate, ssim
 from .models import AutoEncoder, autoencoder, parameter_count, resnet_body
 from .modern.muon import Muon
-from .registry import DATA, METHODS, Encoder, Upsampler, add_technique
-from .training import History, find_lr
+from .registry import DATA, METHODS, Encoder, Optimizer, Upsampler, add_technique
+from .training import History, add_callbacks, find_lr
 from .weights import judge_for, trained_network
 
 # %% ../nbs/13_all.ipynb #20f01fa5
@@ -49,7 +49,7 @@ _all_ = [
     compare, Comparison, METHODS, DATA,
     load_images, ImageSet, photograph, Augment, in_rgb, draw_rows,
     autoencoder, AutoEncoder, resnet_body, trained_network, parameter_count, PixelShuffle_ICNR, icnr,
-    autoencoder_learner, find_lr, History, FeatureLoss, add_loss, add_technique, Encoder, Upsampler, Muon,
+    autoencoder_learner, find_lr, History, FeatureLoss, add_loss, add_callbacks, add_technique, Encoder, Upsampler, Optimizer, Muon,
     evaluate, judge_for, psnr, ssim, principal_components,
     load, Trained, find_anomalies,
     torch, nn, F, np, pd, plt, Path, partial, Learner, Callback, set_seed, show_image, show_images]

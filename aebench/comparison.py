@@ -20,7 +20,7 @@ import torch
 from .apply.trained import Trained, load
 from .bench.devices import resolve_device, resolve_precision
 from .bench.loop import do_runs, throttled
-from .callback.progress import Progress
+from .callback.progress import Progress, default_progress
 from .core.errors import UsageError, choose
 from .core.files import expanded
 from .core.pictures import draw_rows
@@ -31,6 +31,7 @@ from .report.facts import failures
 from .report.page import make_report
 from .report.panels import samples_of
 from .report.rows import complete, distinct, frame_rows, gather, groups, is_failed, missing, read_rows, references
+from .report.statistics import crossed_methods
 from .report.tables import best, brief_cells, method_label, summarise
 from .report.verdicts import headline, verdicts
 from .run_folder import MODEL
@@ -80,6 +81,8 @@ def html_table(rows:pd.DataFrame) -> str: # `rows` as `number_table` takes them
     return f'<table><thead><tr><th></th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
 
 # %% ../nbs/12_comparison.ipynb #b691c22b
+_NEXT = 'More: .show() pictures, .verdict, .best() a model to use, .report() all of it as a page'
+
 @dataclass(frozen=True, repr=False)
 class Comparison:
     "What `compare` gives. As the last line of a notebook's cell it shows its short table and who leads."
@@ -102,7 +105,7 @@ class Comparison:
         "Who leads, whether that may be chance, what more seeds would tell; and which runs failed."
         def words(title, part):
             heading = [f'{title}:'] if title else []
-            return '\n'.join([*heading, headline(part), *verdicts(part, self.folder), *failures(part)])
+            return '\n'.join([*heading, headline(part), *verdicts(part, self.folder, in_python=True), *failures(part)])
         return '\n'.join(words(*o) for o in self.parts)
 
     @property
@@ -110,14 +113,16 @@ class Comparison:
 
     def __repr__(self):
         tables = [f'{title}\n{text_table(part)}' if title else text_table(part) for title, part in self.parts]
-        return '\n'.join([*tables, *self._headlines(), f'In {self._place}'])
+        return '\n'.join([*tables, *self._headlines(), *self._next_steps()])
 
     def _repr_html_(self):
         def heading(title): return f'<p><b>{html.escape(title)}</b></p>' if title else ''
         tables = ''.join(heading(title) + html_table(part) for title, part in self.parts)
         words = ''.join(f'<p>{html.escape(o)}</p>' for _, part in self.parts for o in failures(part))
         words = ''.join(f'<p>{html.escape(o)}</p>' for o in self._headlines()) + words
-        return f'{tables}{words}<p style="opacity: .7">In {html.escape(self._place)}</p>'
+        return f'{tables}{words}<p style="opacity: .7">{html.escape(" · ".join(self._next_steps()))}</p>'
+
+    def _next_steps(self) -> list[str]: return [_NEXT, f'In {self._place}']
 
     def _headlines(self) -> list[str]: return [headline(part) for _, part in self.parts]
 
@@ -189,6 +194,9 @@ def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs
     return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../nbs/12_comparison.ipynb #165d981e
+_ADDED_BY = dict(cbs='add_callbacks', callbacks='add_callbacks', loss='add_loss', loss_func='add_loss',
+                 opt_func='add_technique') # What a learner would take: what makes a method of it
+
 def compare(
     data:str|Path|ImageSet='digits', # A name in `DATA`, a folder of images, or what `load_images` gave
     methods:str|Sequence[str]|None=None, # Names, such as ['baseline', 'feature_loss', 'pca-32']; None: those that suit the data
@@ -198,6 +206,7 @@ def compare(
     out:str|Path|None=None, # Folder of the runs; None: runs/ and the name of the data, as for `aebench run`
     device:str='auto',
     precision:str='auto', # 'fp32', 'bf16', or what the device computes in
+    design:str|None=None, # Cross the techniques among `methods`: 'factorial', every combination, or 'half' of them
     references:bool=False, # Add what trains no network: principal components, cosines, thumbnails, JPEG and WebP?
     progress:Progress|None=None, # None: a bar in a notebook or a terminal; `Progress()` shows nothing
     wait:bool=False, # Wait for another process that writes to the same folder, in place of refusing?
@@ -206,6 +215,10 @@ def compare(
     """Train `methods` on `data` and compare their copies of its test images.
     Finished runs are not made again, and one that fails costs no other.
     Raises `UsageError` for what can't be, and `AebenchError` where none could begin."""
+    for o in settings:
+        if o not in _ADDED_BY: continue
+        raise UsageError(f'{o} is compared as a method of its own: add it by {_ADDED_BY[o]} under a name, and give the name '
+                         'among the methods.')
     for o in settings: choose(o, [f.name for f in fields(Run) if f.name not in ('method', 'data')], 'setting')
     for o in ('judges', 'shown_channels', 'sizes'):
         if isinstance(settings.get(o), (str, int)): settings[o] = (settings[o],)
@@ -215,13 +228,20 @@ def compare(
         settings |= _reading_of(data, given)
         data = data.name
     source = get_data(data)
-    if methods is None: methods = source.methods_for(settings.get('protocol'))
+    if design: methods = crossed_methods('all' if methods is None else methods, design)
+    elif methods is None: methods = source.methods_for(settings.get('protocol'))
     if '://' in str(out): raise UsageError(f'{out} is a URL, which aebench run --ray writes to: give a folder.')
     folder = expanded(out or f'runs/{source.folder}').absolute()
     device = resolve_device(device)
     settings |= dict(latent=latent, epochs=epochs, device=device, precision=resolve_precision(precision, device))
     runs = plan_runs(methods, source.name, seeds, references=references, **settings)
     is_long = seeds > 1 or isinstance(latent, Sequence)  # then the log begins with how long it will take; what is stopped goes on later
-    made = do_runs(runs, folder, progress, throttled(lambda: gather(folder)), math.inf if is_long else None, wait)
+    progress, update, ended = progress or default_progress(), throttled(lambda: gather(folder)), []
+    def after_each():
+        ended.append(True)
+        update()
+    made = do_runs(runs, folder, progress, after_each, math.inf if is_long else None, wait)
     gather(folder)
-    return Comparison(folder, _rows_of(folder, made))
+    found = Comparison(folder, _rows_of(folder, made))
+    if not ended: progress.log(f'All {len(made)} runs were there: {found._place}')
+    return found

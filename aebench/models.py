@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core.errors import UsageError
+from .core.errors import UsageError, check_number
 from .layers import UpsampleTo, to_three_channels
 from .registry import ENCODERS, map_depth
 from .speed import make_fast
@@ -228,6 +228,7 @@ class MapAutoEncoder(AutoEncoder):
 # %% ../nbs/05_models.ipynb #c728ade8
 def check_size(size:int): # Pixels a side
     "Raise `UsageError` for a size that the networks can't take."
+    check_number(size, 'size')
     if size >= 8 and size % 4 == 0: return
     raise UsageError(f'The decoder doubles its core twice, so the size must be a multiple of 4 and at least 8, not {size}.')
 
@@ -240,6 +241,8 @@ def autoencoder(
 ) -> AutoEncoder:
     "The paper's autoencoder, with the techniques as arguments. Raises `UsageError` for an unknown name, a size or a latent that can't be."
     check_size(size)
+    if latent is not None: check_number(latent, 'latent')
+    check_number(channels, 'channels')
     if latent is not None and latent < 1: raise UsageError(f'A latent of {latent} numbers holds nothing: give 1 or more.')
     if isinstance(encoder, nn.Module): return make_fast(body_autoencoder(encoder, upsample, latent, size, channels))
     return make_fast(ENCODERS.build(encoder, upsample, latent or ENCODERS[encoder].latent, size, channels))

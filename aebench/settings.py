@@ -10,8 +10,8 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'Training', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
            'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
            'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps', 'divided',
-           'canonical', 'plan_runs']
+           'command_of', 'call_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps',
+           'divided', 'canonical', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
 from typing import get_args
 
-from .core.errors import UsageError, choose
+from .core.errors import UsageError, check_number, choose
 from .core.files import fingerprint
 from .registry import (
     DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
@@ -169,6 +169,7 @@ def _size_fault(run) -> str:
     return f"The networks halve an image twice, and {run.size} can't be: give --size {below} or {below + 4}." if run.size % 4 else ''
 
 def _epochs_fault(run) -> str:
+    for o in run.epochs: check_number(o, '--epochs')
     if run.epochs and min(run.epochs) >= 0 and sum(run.epochs): return ''
     return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs one number, such as 15, or two.'
 
@@ -329,6 +330,7 @@ def _in_key(f:Field, run:Run) -> bool:
 def check_setting(f:Field, run:Run):
     "Raise `UsageError` where the value that `run` has for this setting can't be."
     value, flag = getattr(run, f.name), names_of(f)[0]
+    if value is not None and (kind := kind_of_setting(f)) in (int, float): check_number(value, flag, kind)
     choices, bounds, check = (f.metadata[o] for o in ('choices', 'bounds', 'check'))
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, f'value of {flag}')
@@ -344,13 +346,37 @@ def command_of(
     out:str|None=None, # The folder of the results; None: left out
     without:Iterable[str]=() # Settings that are left out
 ) -> str:
-    "The command line that makes `run` again, or others of its settings."
-    words = ['aebench', 'run']
-    for flag, f, value in _flags_of(run, list(methods or [run.method]), without):
+    "The command line that makes `run` again, or others of its settings; with a technique that only Python knows, `call_of` them."
+    methods = list(methods or [run.method])
+    own = _own(methods)
+    if any(not o.sources for o in own): return call_of(run, methods, seeds, out, without)
+    words = ['aebench', 'run', *(['--import', shlex.quote(_imported(own))] if own else [])]
+    for flag, f, value in _flags_of(run, methods, without):
         words.append(flag)
         if value is not True: words.append(value if kind_of_setting(f) is tuple and ' ' in value else shlex.quote(value))  # several words
     if seeds > 1: words += ['--seeds', str(seeds)]
     return ' '.join([*words, *(['--out', shlex.quote(str(out))] if out else [])])
+
+def _own(methods:Iterable[str]) -> list[Method]:
+    "Those that are not this package's."
+    return [o for o in map(get_method, methods) if getattr(o, 'code', '')]
+
+def _imported(own:list[Method]) -> str: return write_list(dict.fromkeys(path for o in own for path in o.sources))
+
+def call_of(
+    run:Run, # As in `command_of`, like the others
+    methods:Iterable[str]|None=None,
+    seeds:int=1,
+    out:str|None=None,
+    without:Iterable[str]=()
+) -> str:
+    "What to say in Python to make `run` again, or others of its settings."
+    methods = list(methods or [run.method])
+    given = {f.name: getattr(run, f.name) for _, f, _ in _flags_of(run, methods, without) if f.name not in ('method', 'data')}
+    if 'epochs' in given and run.sizes: given['sizes'] = run.sizes
+    if seeds > 1: given = dict(seeds=seeds) | given
+    if out: given['out'] = str(out)
+    return f'compare({", ".join([repr(run.data), repr(write_list(methods)), *(f"{k}={v!r}" for k, v in given.items())])})'
 
 def _flags_of(run:Run, methods:list[str], without:Iterable[str]=()) -> list[tuple[str, Field, str|bool]]: # And the value as text, or True
     "The flags that make `run` again with `methods`."
@@ -367,7 +393,8 @@ def _flags_of(run:Run, methods:list[str], without:Iterable[str]=()) -> list[tupl
 def config_of(run:Run) -> str: # YAML
     "The file that `aebench run --config` takes to make `run` again: a flag a line, without its dashes."
     def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
-    lines = (f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method]))
+    lines = [f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method])]
+    if files := _imported(_own([run.method])): lines.insert(0, f'import: {json.dumps(files)}\n')
     return '# aebench run --config with this file makes the run again; a flag beside it wins over the same one here.\n' + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
@@ -449,6 +476,7 @@ def plan_runs(
     # `epochs` may be one number, which the phases share
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
+    check_number(seeds, '--seeds')
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')
     source, found = get_data(data), get_methods(methods)
     settings = _with_defaults(source, settings)
@@ -466,6 +494,7 @@ def plan_runs(
 def _with_defaults(source, settings:dict) -> dict: # By name of the field, with a latent
     "`settings` with the defaults of the data set where there is None. Raises `TypeError` for what is no setting."
     known = {f.name: kind_of_setting(f) for f in fields(Run)}
+    if isinstance(settings.get('epochs'), str): check_number(settings['epochs'], '--epochs')
     if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
     given = {k: tuple(v) if known[k] is tuple and not isinstance(v, int) else v for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}

@@ -40,7 +40,7 @@ def explained(o:columns.Column) -> str:
 
 def heading(title:str, up:str='../') -> str:
     "A table's heading as HTML: what it means on a touch or under the pointer, and where more is said."
-    known = next((o for o in columns.ENTRIES.values() if title and title in (o.title, o.published, getattr(o, 'summary', ''))), None)
+    known = next((o for o in columns.ENTRIES.values() if title and title in (o.title, o.published)), None)
     about = columns.TOOLTIPS.get(title)
     if not known: return f'<abbr title="{html.escape(about)}">{html.escape(title)}</abbr>' if about else html.escape(title)
     return f'<a href="{up}guide/reading.html#{anchor(known.name)}" title="{html.escape(about or known.help)}">{html.escape(title)}</a>'

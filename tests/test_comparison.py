@@ -59,7 +59,7 @@ def test_two_judges_and_half_a_design(home, tmp_path):
     rows = pd.read_csv(tmp_path/'results.csv')
     networks, page = rows[rows.seed.notna()], (tmp_path/'report.html').read_text()
     assert networks.method.nunique() == 4 and networks.accuracy.between(0, 1).all() and networks.accuracy_vgg16_bn.between(0, 1).all() and (rows.accuracy != rows.accuracy_vgg16_bn).any()
-    assert 'Accuracy by vgg16_bn' in page and 'Effects of crossed techniques' in page and '(or ' in page and 'Feature Loss was trained with the very vgg16_bn that judges' in page
+    assert 'Recognised by vgg16_bn' in page and 'Effects of crossed techniques' in page and '(or ' in page and 'Feature Loss was trained with the very vgg16_bn that judges' in page
     assert 'vgg16_bn' in table
 
 def test_many_seeds_ask_first(home, tmp_path):

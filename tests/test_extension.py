@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from aebench import layers, losses, models  # these register their builders
+from aebench import layers, losses, models, training  # these register their builders
 from aebench.codec import references  # so does this
 from aebench.modern import recipe  # and this
 from aebench.core.errors import UsageError
-from aebench.registry import ENCODERS, LOSSES, OPTIMIZERS, REFERENCES, UPSAMPLERS, Method
+from aebench.registry import CALLBACKS, ENCODERS, LOSSES, OPTIMIZERS, REFERENCES, UPSAMPLERS, Method
 from made_up import fake_out, made_up, original
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
-@pytest.mark.parametrize('entries', [LOSSES, ENCODERS, UPSAMPLERS, OPTIMIZERS, REFERENCES], ids=lambda o: o.what)
+@pytest.mark.parametrize('entries', [LOSSES, ENCODERS, UPSAMPLERS, OPTIMIZERS, CALLBACKS, REFERENCES], ids=lambda o: o.what)
 def test_each_name_has_its_builder(entries):
     assert set(entries.builders) == set(entries)
 

@@ -6,6 +6,10 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
+
+from aebench.core.pictures import png_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT/'tools'))
 from rooms import ORDER, graph, modules, part_of
@@ -51,6 +55,15 @@ def test_lines_are_short():
 
 def test_functions_fit_on_a_screen():
     assert not [f'{module}.{name}: {n} lines' for module, path in modules().items() for name, n in functions(path) if n > 60]
+
+def test_notebooks_are_small():
+    "A clone holds them all: photographs in them have 256 colours."
+    notebooks = [ROOT/'index.ipynb', *(ROOT/'nbs').rglob('*.ipynb')]
+    assert len(notebooks) > 80 and not [str(o) for o in notebooks if o.stat().st_size > 500_000]
+    from notebooks import smaller
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    noisy, plain = (png_bytes(np.kron(o, np.ones((4, 4, 1), np.uint8))) for o in (noise, noise[:4, :4]))
+    assert len(smaller(noisy)) < len(noisy)*.7 and smaller(plain) == plain
 
 def test_conditions_are_written_as_such():
     "No text or list is multiplied by a condition."

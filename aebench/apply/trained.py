@@ -54,6 +54,8 @@ def _as_batch(x:np.ndarray|Tensor, prep:Preprocessing) -> tuple[Tensor, bool]: #
     "Numbers as images. Raises `UsageError` for a shape, a type or a range that images don't have."
     kind, shape, channels = 'tensor' if isinstance(x, Tensor) else 'array', tuple(x.shape), prep.channels
     if len(shape) == 2: x = x[None] if kind == 'tensor' else x[..., None]  # grey
+    if kind == 'array' and len(shape) in (3, 4) and shape[-3] == channels and shape[-1] not in (1, 3, channels):
+        x = np.moveaxis(x, -3, -1)  # channels first, as a tensor's numpy() has them
     found = x.shape[-3 if kind == 'tensor' else -1] if x.ndim in (3, 4) else None
     if found != channels and {found, channels} != {1, 3} or 0 in shape: raise _shape_fault(kind, shape, channels)
     is_float = x.is_floating_point() if kind == 'tensor' else x.dtype.kind == 'f'
@@ -293,6 +295,9 @@ def find_run(
     """The run in `folder` whose model copies best.
     Raises `UsageError` where it holds none that left a model, and for several data sets, whose errors can't be compared."""
     folder = expanded(folder)
+    if folder.is_file():
+        what = ': what learn.export wrote is for fastai\'s load_learner, and Trained(learn.model, size) uses its model'
+        raise UsageError(f'{folder} is a file{what if folder.suffix == ".pkl" else ""}. Give the folder of a finished run.')
     if (folder/MODEL).exists() or not any(folder.glob(f'*/{ROW_JSON}')): return folder, ''
     rows = read_rows(folder)
     rows = trained(rows) if method is None else rows[(rows.method == method) & ~is_failed(rows)]

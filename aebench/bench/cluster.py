@@ -30,7 +30,8 @@ from threadpoolctl import threadpool_limits
 from .loop import Job, attempt, configure_torch, is_done, mark_failed, row_of
 from ..data.sets import ImageSet
 from ..core.errors import AebenchError, UsageError, error_line
-from ..core.files import cache_home, cache_name, fingerprint, write_bytes, write_text
+from ..core.files import cache_home, cache_name, expanded, fingerprint, write_bytes, write_text
+from ..registry import find_method, import_techniques
 from ..callback.progress import cost_of, units_of
 from ..settings import Run
 from ..run_folder import MODEL, STATE
@@ -93,9 +94,11 @@ def _finished_row(url:str, name:str) -> dict|None:
     except AebenchError: return None
     return row if row and row.get('status') == 'done' else None
 
-def _run_task(run:Run, parts:dict, cached:dict, out:Path, mark:str, url:str|None, threads:int, track:str|None) -> _Outcome:
-    "Make one run in a worker process. Raises `UsageError` where this node doesn't see the folder of the results."
+def _run_task(run:Run, parts:dict, cached:dict, out:Path, mark:str, url:str|None, threads:int, track:str|None, files:list) -> _Outcome:
+    "Make one run in a worker process. Raises `UsageError` where this node doesn't see the folder of the results, or one of `files`."
     configure_torch()
+    if find_method(run.method) is None:
+        for o in files: import_techniques(o)
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         data, judges = _unpack(parts, run, cached)
@@ -159,6 +162,13 @@ def _cached_files(data:ImageSet) -> dict: # File in the cache → its content in
     files = [o for kind in ('classifiers', 'components') for o in (home/kind).glob(pattern)]
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for o in files}
 
+def _files_of(run:Run) -> list[str]:
+    "The files that bring the techniques of `run` to another process. Raises `UsageError` for those that were added in this one."
+    method = run.recipe
+    if getattr(method, 'code', '') and not method.sources:
+        raise UsageError(f'{run.method} is known to this process alone, and Ray makes runs in others: add it in a file, for --import.')
+    return [str(expanded(o).absolute()) for o in getattr(method, 'sources', ())]
+
 def _schedule(
     job:Job,
     cpus:int, # As in `on_ray`, like `gpus` and `url`
@@ -174,7 +184,7 @@ def _schedule(
     cached, task = {} if local else _cached_files(job.data), ray.remote(_run_task)
     def submit(run):
         named = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=job.todo[run].name)  # the name of its process
-        return named.remote(run, parts, cached, job.out, mark, url, cpus, job.track)
+        return named.remote(run, parts, cached, job.out, mark, url, cpus, job.track, _files_of(run))
     waiting, running, lost = deque(job.todo), {}, Counter()
     while waiting or running:
         while waiting and len(running) < MAX_SUBMITTED:

@@ -10,6 +10,7 @@ __all__ = ['ChooseGates', 'autoencoder_learner', 'plan_epochs']
 # %% ../../nbs/bench/11_learner.ipynb #60b4c185
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 import torch
 from fastai.callback.core import Callback
@@ -18,10 +19,10 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .devices import resolve_device, resolve_precision
-from .run import HeldOut, averaging, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
-from ..core.errors import UsageError
-from ..data.sets import ImageSet
-from ..registry import OPTIMIZERS, get_method, is_reference
+from .run import HeldOut, callbacks_of, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
+from ..core.errors import UsageError, check_number
+from ..data.sets import ImageSet, load_images
+from ..registry import OPTIMIZERS, check_name, get_method, is_reference
 from ..settings import Run, divided, plan_runs
 from .. import training
 from ..training import AutoencoderLearner, Phase, Watcher
@@ -49,6 +50,7 @@ def _run_of(method:str, data, device, precision:str, settings:dict) -> Run: # `d
     get_method(method)
     settings = settings | dict(device=device, precision=resolve_precision(precision, device))
     if not isinstance(data, ImageSet): return Run(method, 'cifar10', size=data.shape[-1], **settings)  # for the paper's defaults
+    if settings.get('latent') is not None: check_number(settings['latent'], 'latent', several='compare')
     run, = plan_runs([method], data.name, size=data.size, **settings)
     return run
 
@@ -56,19 +58,21 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
     "The learner and its run, for batches of the user's own."
     if get_method(method).uses_components:
         raise UsageError(f'{method} begins with the principal components of the images: give what load_images gives, not its batches.')
-    x = dls.one_batch()[0].as_subclass(Tensor)
+    x, *targets = dls.one_batch()
+    if any(getattr(o, 'ndim', 4) < 4 for o in targets): raise UsageError(training.LABELS)
+    x = x.as_subclass(Tensor)
     run = _run_of(method, x, str(dls.device), precision, settings)
     shape = x[:1].cpu().mul(255).to(torch.uint8), torch.full((1,), -1)
     data = ImageSet('', 'The loaders', *shape, *shape, classes=(), fingerprint='')  # how large they are, and of how many channels
     seed_everything(run.seed)
     model = make_model(run, data)
     kwargs = dict(opt_func=OPTIMIZERS.builders[run.recipe.optimizer]) | kwargs
-    return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*averaging(run), *cbs], **kwargs), run
+    return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*callbacks_of(run), *cbs], **kwargs), run
 
 # %% ../../nbs/bench/11_learner.ipynb #d4a548c7
 def autoencoder_learner(
-    data:ImageSet|DataLoaders, # What `load_images` gives; or batches of one's own, of (images, images)
-    method:str|nn.Module='baseline', # A method's name, such as 'feature_loss' or 'pixel_shuffle+feature_loss'; or a model
+    data:ImageSet|DataLoaders|str|Path, # What `load_images` gives or takes; or batches of one's own, of (images, images)
+    method:str|nn.Module='baseline', # A method's name, such as 'feature_loss' or 'pixel_shuffle+feature_loss'; or a model of one's own
     loss_func:Callable|None=None, # Takes prediction and target; None: the method's, the squared error for a model
     cbs:Callback|Sequence[Callback]=(), # Further callbacks
     device:str='auto', # Of an image set; batches of one's own are where they are
@@ -78,6 +82,12 @@ def autoencoder_learner(
     """A learner of a method by its name, or of a model. `fit`, `fit_one_cycle` and `lr_find` are fastai's,
     and `fit_method` trains as `aebench run` does. Raises `UsageError` for what can't be, and as `trained_network` does."""
     cbs = list(cbs) if isinstance(cbs, (list, tuple)) else [cbs]
+    if isinstance(data, (str, Path)): data = load_images(data)
+    if isinstance(method, type): raise UsageError(f'{method.__name__} is a class: give a model, such as {method.__name__}().')
+    if not isinstance(method, nn.Module): check_name(method)
+    if loss_func is not None and not callable(loss_func):
+        raise UsageError(f'loss_func={loss_func!r} cannot be called: give a function of prediction and target, or a method by its name, '
+                         f'autoencoder_learner(data, {loss_func!r}).')
     if isinstance(method, str): return _named_learner(data, method, loss_func, cbs, device, precision, kwargs)
     own = [o for o in kwargs if o in _SETTINGS and o != 'batch_size']
     if own: raise UsageError(f'{own[0]} is a setting of a method, and a model is given: leave it out, or give a method by its name.')

@@ -6,13 +6,14 @@ Docs: https://aebench.github.io/aebench/bench/run.html.md"""
 
 # %% auto #0
 __all__ = ['ERROR_TOLERANCE', 'MAX_COPIED', 'in_precision', 'make_model', 'make_loss', 'make_augment', 'seed_everything',
-           'path_of', 'HeldOut', 'learner_for', 'averaging', 'fit_run', 'choose_all_gates', 'train_run', 'run_name',
+           'path_of', 'HeldOut', 'learner_for', 'callbacks_of', 'fit_run', 'choose_all_gates', 'train_run', 'run_name',
            'base_row', 'sample_strip', 'save_model', 'network_build', 'load_model', 'near_lossless', 'study_latents',
            'measure_lengths', 'do_reference', 'training_state', 'do_run', 'show_chosen']
 
 # %% ../../nbs/bench/03_run.ipynb #4efd9b23
 import json
 import random
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -31,7 +32,7 @@ from ..core.errors import UsageError, error_line
 from ..core.text import printable
 from ..core.files import fingerprint, read_json, write_bytes, write_json, write_text
 from ..core.tensors import read_tensors, write_tensors
-from ..registry import LOSSES, OPTIMIZERS, get_method, is_reference
+from ..registry import CALLBACKS, ENCODERS, LOSSES, OPTIMIZERS, UPSAMPLERS, get_method, is_reference
 from ..settings import SCHEMA, SHOWN, Run, config_of, kind_of, row_settings
 from ..run_folder import CODER, CONFIG, HISTORY_CSV, LENGTHS_CSV, LR_FIND_CSV, MODEL, PER_IMAGE, RATES_CSV, ROW_JSON, RUN_JSON, STATE
 from ..run_folder import runs_in
@@ -136,11 +137,13 @@ def learner_for(
     whole = path_of(principal_components(data, run.device), model.latent) if apart else None
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
-    return autoencoder_learner(dls, model, loss_func, cbs=[*averaging(run), *cbs], **kwargs), held if held is None else HeldOut(held, whole)
+    learn = autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs)
+    return learn, held if held is None else HeldOut(held, whole)
 
-def averaging(run:Run) -> list[Callback]: # Empty for a method that keeps the last weights
-    "The callback of a method that averages its weights."
-    return [AverageWeights()] if run.recipe.averaged else []
+def callbacks_of(run:Run) -> list[Callback]: # New ones each time
+    "The callbacks of a method: its own, and one that averages its weights."
+    method = run.recipe
+    return [*CALLBACKS.build(method.callbacks), *([AverageWeights()] if method.averaged else [])]
 
 def fit_run(
     learn:Learner,
@@ -259,17 +262,29 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
     model.load_state_dict(tensors)
     return model
 
+def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
+    "What of the user's own a network is built of that this process does not know, in a sentence."
+    parts = dict(encoder=ENCODERS, upsample=UPSAMPLERS)
+    lost = [f'{entries.what} {build[k]}' for k, entries in parts.items() if k in build and build[k] not in entries]
+    if not lost: return ''
+    lines = (folder/CONFIG).read_text(encoding='utf-8').splitlines() if (folder/CONFIG).is_file() else []
+    file = next((shlex.quote(json.loads(o[8:])) for o in lines if o.startswith('import: ')), 'FILE')
+    return (f'{printable(folder)} holds a network with the {" and the ".join(lost)}, which is no part of aebench: add it first, '
+            f'by add_technique in Python, or by --import {file} on the command line.')
+
 def load_model(
     folder:str|Path # Of a finished run
 ) -> AutoEncoder|LinearCodec: # On the CPU, in eval mode
     """The trained autoencoder of a run, or the fitted components, with the `prep` of its images.
     Raises `UsageError` where there is none or its file is damaged."""
+    build = {}
     try:
         tensors, about = read_tensors(Path(folder)/MODEL)
-        codec = _built(tensors, json.loads(about['autoencoder'])).eval()
+        codec = _built(tensors, build := json.loads(about['autoencoder'])).eval()
         codec.prep = preprocessing_from(json.loads(about['preprocessing'])) if 'preprocessing' in about else Preprocessing(codec.channels)
         return codec
     except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
+        if isinstance(e, UsageError) and (lost := _missing_parts(build, Path(folder))): raise UsageError(lost) from e
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
         hint = runs_in(folder, MODEL) or ' Give the folder of a finished run.'
         raise UsageError(f'{printable(folder)} holds no valid model ({why}).{hint}') from e

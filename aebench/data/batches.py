@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
@@ -162,6 +163,12 @@ def in_rgb(x:Tensor) -> Tensor: # (N, 3, H, W), on the CPU
     "Images as they are drawn: fastai would give grey ones colours."
     return shown(x.cpu(), SHOWN).expand(-1, 3, -1, -1)
 
+def _show(images:Tensor, **kwargs):
+    "fastai's `show_images`, with nothing where the last row has fewer."
+    show_images(images, **kwargs)
+    axes = plt.gcf().axes
+    for ax in axes[len(images):]: ax.set_axis_off()
+
 @patch
 def show_batch(self:ImageDL,
     b=None, # None: the first batch of the coming epoch
@@ -172,7 +179,7 @@ def show_batch(self:ImageDL,
 ):
     "Show the first images of a batch."
     x = (self.one_batch() if b is None else b)[0][:max_n]
-    show_images(in_rgb(x), nrows=nrows, imsize=imsize, **kwargs)
+    _show(in_rgb(x), nrows=nrows, imsize=imsize, **kwargs)
 
 @patch
 def show_results(self:ImageDL, b, out, max_n:int=6, **kwargs):
@@ -180,7 +187,7 @@ def show_results(self:ImageDL, b, out, max_n:int=6, **kwargs):
     out = out[0] if isinstance(out, tuple) else out  # as `Interpretation` gives it
     pairs = torch.stack([in_rgb(b[0][:max_n]), in_rgb(out[:max_n])], 1).flatten(0, 1)
     titles = ['input', 'output']*(len(pairs)//2)
-    show_images(pairs, nrows=-(-len(pairs)//6), ncols=min(6, len(pairs)), titles=titles, imsize=1.5, **kwargs)
+    _show(pairs, nrows=-(-len(pairs)//6), ncols=min(6, len(pairs)), titles=titles, imsize=1.5, **kwargs)
 
 # %% ../../nbs/data/06_batches.ipynb #10b61d60
 def _size_text(images:Tensor) -> str: # (N, C, H, W)

@@ -15,7 +15,7 @@ import os
 import pickle  # nosec B403: its reader is restricted to arrays
 import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.downloads import checksum_of, fetch
-from ..core.errors import AebenchError, UsageError, choose
+from ..core.errors import AebenchError, UsageError, check_number, choose
 from ..core.files import cache_home, cache_name, fingerprint, write_bytes
 from ..core.locks import made_once
 from ..core.tensors import read_tensors, write_tensors
@@ -173,15 +173,29 @@ def _checked_batch(bs:int) -> int: # `bs`
     if isinstance(bs, int) and bs > 0: return bs
     raise UsageError(f'A batch holds one image or more, not {bs!r}: give bs=128, say.')
 
+_ARRAYS = 'train_x', 'train_y', 'test_x', 'test_y'
+
+class _Fingerprint(str):
+    "A fingerprint that knows what it is of; saved or sent away it is a plain text."
+    def __reduce__(self): return str, (str(self),)
+
+def _content_of(arrays:dict, classes:Sequence, prep:Preprocessing) -> str: # `arrays` by the names of `ImageSet`
+    "Fingerprint of pixels and labels, and of what became of the images."
+    unusual = [repr((prep.range, prep.fit))] if (prep.range, prep.fit) != (None, 'crop') else []
+    return fingerprint([str(classes), *(np.ascontiguousarray(v.cpu()) for k, v in arrays.items() if k in _ARRAYS), *unusual])
+
 @dataclass(frozen=True, repr=False)
 class ImageSet:
-    "A whole data set at one size."
+    """A whole data set at one size. `train_x` and `test_x` are the images, uint8, (N, channels, size, size), `train_y` and `test_y`
+    the index in `classes` of the class of each, (N,), -1 where there are no classes. `dataclasses.replace` makes another of it, with
+    other images, labels or classes; where no fingerprint is given with them, it gets its own.
+    Raises `UsageError` for other numbers of images and labels."""
     name:str # A name in `DATA`, or the folder's path
     label:str # For tables and headings
     train_x:Tensor # uint8, (N, C, S, S)
-    train_y:Tensor # int16 class indices, -1 without classes
-    test_x:Tensor
-    test_y:Tensor
+    train_y:Tensor # int16, (N,): for each training image the index of its class in `classes`; -1 without classes
+    test_x:Tensor # uint8, (M, C, S, S)
+    test_y:Tensor # int16, (M,): likewise for the test images
     classes:tuple # Names; empty where there are none
     fingerprint:str # Of pixels and labels, and of how they were made
     unreadable:dict=field(default_factory=dict) # {path: reason} of the images left out
@@ -193,6 +207,24 @@ class ImageSet:
 
     def __post_init__(self):
         if self.prep is None: object.__setattr__(self, 'prep', Preprocessing(self.channels))
+        self._check_labels()
+        arrays = {o: getattr(self, o) for o in _ARRAYS}
+        own, known = (*map(id, arrays.values()), self.classes, self.prep), self.fingerprint
+        if isinstance(known, _Fingerprint) and known.of != own:  # another set's, which `replace` has handed on
+            if known.apart == id(self.apart): object.__setattr__(self, 'apart', None)
+            known = _content_of(arrays, self.classes, self.prep)
+        known = _Fingerprint(known)
+        known.of, known.apart = own, id(self.apart)
+        object.__setattr__(self, 'fingerprint', known)
+
+    def __setstate__(self, state): # Of a copy, or from another process
+        vars(self).update(state)
+        self.__post_init__()
+
+    def _check_labels(self):
+        for x, y in (('train_x', 'train_y'), ('test_x', 'test_y')):
+            images, labels = len(getattr(self, x)), len(getattr(self, y))
+            if images != labels: raise UsageError(f'{x} holds {images} images and {y} {labels} labels: give as many of both.')
 
     @property
     def size(self) -> int: return self.train_x.shape[-1]
@@ -263,13 +295,12 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     return fingerprint([how, kind, '\0'.join(names), b''.join(digests[page_of(o)[0]] for o in paths)])
 
 # %% ../../nbs/data/07_sets.ipynb #2e51dac1
-_ARRAYS = {'train_x', 'train_y', 'test_x', 'test_y'}
-
 def _read_cache(path:Path, size:int) -> tuple[dict, dict]|None: # Arrays, and what is known of them; None: make it again
     try:
         arrays, about = read_tensors(path)
         about = json.loads(about['about'])
-        complete = _ARRAYS <= set(arrays) <= {*_ARRAYS, 'apart'} and {'classes', 'unreadable', 'fingerprint', 'prep', 'facts'} <= set(about)
+        complete = {*_ARRAYS} <= set(arrays) <= {*_ARRAYS, 'apart'}
+        complete &= {'classes', 'unreadable', 'fingerprint', 'prep', 'facts'} <= set(about)
         fits = complete and {arrays[k].shape[-1] for k in ('train_x', 'test_x')} == {size}
     except (OSError, ValueError, KeyError, TypeError): return None
     return (arrays, about) if fits else None
@@ -282,8 +313,7 @@ def _make(source:DataSource, layout:Layout|None, size:int, reading:Reading) -> t
     else:
         (arrays, classes), unreadable, facts = _known_arrays(source.name, size, reading.channels), {}, None
         prep = Preprocessing(arrays['train_x'].shape[1])
-    unusual = [repr((prep.range, prep.fit))] if (prep.range, prep.fit) != (None, 'crop') else []
-    key = fingerprint([str(classes), *(arrays[o].numpy() for o in arrays if o in _ARRAYS), *unusual])
+    key = _content_of(arrays, classes, prep)
     return arrays, dict(classes=classes, unreadable=unreadable, fingerprint=key, prep=asdict(prep), facts=facts)
 
 def _decoded(source:DataSource, layout:Layout|None, size:int, reading:Reading) -> tuple[dict, dict]: # As `_read_cache` gives it
@@ -321,6 +351,7 @@ def load_images(
     "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
     source, reading = get_data(data), Reading(**reading)
     size = source.size if size is None else size
+    check_number(size, 'size')
     if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give --size 1 or more.')
     if size > LARGEST: raise UsageError(f'Images of {size} pixels a side are too large: give --size {LARGEST} or less.')
     asked = [o for o in ('split', 'train_folder', 'test_folder') if getattr(reading, o) is not None]

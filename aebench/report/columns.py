@@ -24,10 +24,10 @@ class Column:
     name:str # In row.json and results.csv
     kind:type # float, int, str or bool; tuple: a value or a tuple of several
     help:str # What it is, in one sentence
-    title:str='' # Heading in the report
-    short:str='' # Heading in the terminal; '': the title
+    title:str='' # Its name, wherever people see it: headings, sentences, the glossary
+    short:str='' # The same, broken into lines where a terminal has little room; '': the title
     show:Callable=str # A value as text
-    summary:str='' # Heading in the short table that a report begins with; '' where it is not in it
+    summary:bool=False # Is it in the short table, which a report begins with?
     brief:Callable|None=None # A value as text there and in the terminal; None: as `show` writes it
     unit:str='' # With the space before it; '' where there is none, or `show` writes it
     better:int=0 # 1: higher is better, -1: lower, 0: neither
@@ -72,8 +72,8 @@ def _by_judge(arch:str) -> tuple[Column, Column]:
     "The columns of a further classifier that judges the reconstructions."
     return (
         Column(f'accuracy_{arch}', float, f'Share of reconstructed test images that a second classifier, {arch}, reads correctly.',
-               f'Accuracy by {arch}', f'By {arch}', _share, better=1, least=0, most=1, csv=False, table='measured', terminal=True,
-               brief=_percent),
+               f'Recognised by {arch}', f'Recognised\nby {arch}', _share, better=1, least=0, most=1, csv=False, table='measured',
+               terminal=True, brief=_percent),
         Column(f'agreement_{arch}', float, f'Share of test images that {arch} reads alike before and after.', csv=False))
 
 ACCURACIES = ('accuracy', *(f'accuracy_{o}' for o in JUDGES[1:])) # By the first classifier, and by each other
@@ -83,7 +83,7 @@ _QUALITY = (
            better=-1, ratio=True, least=0, published='MAE (paper)', table='always'),
     Column('mse', float,
            'Mean squared difference between the pixels of copy and original: 0 is a perfect copy, and large errors weigh most.',
-           'MSE', show=_error, summary='MSE', brief=_significant,
+           'MSE', show=_error, summary=True, brief=_significant,
            better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),
     Column('psnr', float, 'Peak signal-to-noise ratio, the MSE in decibels, 10·log₁₀(1/MSE): 3 dB more is half the error.',
            'PSNR', show='{:.2f}'.format, unit=' dB', better=1, table='always'),
@@ -92,26 +92,26 @@ _QUALITY = (
     Column('r2', float, "Share of the pixels' variance that is explained."),
     Column('explained_variance', float, "Share of the pixels' variance that is explained once the mean error is taken out."),
     Column('accuracy', float, 'Share of copied test images that a classifier, trained on real images, still recognises.',
-           'Classifier accuracy', 'Accuracy', _share, 'Recognised', _percent, better=1, least=0, most=1,
-           published='Accuracy (paper)', table='always', terminal=True),
+           'Recognised', show=_share, summary=True, brief=_percent, better=1, least=0, most=1,
+           published='Recognised (paper)', table='always', terminal=True),
     Column('agreement', float, 'Share of test images that the classifier takes for the same before and after copying, right or wrong.',
            'Agreement', show=_share, better=1, least=0, most=1, table='always'),
     *(column for arch in JUDGES[1:] for column in _by_judge(arch)),
     Column('chance', float, 'Share of the commonest class among the test images.', csv=False),
     Column('gate', float, 'Share of the network beside its linear path that counts; of rounded latents the mean over steps.', csv=False),
     Column('equals_pca', int, 'Number of principal components (PCA, a simple method without training) that copy as well.',
-           '≈ PCA components', '≈PCA', _components, '≈ PCA components', _count, table='measured', terminal=True))
+           '≈ PCA components', '≈ PCA\ncomponents', _components, summary=True, brief=_count, table='measured', terminal=True))
 
 # %% ../../nbs/report/00_columns.ipynb #078225ef
 _COST = (
     Column('bytes_per_image', float,
            'Bytes an image takes: of a file all, of a latent what it takes rounded and coded, or 4 a number where that is not known.',
-           'Bytes/image, coded', 'Bytes', _count, 'Bytes/image, coded', table='measured', terminal=True),
+           'Bytes/image, coded', 'Bytes/image,\ncoded', _count, summary=True, table='measured', terminal=True),
     Column('seconds', float, 'Time of training one network, its validation and the search of a learning rate included.',
-           'Training time', 'Time', duration, 'Training time',
-           better=-1, ratio=True, least=0, published='Time (paper)', table='always', terminal=True),
+           'Training time', 'Training\ntime', duration, summary=True,
+           better=-1, ratio=True, least=0, published='Training time (paper)', table='always', terminal=True),
     Column('cpu_seconds', float, 'Processor time of training, all threads together.'),
-    Column('images_per_second', float, 'Training images a second.', 'Images/s', 'Img/s', _rate,
+    Column('images_per_second', float, 'Training images a second.', 'Images/s', show=_rate,
            better=1, ratio=True, least=0, table='always'),
     Column('parameters', int, 'Number of parameters of the autoencoder, frozen ones too.', 'Parameters', show=_count, table='always'),
     Column('peak_memory_mb', float, 'Most memory in use during the run.', 'Memory', show='{:,.0f} MB'.format, table='always'))
@@ -175,5 +175,5 @@ CIRCUMSTANCES = ('data', *(o.name for o in (*_SETTINGS, *_ENVIRONMENT) if o.name
 TOOLTIPS = { # Heading in a table: explanation, for its tooltip and for the glossary
     'Method': 'The network or reference that copies the images.',
     'Runs': 'Number of finished runs, each with a seed of its own.',
-    **{title: o.help for o in ENTRIES.values() for title in (o.title, o.summary) if title},
+    **{o.title: o.help for o in ENTRIES.values() if o.title},
     **{o.published: f'{o.title} as the paper gives it.' for o in ENTRIES.values() if o.published}}

@@ -89,7 +89,7 @@ def tiles(
         if not leaders: continue
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
         spread = brief_spread(line, m)
-        figure = f'{m.summary} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
+        figure = f'{m.title} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
         doubt = '' if len(table) == 1 else 'one seed: may be chance' if runs == 1 else \
             f'shown over {runs} seeds' if set(leaders) <= set(winners.get(name, ())) else f'{runs} seeds do not show it yet'
         names = listed(table.label[o] for o in leaders) if len(leaders) < 4 else f'{len(leaders)} methods'
@@ -228,7 +228,7 @@ def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
 # %% ../../nbs/report/12_page.ipynb #4cc81b6f
 _BYTES_COLUMNS = {
     'WebP, bytes': 'Bytes of the smallest WebP file, without its headers, that copies at least as well as the coded latent.',
-    **{f'{m.summary or m.title} ±':
+    **{f'{m.title} ±':
        f'Half of the 95 % interval of {m.title} over other test images, by bootstrap; seeds are another matter.'
        for m in (MEASURES[o] for o in ('mse', *ACCURACIES))}}
 
@@ -248,7 +248,7 @@ def _noise_table(out:Path, rows:pd.DataFrame) -> dict|None: # None where no run 
     names = list(dict.fromkeys(o for of in found.values() for o in of))
     if not names: return None
     def line(m, of): return dict(_named(rows, m), cells=[f'± {MEASURES[o].brief(of[o])}' if o in of else NONE for o in names])
-    titles = [f'{MEASURES[o].summary or MEASURES[o].title} ±' for o in names]
+    titles = [f'{MEASURES[o].title} ±' for o in names]
     return dict(columns=['Method', *titles], lines=[line(*o) for o in found.items()], images=f'{n_images:,}')
 
 # %% ../../nbs/report/12_page.ipynb #d8b5c0ae

@@ -645,5 +645,5 @@ def effect_panel(table:pd.DataFrame, name:str) -> bytes: # PNG
     ax.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
     ax.invert_yaxis()
     unit, direction = f',{m.unit}' if m.unit else '', 'higher' if m.better > 0 else 'lower'
-    _labels(ax, f'change of {m.short}{unit} ({direction} is better)', '')
+    _labels(ax, f'change of {m.title}{unit} ({direction} is better)', '')
     return figure_png(fig)

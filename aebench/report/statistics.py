@@ -6,21 +6,22 @@ Docs: https://aebench.github.io/aebench/report/statistics.html.md"""
 
 # %% auto #0
 __all__ = ['CONFIDENCE', 'ALPHA', 'MOST_SEEDS', 'Interval', 'interval', 'Difference', 'differences', 'leaders', 'seeds_needed',
-           'Verdict', 'verdict', 'bootstrap', 'design', 'effects']
+           'Verdict', 'verdict', 'bootstrap', 'design', 'crossed_methods', 'effects']
 
 # %% ../../nbs/report/01_statistics.ipynb #8ef325f1
 import gc
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, choose
 from ..core.text import duration, listed
+from ..registry import DESIGNS, cell_name, crossed
 
 # %% ../../nbs/report/01_statistics.ipynb #ccddfc4a
 CONFIDENCE = .95
@@ -229,6 +230,18 @@ def design(
     cells = [dict(zip(factors, levels)) for levels in itertools.product(*factors.values())]
     if divide == 1: return cells
     return [o for o in cells if math.prod(1 if o[k] == factors[k][1] else -1 for k in factors) == 1]
+
+def crossed_methods(
+    methods:str|Iterable[str], # The techniques, as `crossed` takes them
+    kind:str='factorial' # One of `DESIGNS`
+) -> list[str]: # Names of methods
+    "The techniques crossed. Raises `UsageError` for those that can't be, and for half of too few."
+    names, divide = crossed(methods), DESIGNS[choose(kind, DESIGNS, 'design')]
+    if divide > 1 and len(names) == 2:
+        raise UsageError('Half of the combinations of two techniques cannot tell one from the other: name three or more, '
+                         'or choose the design factorial.')
+    cells = design({o: (False, True) for o in names}, divide)
+    return [cell_name(o for o, on in cell.items() if on) for cell in cells]
 
 # %% ../../nbs/report/01_statistics.ipynb #f884b4bb
 def _columns(

@@ -160,7 +160,7 @@ def brief_cells(
     "The short table that a report begins with: at most six columns, with that of the names. Those without any figure are left out."
     table = summarise(rows)
     shown = [m for m in SUMMARY.values() if m.name == 'mse' or table[m.name].notna().any()]
-    def line(method, o): return {m.summary: _cell_of(o, m, method in (winners or {}).get(m.name, ()), brief=True) for m in shown}
+    def line(method, o): return {m.title: _cell_of(o, m, method in (winners or {}).get(m.name, ()), brief=True) for m in shown}
     return {method: line(method, o) for method, o in table.iterrows()}
 
 def cells(

@@ -22,7 +22,7 @@ import pandas as pd
 from ..core.errors import UsageError
 from ..core.text import listed
 from ..registry import FACTORS, is_reference, levels_of, techniques
-from ..settings import SEED, Run, command_of, run_from_row
+from ..settings import SEED, Run, call_of, command_of, run_from_row
 from .statistics import ALPHA, Verdict, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
@@ -33,7 +33,7 @@ from .evidence import IMAGE_VALUES, image_values
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
 _LEADS = dict(
     mse='the lowest MSE', accuracy='the highest classifier accuracy',
-    **{o: f'the highest {MEASURES[o].title.lower()}' for o in ACCURACIES[1:]})
+    **{o: f'the highest accuracy by {o.removeprefix("accuracy_")}' for o in ACCURACIES[1:]})
 
 def _judged(rows:pd.DataFrame) -> list[str]: # Names in `_LEADS`
     "The measures in which to lead means something: not a classifier's that reads at random."
@@ -181,16 +181,19 @@ def more_seeds(
     methods:list[str],
     seeds:int,
     first:int=SEED, # Of the seeds
-    out:str|Path|None=None # Where the runs are kept; None: not known
+    out:str|Path|None=None, # Where the runs are kept; None: not known
+    in_python:bool=False # A call of `compare`, in place of a command line?
 ) -> str:
     """The command that makes several methods with several seeds, in the folder that holds the first ones.
-    For a technique of one's own, which no command knows, it is what to say in Python."""
-    if any(o and o.code for o in map(network, methods)): return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
+    With a technique of one's own, which no command knows, it is what to say in Python."""
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())  # a report may be given away, and then names no one's home
-    if run is None or not all(map(network, methods)): return f'aebench run --methods {shlex.quote(",".join(methods))} --seeds {seeds}'
-    return command_of(replace(run, seed=first), methods, seeds, place, without=('seed',) if first == SEED else ())
+    if run is None or not all(map(network, methods)):
+        if in_python: return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
+        return f'aebench run --methods {shlex.quote(",".join(methods))} --seeds {seeds}'
+    words, without = call_of if in_python else command_of, ('seed',) if first == SEED else ()
+    return words(replace(run, seed=first), methods, seeds, place, without=without)
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
     "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
@@ -214,10 +217,10 @@ def _exceeds_image_noise(networks:pd.DataFrame, name:str, out:str|Path|None, a:s
     noise = bootstrap(np.mean([x.astype(float) - y for x, y in gaps], axis=0))
     return not noise.low <= 0 <= noise.high
 
-def _command_of_more(networks:pd.DataFrame, out:str|Path|None) -> Callable: # (methods, seeds) to the command
+def _command_of_more(networks:pd.DataFrame, out:str|Path|None, in_python:bool=False) -> Callable: # (methods, seeds) to the command
     "How to make more of these runs, beginning with their first seed."
     first = min((o for o in distinct(networks, 'seed') if isinstance(o, int)), default=SEED)
-    return partial(more_seeds, _common_run(networks), first=first, out=out)
+    return partial(more_seeds, _common_run(networks), first=first, out=out, in_python=in_python)
 
 def settling_command(
     rows:pd.DataFrame, # Of one group
@@ -236,12 +239,13 @@ def _difference_text(m:Column) -> Callable: # A difference, or the logarithm of 
 
 def verdicts(
     rows:pd.DataFrame, # Of one group
-    out:str|Path|None=None # Folder of the runs, for the command; None: unknown
+    out:str|Path|None=None, # Folder of the runs, for the command; None: unknown
+    in_python:bool=False # As in `more_seeds`
 ) -> list[Verdict]: # None below two seeds
     "What the seeds show about the leaders' distance from the others, a few sentences for each measure."
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2: return []
-    command = _command_of_more(networks, out)
+    command = _command_of_more(networks, out, in_python)
     labels = {m: method_label(rows, m) for m in distinct(networks, 'method')}
     seconds = networks.groupby('method').seconds.mean().to_dict()
     found = []
