@@ -365,20 +365,16 @@ def _print_json(value): print(json.dumps(value))
 DESIGNS = {'factorial': 1, 'half': 2} # By how much the number of cells is divided
 MOST_SECONDS = 3600 # Seconds that a design, a sweep or several seeds may be expected to take; longer ones are refused without --yes
 
-def _cells(methods:str, design:str|None) -> str|list[str]:
-    "The methods to train: those named, or with --design their techniques crossed."
+def _cells(methods:str|None, design:str|None) -> str|list[str]|None:
+    "The methods to train: those named, or with --design their techniques crossed, by default the paper's own."
     if not design: return methods
     from aebench.report.statistics import design as cells_of
-    techniques = crossed(methods)
+    techniques = crossed('all' if methods is None else methods)
     if design == 'half' and len(techniques) == 2:
         raise UsageError('Half of the combinations of two techniques cannot tell one from the other: name three or more, '
                          'or choose --design factorial.')
     cells = cells_of({o: (False, True) for o in techniques}, DESIGNS[design])
     return [cell_name(o for o, on in cell.items() if on) for cell in cells]
-
-def _usual_methods(data:str, design:str|None, protocol:str|None) -> str:
-    "What is compared where no methods are named: a design is about the paper's own."
-    return 'all' if design else get_data(data).methods_for(protocol)
 
 QUICK_LIMIT, QUICK_EPOCHS = 1000, 3 # Training images and epochs of --quick
 
@@ -435,10 +431,6 @@ def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the
     remote = Remote(out)
     return remote, remote.copy
 
-def _tell_which(data:str, flag:str=''):
-    "Log which of two is meant: a data set, and not the folder of its name."
-    if data in DATA and Path(data).is_dir(): log(f'{data} is the data set of that name; {flag}./{data} is the folder.')
-
 @contextmanager
 def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_run_cpus:int, per_run_gpus:float|None):
     "What makes the runs, for `do_runs`; None where this process has trained along with the one of rank 0."
@@ -457,12 +449,14 @@ def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_ru
 
 # %% ../nbs/11_cli.ipynb #6522ee02
 def _print_results(out:Path, as_json:bool=False, rows:Sequence|None=None, verbose:bool=False, **table):
-    "Gather the rows of `out`, write its report and print its table, or as JSON `rows` (None: all of them)."
+    "Gather the rows of `out`, write its report on all of them, and print the table of `rows`, or as JSON (None: all of them)."
     from aebench.report.page import make_report
     from aebench.report.findings import print_table
-    from aebench.report.rows import read_rows
+    from aebench.report.rows import read_rows, rows_with_originals
     make_report(out)  # writes results.csv as well
-    if not as_json: return print_table(out, verbose=verbose, **table)
+    if not as_json:
+        shown = read_rows(out) if rows is None else rows_with_originals(out, rows)
+        return print_table(shown, out=out, verbose=verbose, **table)
     _print_json([_finite(row) for row in (read_rows(out).to_dict('records') if rows is None else rows)])
 
 def _finite(row:dict) -> dict:
@@ -550,13 +544,12 @@ def run(
     data, table = _named_data(images, data, 'digits'), _columns(columns, sort)
     settings |= _length(epochs, schedule, budget, settings.get('seconds'), quick)
     if quick: settings.setdefault('limit', QUICK_LIMIT)
-    cells = _cells(_usual_methods(data, design, settings.get('protocol')) if methods is None else methods, design)
+    cells = _cells(methods, design)
     def planned(device, precision):
         return plan_runs(cells, data, seeds, references=references, latent=latent, device=device, precision=precision, **settings)
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
     _check_places(out, track, ray, per_run_cpus, per_run_gpus, overwrite)
     remote, folder = _places(out, data)
-    _tell_which(data)
     is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
     with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
@@ -614,7 +607,6 @@ def train(
     settings |= dict(latent=latent, batch_size=batch_size, judges=judges or ())
     plan_runs([method], data, precision='fp32' if precision == 'auto' else precision, **settings)  # before torch is imported
     folder = _folder_for(out, 'models', data)
-    _tell_which(data)
     with _imports():
         from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.train import plan_alone, train_alone
@@ -911,8 +903,8 @@ def data(
     "List the data sets, or fetch and decode one ahead of time."
     if name is None:
         if json: return _print_json([dict(name=o.name, label=o.label, summary=o.summary) for o in DATA.values()])
-        for o in DATA.values(): print(f'{o.name:10}{o.summary}')
-        print('FOLDER    any folder of images: train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it')
+        for o in DATA.values(): print(f'{o.name:15}{o.summary}')
+        print('FOLDER         any folder of images: train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it')
         return
     get_data(name)
     with _imports(): from aebench.data.sets import load_images
@@ -933,8 +925,11 @@ def check(
     **reading:Reading
 ) -> int: # 1 where something is unreadable, unless it is to be left out
     "Say what a folder of images is taken for, what is wrong with it, and what a run would cost."
+    if (source := get_data(folder)).name in DATA:
+        raise UsageError(f'{folder} is a data set, and check looks at folders: aebench data {folder} says what it holds, '
+                         f'and aebench run {folder} --dry-run what a run would cost.')
     with _imports(): from aebench.data.folders import inspect_folder
-    found = inspect_folder(folder, **reading)
+    found = inspect_folder(source.name, **reading)
     if json: _print_json(found.as_dict())
     else: print(found.describe())
     if steps > 0 and not json: _print_estimate(folder, size, steps, device, reading | dict(skip_unreadable=bool(found.unreadable)))
@@ -946,9 +941,8 @@ def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:di
         from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.estimate import estimate_runs
     device = resolve_device(device)
-    path = str(Path(folder).absolute())  # a folder, even where a data set has its name
     settings = dict(size=size, device=device, precision=resolve_precision('auto', device))
-    runs = plan_runs('all', path, **reading, **settings)  # decoded as `aebench run` will, once for both
+    runs = plan_runs(data=Path(folder), **reading, **settings)  # decoded as `aebench run` will, once for both
     print(estimate_runs(runs, steps=steps))
 
 # %% ../nbs/11_cli.ipynb #bf2a4beb

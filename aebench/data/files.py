@@ -6,8 +6,7 @@ Docs: https://aebench.github.io/aebench/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['PILLOW', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'MOST_CHANNELS', 'STORES', 'kind_of_content', 'read_head', 'array_form',
-           'unread_kind', 'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'check_folder',
-           'image_files']
+           'unread_kind', 'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'image_files']
 
 # %% ../../nbs/data/02_files.ipynb #0ecea0a9
 import logging
@@ -113,7 +112,6 @@ def describe_left_out(
     others = [phrase(kind, n) for kind, n in kinds if kind not in _REASONS]
     return [*said, f'{listed(others)}, which neither name nor content make an image'] if others else said
 
-
 # %% ../../nbs/data/02_files.ipynb #304180f9
 @dataclass(frozen=True)
 class Found:
@@ -195,11 +193,6 @@ def instead_of_images(found:Found) -> str: # '' where there is nothing
     "What else a folder holds, to end the words that it holds no images."
     kinds = describe_left_out(found.left_out, all_kinds=True)
     return f', but {"; ".join(kinds)}' if kinds else ''
-
-def check_folder(folder:Path):
-    "Raise `UsageError` for what is no folder."
-    if folder.is_file(): raise UsageError(f'{printable(folder)} is a file: unpack it, and give the folder of its images.')
-    if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
 
 def image_files(folder:str|Path) -> list[str]: # Relative to `folder`
     "The names of `find_images`."

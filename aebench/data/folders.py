@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UsageError
-from ..core.files import expanded, fingerprint
+from ..core.files import check_folder, expanded, fingerprint
 from ..core.text import log, printable
 from ..registry import DataSource
 from ..settings import MAX_PIXELS, FileReading, Reading, few_steps
 from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
-from .files import Found, check_folder, describe_left_out, find_images, image_files, instead_of_images
+from .files import Found, describe_left_out, find_images, image_files, instead_of_images
 from .pixels import Preprocessing, allocate_images
 from .layouts import FEWEST, Layout, recognise
 
@@ -72,7 +72,6 @@ def _common_channels(found:Iterable[Decoded]) -> int: # Those of a set of images
     usual = {n: counts.pop(n) for n in (1, 3) if n in counts}
     most = counts.most_common(1)
     return most[0][0] if most and most[0][1] > sum(usual.values()) else max(usual, default=3)
-
 
 # %% ../../nbs/data/05_folders.ipynb #1c086d10
 @dataclass(frozen=True)

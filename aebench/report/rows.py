@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/report/rows.html.md"""
 # %% auto #0
 __all__ = ['JUDGED', 'SETTINGS', 'is_measured', 'missing', 'frame_rows', 'read_rows', 'to_csv', 'gather', 'is_failed',
            'references', 'trained', 'network', 'length_of', 'lengths', 'length_text', 'groups', 'sweeps', 'distinct',
-           'complete', 'data_label', 'read_results']
+           'complete', 'data_label', 'rows_with_originals', 'read_results']
 
 # %% ../../nbs/report/02_rows.ipynb #237fc218
 import csv, io, json, shlex, warnings
@@ -311,6 +311,18 @@ def complete(
 def data_label(rows:pd.DataFrame) -> str:
     "What the data is called."
     return str(next(iter(distinct(rows, 'data_label') + distinct(rows, 'data')), 'unnamed data'))
+
+# %% ../../nbs/report/02_rows.ipynb #2f1781b9
+def rows_with_originals(
+    folder:str|Path, # That holds the runs, those of other comparisons too
+    made:list[dict] # Rows as row.json holds them
+) -> pd.DataFrame: # As `read_rows` gives it
+    "The rows of a comparison, with those of the untouched images that its classifiers read."
+    rows, kept = frame_rows(made), read_rows(folder)
+    judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
+    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
+    found &= kept.classifier.isin(judged) if judged else kept.classifier.map(missing).astype(bool)
+    return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../../nbs/report/02_rows.ipynb #ec274d50
 def read_results(
