@@ -23,6 +23,7 @@ from PIL import Image
 
 from ..core.errors import UsageError
 from ..core.text import listed, printable
+from ..run_folder import is_report_beside, is_run
 
 for _library in ('PIL', 'tifffile'): logging.getLogger(_library).addHandler(logging.NullHandler())  # what costs pixels is raised, too
 with suppress(ImportError):
@@ -89,10 +90,11 @@ _REASONS = dict(
     HEIC='pip install pillow-heif reads them', AVIF='a newer Pillow reads them',
     **dict.fromkeys(('SVG', 'EPS', 'PDF', 'WMF'), 'drawings hold no pixels: save them as PNG'),
     **dict.fromkeys(_FOREIGN, 'save them as PNG or TIFF'),
-    ZIP='unpack it', GZIP='unpack it', array='of another shape than images', thumbnail='kept by a disk or a program for itself',
+    ZIP='unpack it', GZIP='unpack it', array='of another shape than images',
+    thumbnail='kept by a disk or a program for itself', **{'aebench run': 'its pictures are results'},
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
        'iCloud placeholder': 'download them first', 'further page': '--frames all reads them'})
-_LOST = _REASONS.keys() - {'array', 'thumbnail'} # Images to some
+_LOST = _REASONS.keys() - {'array', 'thumbnail', 'aebench run'} # Images to some
 
 def unread_kind(
     kind:str # As `kind_of_content` gives it
@@ -168,7 +170,8 @@ def _goes_round(path:str) -> bool:
     return any(os.path.join(os.path.realpath(o), '').startswith(target) for o in Path(path).parents)
 
 def find_images(folder:str|Path) -> Found:
-    """All images below `folder`, and what is left out. Links to folders are followed, unless they lead back to a folder that holds them.
+    """All images below `folder`, and what is left out: the pictures of runs are.
+    Links to folders are followed, unless they lead back to a folder that holds them.
     Raises `UsageError` for a folder that may not be read."""
     found, left_out, links, stack = [], Counter(), {}, [('', True)]
     while stack:  # directory entries and strings: 60,000 Path objects would take seconds
@@ -184,7 +187,13 @@ def find_images(folder:str|Path) -> Found:
                 links[below[:-1]] = ''
                 continue
             links[below[:-1]] = os.path.realpath(path)
-        inside = [(f'{below}{name}{os.sep}' if is_dir else below + name, is_dir) for name, is_dir in _entries(path, left_out)]
+        entries = _entries(path, left_out)
+        names = {name for name, _ in entries}
+        if is_run(names):
+            left_out['aebench run'] += 1
+            continue
+        if is_report_beside(names): entries = [o for o in entries if o != ('report', True)]
+        inside = [(f'{below}{name}{os.sep}' if is_dir else below + name, is_dir) for name, is_dir in entries]
         if not inside and _has_suffix(below[:-1]): found.append(below[:-1])  # an empty folder named as an image
         stack += inside
     return Found(found, dict(left_out), links)
