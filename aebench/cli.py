@@ -483,7 +483,9 @@ def _tell_places(out:Path, everything:str|None=None, show:bool=False): # The fol
 
 def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool):
     "Print what would be trained, and how long that would take."
-    with _imports(): from aebench.bench.loop import plan_costs
+    with _imports():
+        from aebench.bench.estimate import needs_of
+        from aebench.bench.loop import plan_costs
     from aebench.core.text import duration
     data, plan = plan_costs(runs, folder, overwrite, log)
     if as_json: return _print_json(plan)
@@ -493,9 +495,9 @@ def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool):
         cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else f'about {duration(o["seconds"])}'
         print(f'{o["label"]:{width}}  {cost}')
     times = [o['seconds'] for o in plan if o['seconds']]
-    judge = f', and once the classifier{"s" if len(runs[0].judges) > 1 else ""} that judge{"" if len(runs[0].judges) > 1 else "s"}'
-    total = f'{len(times)} to train, about {duration(sum(times))} on {runs[0].device}{judge if data.classes and runs[0].judges else ""}'
-    print(f'{total if times else "Nothing to train"}; results would go to {_short(folder)}.')
+    total = f'{len(times)} to train, about {duration(sum(times))} on {runs[0].device}' if times else 'Nothing to train'
+    todo = {o['method'] for o in plan if not o['done']}
+    print(f'{total}; results would go to {_short(folder)}.', *needs_of([o for o in runs if o.method in todo], data), sep='\n')
 
 def _failures(out:Path, rows:Sequence[dict]) -> int: # The exit code
     "Log how many runs failed, and why where no table shows it."
@@ -544,20 +546,21 @@ def run(
     data, table = _named_data(images, data, 'digits'), _columns(columns, sort)
     settings |= _length(epochs, schedule, budget, settings.get('seconds'), quick)
     if quick: settings.setdefault('limit', QUICK_LIMIT)
-    cells = _cells(methods, design)
     def planned(device, precision):
-        return plan_runs(cells, data, seeds, references=references, latent=latent, device=device, precision=precision, **settings)
+        settings_of = settings | dict(references=references, latent=latent, device=device, precision=precision)
+        return plan_runs(_cells(methods, design), data, seeds, **settings_of)
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
     _check_places(out, track, ray, per_run_cpus, per_run_gpus, overwrite)
     remote, folder = _places(out, data)
     is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
-    with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
-    runs = planned(device := resolve_device(device), resolve_precision(precision, device))
+    with _imports(): from aebench.bench.loop import with_fitting_batches
+    runs = planned(*(where := _resolved(device, precision)))
+    if 'batch_size' not in settings: runs = with_fitting_batches(runs)
     if dry_run: return _print_plan(runs, folder, overwrite, json)
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
-    with _executor(runs, device, out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
+    with _executor(runs, where[0], out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
         rows = _train_all(runs, folder, quiet, executor=executor, before_start=remote.sync if remote else lambda: None, **doing)
     code = _failures(folder, rows)
@@ -566,6 +569,11 @@ def run(
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
     if not is_silent: _tell_places(folder, out if remote else None, open)
     return code
+
+def _resolved(device:str, precision:str) -> tuple[str, str]:
+    "Both without `auto`. Raises `UsageError` for a device that there is not."
+    with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
+    return (device := resolve_device(device)), resolve_precision(precision, device)
 
 def _train_all(runs:Sequence[Run], folder:Path, quiet:bool, **kwargs) -> list[dict]: # The rows
     "`do_runs`, which gathers the table as runs end."
@@ -608,10 +616,9 @@ def train(
     plan_runs([method], data, precision='fp32' if precision == 'auto' else precision, **settings)  # before torch is imported
     folder = _folder_for(out, 'models', data)
     with _imports():
-        from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.train import plan_alone, train_alone
         from aebench.callback.progress import Progress, default_progress
-    settings |= dict(device=(device := resolve_device(device)), precision=resolve_precision(precision, device), epochs=epochs)
+    settings |= dict(zip(('device', 'precision'), _resolved(device, precision)), epochs=epochs)
     if dry_run: return _print_plan([plan_alone(data, method, **settings)[1]], folder.absolute(), overwrite, json)
     row, lines = train_alone(data, method, folder, Progress() if quiet else default_progress(), wait, overwrite=overwrite, **settings)
     if not lines: return _failures(folder, [row])
@@ -938,11 +945,10 @@ def check(
 def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:dict):
     "What a run of all methods on `folder` would cost."
     with _imports():
-        from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.estimate import estimate_runs
-    device = resolve_device(device)
-    settings = dict(size=size, device=device, precision=resolve_precision('auto', device))
-    runs = plan_runs(data=Path(folder), **reading, **settings)  # decoded as `aebench run` will, once for both
+        from aebench.bench.loop import with_fitting_batches
+    settings = dict(zip(('device', 'precision'), _resolved(device, 'auto')), size=size)
+    runs = with_fitting_batches(plan_runs(data=Path(folder), **reading, **settings))  # decoded as `aebench run` will, once for both
     print(estimate_runs(runs, steps=steps))
 
 # %% ../nbs/11_cli.ipynb #bf2a4beb

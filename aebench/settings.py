@@ -7,11 +7,12 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
            'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
-           'Training', 'FEWEST_STEPS', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of',
-           'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range',
-           'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters',
-           'is_default', 'check_setting', 'command_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image',
-           'steps_in', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs']
+           'Training', 'FEWEST_STEPS', 'EPOCHS', 'STEPS', 'SMALLEST', 'kind_of', 'setting', 'kind_of_setting',
+           'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
+           'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
+           'matters', 'is_default', 'check_setting', 'command_of', 'config_of', 'row_settings', 'run_from_row',
+           'numbers_in_image', 'steps_in', 'batch_for', 'few_steps', 'divided', 'canonical', 'usual_methods',
+           'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -210,7 +211,8 @@ class Run:
     epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', (5, 10), group='Training',
         scope='network', metavar='N',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
-    batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
+    batch_size:int = setting('images a batch; where few are trained on, down to 32 by default', 128, group='Training',
+        scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
     protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named',
@@ -417,6 +419,16 @@ FEWEST_STEPS = 50 # Training steps below which methods cannot be told apart: in 
 def steps_in(n_train:int, batch_size:int) -> int:
     "Training steps an epoch."
     return max(1, n_train//batch_size)
+
+EPOCHS, STEPS = 15, 400 # A training is to have at least so many, both
+SMALLEST = 32 # Images a batch, at least, where few images come in smaller ones
+
+def batch_for(
+    n:int, # Training images
+    most:int # Images a batch, at most
+) -> int:
+    "Images a batch where none are asked for: halved while `EPOCHS` make fewer than `STEPS` steps, but not below `SMALLEST`."
+    return batch_for(n, most//2) if most//2 >= SMALLEST and EPOCHS*steps_in(n, most) < STEPS else most
 
 def few_steps(
     n_train:int, # Training images

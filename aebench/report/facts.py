@@ -270,7 +270,8 @@ def facts(
     networks = trained(rows)
     found = [
         _data_fact(rows), _training_fact(networks), _few_steps_fact(rows), _steps_fact(networks), _skipped_phases_fact(networks),
-        _unequal_training(networks), _question_fact(networks), _latent_fact(networks), _unequal_latents(networks), _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows),
+        _unequal_training(networks), _question_fact(networks), _latent_fact(networks), _unequal_latents(networks),
+        _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows),
         _bytes_fact(rows), _files_fact(rows), *_weights_facts(networks), _random_weights_fact(networks), _own_judge_fact(networks),
         _classifier_fact(rows), chance_fact(rows), seed_fact(rows), _device_fact(networks)]
     return [o for o in found if o]

@@ -312,7 +312,7 @@ def data_label(rows:pd.DataFrame) -> str:
     "What the data is called."
     return str(next(iter(distinct(rows, 'data_label') + distinct(rows, 'data')), 'unnamed data'))
 
-# %% ../../nbs/report/02_rows.ipynb #2f1781b9
+# %% ../../nbs/report/02_rows.ipynb #499d8162
 def rows_with_originals(
     folder:str|Path, # That holds the runs, those of other comparisons too
     made:list[dict] # Rows as row.json holds them
