@@ -57,7 +57,7 @@ def is_finished(
     row = read_json(Path(folder)/ROW_JSON)
     return isinstance(row, dict) and row.get('status') == 'done'
 
-# %% ../nbs/02_run_folder.ipynb #9f8f7936
+# %% ../nbs/02_run_folder.ipynb #5466e7c6
 def is_run(
     names:Container[str] # Of the files in a folder
 ) -> bool:

@@ -201,7 +201,8 @@ def _resizes(run) -> bool: return isinstance(run.recipe, Method) and set(run.rec
 class Run:
     "All that decides a run's numbers. Raises `UsageError` for settings that can't be."
     method:str = setting(
-        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference (aebench methods lists them)',
+        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference '
+        "(aebench methods lists them; default: the paper's six, modern, and as many principal components as numbers)",
         group='What is compared', flag='--methods', metavar='NAMES', table_title='')
     data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', table_title='{}')
     size:int = setting('pixels a side, a multiple of 4', 32, group='Images', metavar='S', bounds=(8, LARGEST), check=_size_fault,

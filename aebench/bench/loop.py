@@ -29,7 +29,7 @@ from ..core.errors import AebenchError, UsageError, error_line, error_message
 from ..core.text import duration, listed
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
-from ..registry import DATA, is_reference
+from ..registry import DATA, WEIGHTS, is_reference
 from ..settings import PROBED_SIZE, READING, SCHEMA, Run, batch_for, row_settings
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
@@ -317,6 +317,17 @@ def _make_all(job:Job, executor:Callable, most_seconds:float|None, after_each:Ca
         except AebenchError as e: job.progress.log(f'{e} The other runs go on.')
 
 # %% ../../nbs/bench/05_loop.ipynb #c5b5c2b0
+def _folder_of(run:Run, data:ImageSet, out:Path, overwrite:bool) -> Path:
+    "The folder of `run`; or that of a finished one with other weights, where neither the method nor a judge uses them."
+    folder, own = out/run_name(run, data), ('in-domain', 'random')  # whose judge is the same
+    if overwrite or run.extractors or is_done(folder, data): return folder
+    judged = data.classes and run.judges
+    for weights in WEIGHTS:
+        if judged and not {weights, run.weights} <= set(own): continue
+        other = out/run_name(replace(run, weights=weights), data)
+        if is_done(other, data): return other
+    return folder
+
 def do_runs(
     runs:Iterable[Run], # As `plan_runs` makes them: one data set, one size, the same judges
     out:str|Path='runs', # Folder of the results
@@ -338,7 +349,7 @@ def do_runs(
         before_start()
         with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
         runs = _of_channels(runs, data, progress.log)
-        folders = {run: out/run_name(run, data) for run in runs}
+        folders = {run: _folder_of(run, data, out, overwrite) for run in runs}
         todo = {run: folder for run, folder in folders.items() if overwrite or not is_done(folder, data)}
         _remove_stale_states(out)
         for run in folders.keys() - todo.keys(): _show_chosen(run, data, folders[run], progress.log)
@@ -365,11 +376,11 @@ def plan_costs(
     data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
     runs, expected, found = _of_channels(runs, data, log), {}, []
     for run in runs:
-        name, kind = run_name(run, data), (run.method, run.latent)
-        done = not overwrite and is_done(Path(out)/name, data)
+        folder, kind = _folder_of(run, data, Path(out), overwrite), (run.method, run.latent)
+        done = not overwrite and is_done(folder, data)
         if not (done or is_reference(run.method)) and kind not in expected:
             with _explain_out_of_memory(run): expected[kind] = expected_seconds(run, data, steps=3, most_seconds=1.)
         of_network = {} if is_reference(run.method) else dict(seed=run.seed, latent=run.latent or run.recipe.latent)
         about = dict(method=run.method, label=name_of(run, runs), seed=None, latent=None) | of_network
-        found.append(about | dict(run=name, done=done, seconds=None if done else expected.get(kind)))
+        found.append(about | dict(run=folder.name, done=done, seconds=None if done else expected.get(kind)))
     return data, found

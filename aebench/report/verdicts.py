@@ -27,7 +27,7 @@ from .statistics import ALPHA, Verdict, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
 from .tables import best_value, figure_text, method_label, summarise
-from .facts import chance_fact, count_text, too_few_steps
+from .facts import chance_fact, count_text, too_few_steps, weight_users
 from .evidence import IMAGE_VALUES, image_values
 
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
@@ -197,8 +197,8 @@ def more_seeds(
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
     "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
-    row = {}
-    for o in networks.drop_duplicates('method').to_dict('records'):
+    row, records = {}, networks.drop_duplicates('method').to_dict('records')
+    for o in sorted(records, key=lambda o: o['method'] not in weight_users(networks)):  # the weights are theirs
         row = {k: v for k, v in o.items() if not missing(v)} | row
     try: return run_from_row(row)
     except (UsageError, TypeError, ValueError): return None
