@@ -369,15 +369,11 @@ def _print_json(value): print(json.dumps(value))
 # %% ../nbs/11_cli.ipynb #7b9556b3
 MOST_SECONDS = 3600 # Seconds that a design, a sweep or several seeds may be expected to take; longer ones are refused without --yes
 
-def _cells(methods:str, design:str|None) -> str|list[str]:
-    "The methods to train: those named, or with --design their techniques crossed."
+def _cells(methods:str|None, design:str|None) -> str|list[str]|None:
+    "The methods to train: those named, or with --design their techniques crossed, by default the paper's own."
     if not design: return methods
     from aebench.report.statistics import crossed_methods
-    return crossed_methods(methods, design)
-
-def _usual_methods(data:str, design:str|None, protocol:str|None) -> str:
-    "What is compared where no methods are named: a design is about the paper's own."
-    return 'all' if design else get_data(data).methods_for(protocol)
+    return crossed_methods('all' if methods is None else methods, design)
 
 QUICK_LIMIT, QUICK_EPOCHS = 1000, 3 # Training images and epochs of --quick
 
@@ -434,10 +430,6 @@ def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the
     remote = Remote(out)
     return remote, remote.copy
 
-def _tell_which(data:str, flag:str=''):
-    "Log which of two is meant: a data set, and not the folder of its name."
-    if data in DATA and Path(data).is_dir(): log(f'{data} is the data set of that name; {flag}./{data} is the folder.')
-
 @contextmanager
 def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_run_cpus:int, per_run_gpus:float|None):
     "What makes the runs, for `do_runs`; None where this process has trained along with the one of rank 0."
@@ -456,12 +448,14 @@ def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_ru
 
 # %% ../nbs/11_cli.ipynb #6522ee02
 def _print_results(out:Path, as_json:bool=False, rows:Sequence|None=None, verbose:bool=False, **table):
-    "Gather the rows of `out`, write its report and print its table, or as JSON `rows` (None: all of them)."
+    "Gather the rows of `out`, write its report on all of them, and print the table of `rows`, or as JSON (None: all of them)."
     from aebench.report.page import make_report
     from aebench.report.findings import print_table
-    from aebench.report.rows import read_rows
+    from aebench.report.rows import read_rows, rows_with_originals
     make_report(out)  # writes results.csv as well
-    if not as_json: return print_table(out, verbose=verbose, **table)
+    if not as_json:
+        shown = read_rows(out) if rows is None else rows_with_originals(out, rows)
+        return print_table(shown, out=out, verbose=verbose, **table)
     _print_json([_finite(row) for row in (read_rows(out).to_dict('records') if rows is None else rows)])
 
 def _finite(row:dict) -> dict:
@@ -488,7 +482,9 @@ def _tell_places(out:Path, everything:str|None=None, show:bool=False): # The fol
 
 def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool):
     "Print what would be trained, and how long that would take."
-    with _imports(): from aebench.bench.loop import plan_costs
+    with _imports():
+        from aebench.bench.estimate import needs_of
+        from aebench.bench.loop import plan_costs
     from aebench.core.text import duration
     data, plan = plan_costs(runs, folder, overwrite, log)
     if as_json: return _print_json(plan)
@@ -498,9 +494,9 @@ def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool):
         cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else f'about {duration(o["seconds"])}'
         print(f'{o["label"]:{width}}  {cost}')
     times = [o['seconds'] for o in plan if o['seconds']]
-    judge = f', and once the classifier{"s" if len(runs[0].judges) > 1 else ""} that judge{"" if len(runs[0].judges) > 1 else "s"}'
-    total = f'{len(times)} to train, about {duration(sum(times))} on {runs[0].device}{judge if data.classes and runs[0].judges else ""}'
-    print(f'{total if times else "Nothing to train"}; results would go to {_short(folder)}.')
+    total = f'{len(times)} to train, about {duration(sum(times))} on {runs[0].device}' if times else 'Nothing to train'
+    todo = {o['method'] for o in plan if not o['done']}
+    print(f'{total}; results would go to {_short(folder)}.', *needs_of([o for o in runs if o.method in todo], data), sep='\n')
 
 def _failures(out:Path, rows:Sequence[dict]) -> int: # The exit code
     "Log how many runs failed, and why where no table shows it."
@@ -549,21 +545,21 @@ def run(
     data, table = _named_data(images, data, 'digits'), _columns(columns, sort)
     settings |= _length(epochs, schedule, budget, settings.get('seconds'), quick)
     if quick: settings.setdefault('limit', QUICK_LIMIT)
-    cells = _cells(_usual_methods(data, design, settings.get('protocol')) if methods is None else methods, design)
     def planned(device, precision):
-        return plan_runs(cells, data, seeds, references=references, latent=latent, device=device, precision=precision, **settings)
+        settings_of = settings | dict(references=references, latent=latent, device=device, precision=precision)
+        return plan_runs(_cells(methods, design), data, seeds, **settings_of)
     planned('cpu', 'fp32' if precision == 'auto' else precision)  # reports a wrong setting before torch is imported
     _check_places(out, track, ray, per_run_cpus, per_run_gpus, overwrite)
     remote, folder = _places(out, data)
-    _tell_which(data)
     is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
-    with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
-    runs = planned(device := resolve_device(device), resolve_precision(precision, device))
+    with _imports(): from aebench.bench.loop import with_fitting_batches
+    runs = planned(*(where := _resolved(device, precision)))
+    if 'batch_size' not in settings: runs = with_fitting_batches(runs)
     if dry_run: return _print_plan(runs, folder, overwrite, json)
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
-    with _executor(runs, device, out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
+    with _executor(runs, where[0], out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
         rows = _train_all(runs, folder, quiet, executor=executor, before_start=remote.sync if remote else lambda: None, **doing)
     code = _failures(folder, rows)
@@ -572,6 +568,11 @@ def run(
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
     if not is_silent: _tell_places(folder, out if remote else None, open)
     return code
+
+def _resolved(device:str, precision:str) -> tuple[str, str]:
+    "Both without `auto`. Raises `UsageError` for a device that there is not."
+    with _imports(): from aebench.bench.devices import resolve_device, resolve_precision
+    return (device := resolve_device(device)), resolve_precision(precision, device)
 
 def _train_all(runs:Sequence[Run], folder:Path, quiet:bool, **kwargs) -> list[dict]: # The rows
     "`do_runs`, which gathers the table as runs end."
@@ -613,12 +614,10 @@ def train(
     settings |= dict(latent=latent, batch_size=batch_size, judges=judges or ())
     plan_runs([method], data, precision='fp32' if precision == 'auto' else precision, **settings)  # before torch is imported
     folder = _folder_for(out, 'models', data)
-    _tell_which(data)
     with _imports():
-        from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.train import plan_alone, train_alone
         from aebench.callback.progress import Progress, default_progress
-    settings |= dict(device=(device := resolve_device(device)), precision=resolve_precision(precision, device), epochs=epochs)
+    settings |= dict(zip(('device', 'precision'), _resolved(device, precision)), epochs=epochs)
     if dry_run: return _print_plan([plan_alone(data, method, **settings)[1]], folder.absolute(), overwrite, json)
     row, lines = train_alone(data, method, folder, Progress() if quiet else default_progress(), wait, overwrite=overwrite, **settings)
     if not lines: return _failures(folder, [row])
@@ -910,8 +909,8 @@ def data(
     "List the data sets, or fetch and decode one ahead of time."
     if name is None:
         if json: return _print_json([dict(name=o.name, label=o.label, summary=o.summary) for o in DATA.values()])
-        for o in DATA.values(): print(f'{o.name:10}{o.summary}')
-        print('FOLDER    any folder of images: train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it')
+        for o in DATA.values(): print(f'{o.name:15}{o.summary}')
+        print('FOLDER         any folder of images: train/CLASS/* with test/CLASS/*, or CLASS/*, or images directly in it')
         return
     get_data(name)
     with _imports(): from aebench.data.sets import load_images
@@ -932,8 +931,11 @@ def check(
     **reading:Reading
 ) -> int: # 1 where something is unreadable, unless it is to be left out
     "Say what a folder of images is taken for, what is wrong with it, and what a run would cost."
+    if (source := get_data(folder)).name in DATA:
+        raise UsageError(f'{folder} is a data set, and check looks at folders: aebench data {folder} says what it holds, '
+                         f'and aebench run {folder} --dry-run what a run would cost.')
     with _imports(): from aebench.data.folders import inspect_folder
-    found = inspect_folder(folder, **reading)
+    found = inspect_folder(source.name, **reading)
     if json: _print_json(found.as_dict())
     else: print(found.describe())
     if steps > 0 and not json: _print_estimate(folder, size, steps, device, reading | dict(skip_unreadable=bool(found.unreadable)))
@@ -942,12 +944,10 @@ def check(
 def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:dict):
     "What a run of all methods on `folder` would cost."
     with _imports():
-        from aebench.bench.devices import resolve_device, resolve_precision
         from aebench.bench.estimate import estimate_runs
-    device = resolve_device(device)
-    path = str(Path(folder).absolute())  # a folder, even where a data set has its name
-    settings = dict(size=size, device=device, precision=resolve_precision('auto', device))
-    runs = plan_runs('all', path, **reading, **settings)  # decoded as `aebench run` will, once for both
+        from aebench.bench.loop import with_fitting_batches
+    settings = dict(zip(('device', 'precision'), _resolved(device, 'auto')), size=size)
+    runs = with_fitting_batches(plan_runs(data=Path(folder), **reading, **settings))  # decoded as `aebench run` will, once for both
     print(estimate_runs(runs, steps=steps))
 
 # %% ../nbs/11_cli.ipynb #bf2a4beb

@@ -19,7 +19,7 @@ import torch
 
 from .apply.trained import Trained, load
 from .bench.devices import resolve_device, resolve_precision
-from .bench.loop import do_runs, throttled
+from .bench.loop import do_runs, throttled, with_fitting_batches
 from .callback.progress import Progress, default_progress
 from .core.errors import UsageError, choose
 from .core.files import expanded
@@ -30,7 +30,7 @@ from .report.columns import MEASURES, TOOLTIPS
 from .report.facts import failures
 from .report.page import make_report
 from .report.panels import samples_of
-from .report.rows import complete, distinct, frame_rows, gather, groups, is_failed, missing, read_rows, references
+from .report.rows import distinct, gather, groups, is_failed, missing, references, rows_with_originals
 from .report.statistics import crossed_methods
 from .report.tables import best, brief_cells, method_label, summarise
 from .report.verdicts import headline, verdicts
@@ -185,21 +185,13 @@ def _reading_of(images:ImageSet, given:dict) -> dict: # Arguments of `load_image
     raise UsageError(f'These images are not as load_images({images.name!r}, {images.size}) gives them, so a run could not be made again: '
                      'give the folder itself, with its settings (split=…, limit=… and so on), or save the images as a folder.')
 
-def _rows_of(folder:Path, made:list[dict]) -> pd.DataFrame: # `made` as `do_runs` gives them
-    "The rows of a comparison, with those of the untouched images that its classifiers read."
-    rows, kept = frame_rows(made), read_rows(folder)
-    judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
-    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
-    found &= kept.classifier.isin(judged) if judged else kept.classifier.map(missing).astype(bool)
-    return complete(pd.concat([kept[found], rows], ignore_index=True))
-
 # %% ../nbs/12_comparison.ipynb #165d981e
 _ADDED_BY = dict(cbs='add_callbacks', callbacks='add_callbacks', loss='add_loss', loss_func='add_loss',
                  opt_func='add_technique') # What a learner would take: what makes a method of it
 
 def compare(
     data:str|Path|ImageSet='digits', # A name in `DATA`, a folder of images, or what `load_images` gave
-    methods:str|Sequence[str]|None=None, # Names, such as ['baseline', 'feature_loss', 'pca-32']; None: those that suit the data
+    methods:str|Sequence[str]|None=None, # Names, such as ['baseline', 'feature_loss', 'pca-32']; None: the six, `modern`, components
     seeds:int=1, # Networks a method: one cannot tell a difference from chance
     latent:int|Sequence[int]|None=None, # Numbers in the latent; several are compared; None: the data's default
     epochs:int|Sequence[int]|None=None, # In all, or of each phase; None: the data's default
@@ -229,12 +221,12 @@ def compare(
         data = data.name
     source = get_data(data)
     if design: methods = crossed_methods('all' if methods is None else methods, design)
-    elif methods is None: methods = source.methods_for(settings.get('protocol'))
     if '://' in str(out): raise UsageError(f'{out} is a URL, which aebench run --ray writes to: give a folder.')
     folder = expanded(out or f'runs/{source.folder}').absolute()
     device = resolve_device(device)
     settings |= dict(latent=latent, epochs=epochs, device=device, precision=resolve_precision(precision, device))
     runs = plan_runs(methods, source.name, seeds, references=references, **settings)
+    if settings.get('batch_size') is None: runs = with_fitting_batches(runs)
     is_long = seeds > 1 or isinstance(latent, Sequence)  # then the log begins with how long it will take; what is stopped goes on later
     progress, update, ended = progress or default_progress(), throttled(lambda: gather(folder)), []
     def after_each():
@@ -242,6 +234,6 @@ def compare(
         update()
     made = do_runs(runs, folder, progress, after_each, math.inf if is_long else None, wait)
     gather(folder)
-    found = Comparison(folder, _rows_of(folder, made))
+    found = Comparison(folder, rows_with_originals(folder, made))
     if not ended: progress.log(f'All {len(made)} runs were there: {found._place}')
     return found

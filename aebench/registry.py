@@ -27,7 +27,8 @@ from pathlib import Path
 from types import BuiltinFunctionType
 
 from .core.errors import AebenchError, UsageError, choose, error_line
-from .core.files import expanded, fingerprint
+from .core.files import check_folder, expanded, fingerprint
+from .run_folder import holds_runs
 
 # %% ../nbs/00_registry.ipynb #50349763
 class Registry(dict):
@@ -637,37 +638,42 @@ class DataSource:
     batch_size:int=128
     epochs:tuple=(5, 10) # Of each phase
     weights:str='imagenet' # One of `WEIGHTS`
-    methods:str='all' # What `aebench run` compares where none are named
     bundled:bool=False # Does it come with scikit-learn, so that nothing is downloaded?
 
     @property
     def folder(self) -> str: return self.label.lower().replace(' ', '-') # Name of the folder of its runs, where none is named
 
-    def methods_for(self, protocol:str|None) -> str:
-        "What is compared where no methods are named: the paper's protocol is about the paper's own."
-        return 'all' if protocol == 'report' else self.methods
-
 DATA = Registry('data set',
     DataSource('digits', 'Digits', "scikit-learn's handwritten digits: 1,797 grey images of 8×8, bundled, no download needed",
-               size=16, native=8, latent=32, batch_size=32, epochs=(3, 6), weights='in-domain', methods='all,modern', bundled=True),
-    DataSource('photos', 'Photos', "patches of scikit-learn's two photographs: 6,066 + 130 in colour of 32×32, bundled, no download needed",
+               size=16, native=8, latent=32, batch_size=32, epochs=(3, 6), weights='in-domain', bundled=True),
+    DataSource('scikit-photos', 'Scikit photos',
+               "patches of scikit-learn's two photographs: 6,066 + 130 in colour of 32×32, bundled, no download needed",
                latent=128, batch_size=64, weights='in-domain', bundled=True),
     DataSource('mnist', 'MNIST', 'handwritten digits: 60,000 + 10,000 grey images of 28×28, downloaded on first use', native=28),
     DataSource('cifar10', 'CIFAR-10', 'small photographs: 50,000 + 10,000 colour images of 32×32, downloaded on first use'),
 )
 
 def get_data(
-    data:str|Path # A name in `DATA`, or a folder
+    data:str|Path # A name in `DATA`, or a folder: what has a slash, or is a `Path`, is never a name
 ) -> DataSource:
-    "What is known about `data`; a folder gets the paper's defaults. Raises `UsageError` for what is neither."
-    if str(data) in DATA: return DATA[str(data)]
+    """What is known about `data`; a folder gets the paper's defaults.
+    Raises `UsageError` for what is neither, and for a name that a folder of images has as well."""
+    if isinstance(data, str) and data in DATA:
+        if _may_be_meant(Path(data)):
+            raise UsageError(f'{data} is a data set, and there is a folder of that name here: give ./{data} for the folder; '
+                             'for the data set rename the folder, or work elsewhere.')
+        return DATA[data]
     folder = expanded(data)
-    if folder.is_dir():
-        path = folder.absolute() if str(folder) in DATA else folder  # ./mnist is a folder, not the data set
-        return DataSource(str(path), folder.resolve().name or str(folder), 'a folder of images')
-    if folder.exists(): raise UsageError(f'{data} is a file: give the folder that holds the images.')
-    if len(folder.parts) == 1: choose(str(data), DATA, 'data set or folder')
-    raise UsageError(f'There is no folder {data}: give a folder of images or one of {", ".join(DATA)}.')
+    if isinstance(data, str) and data == folder.name and not folder.exists(): choose(data, DATA, 'data set or folder')
+    check_folder(folder)
+    path = folder.absolute() if str(folder) in DATA else folder  # ./mnist is a folder, not the data set
+    return DataSource(str(path), folder.resolve().name or str(folder), 'a folder of images')
+
+def _may_be_meant(folder:Path) -> bool:
+    "Can this be a folder of images? An empty one can't, nor one of runs."
+    try: inside = [o for o in folder.iterdir() if not o.name.startswith('.')]
+    except OSError: return False
+    return bool(inside) and not holds_runs(folder)
 
 # %% ../nbs/00_registry.ipynb #9dd8496b
 WEIGHTS = {

@@ -7,9 +7,12 @@ Docs: https://aebench.github.io/aebench/run_folder.html.md"""
 # %% auto #0
 __all__ = ['ROW_JSON', 'RUN_JSON', 'CONFIG', 'MODEL', 'STATE', 'ERROR_TXT', 'HISTORY_CSV', 'LR_FIND_CSV', 'SIZES_CSV',
            'SAMPLES_PNG', 'PER_IMAGE', 'RATES_CSV', 'CODER', 'LENGTHS_CSV', 'NEIGHBOURS_PNG', 'BETWEEN_PNG', 'MAP_PNG',
-           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RUN_FILES', 'is_finished', 'runs_in']
+           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RUN_FILES', 'is_finished', 'is_run', 'is_report_beside',
+           'holds_runs', 'runs_in']
 
 # %% ../nbs/02_run_folder.ipynb #5e262626
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from .core.text import listed, printable
@@ -53,6 +56,27 @@ def is_finished(
     "Does it hold the row of a run that came to its end?"
     row = read_json(Path(folder)/ROW_JSON)
     return isinstance(row, dict) and row.get('status') == 'done'
+
+# %% ../nbs/02_run_folder.ipynb #5466e7c6
+def is_run(
+    names:Container[str] # Of the files in a folder
+) -> bool:
+    "Is it the folder of a run, finished or not?"
+    return ROW_JSON in names or RUN_JSON in names and CONFIG in names
+
+def is_report_beside(
+    names:Container[str] # As `is_run` takes them
+) -> bool:
+    "Does the folder hold the report on several runs, whose pictures lie in `report/`?"
+    return 'report.html' in names and 'results.csv' in names
+
+def holds_runs(folder:str|Path) -> bool:
+    "Is it the folder of a run, or of several?"
+    def names(path):
+        with suppress(OSError): return [o.name for o in path.iterdir()]
+        return []
+    folder = Path(folder)
+    return is_run(inside := names(folder)) or any(is_run(names(folder/o)) for o in inside)
 
 # %% ../nbs/02_run_folder.ipynb #2758321b
 def runs_in(

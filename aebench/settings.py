@@ -7,11 +7,12 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
            'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
-           'Training', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
-           'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
-           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'call_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'few_steps',
-           'divided', 'canonical', 'plan_runs']
+           'Training', 'FEWEST_STEPS', 'EPOCHS', 'STEPS', 'SMALLEST', 'kind_of', 'setting', 'kind_of_setting',
+           'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
+           'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
+           'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
+           'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'few_steps', 'divided', 'canonical',
+           'usual_methods', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -201,7 +202,8 @@ def _resizes(run) -> bool: return isinstance(run.recipe, Method) and set(run.rec
 class Run:
     "All that decides a run's numbers. Raises `UsageError` for settings that can't be."
     method:str = setting(
-        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference (aebench methods lists them)',
+        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference '
+        "(aebench methods lists them; default: the paper's six, modern, and as many principal components as numbers)",
         group='What is compared', flag='--methods', metavar='NAMES', table_title='')
     data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', table_title='{}')
     size:int = setting('pixels a side, a multiple of 4', 32, group='Images', metavar='S', bounds=(8, LARGEST), check=_size_fault,
@@ -211,7 +213,8 @@ class Run:
     epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', (5, 10), group='Training',
         scope='network', metavar='N',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
-    batch_size:int = setting('images a batch', 128, group='Training', scope='network', metavar='N', bounds=(2, 2**20),
+    batch_size:int = setting('images a batch; where few are trained on, down to 32 by default', 128, group='Training',
+        scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
     protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named',
@@ -439,6 +442,22 @@ def numbers_in_image(
     native = DATA[data].native if data in DATA else None
     return min(size, native)**2 if native else (channels or 3)*size*size
 
+FEWEST_STEPS = 50 # Training steps below which methods cannot be told apart: in fewer, none has left its random weights far behind
+
+def steps_in(n_train:int, batch_size:int) -> int:
+    "Training steps an epoch."
+    return max(1, n_train//batch_size)
+
+EPOCHS, STEPS = 15, 400 # A training is to have at least so many, both
+SMALLEST = 32 # Images a batch, at least, where few images come in smaller ones
+
+def batch_for(
+    n:int, # Training images
+    most:int # Images a batch, at most
+) -> int:
+    "Images a batch where none are asked for: halved while `EPOCHS` make fewer than `STEPS` steps, but not below `SMALLEST`."
+    return batch_for(n, most//2) if most//2 >= SMALLEST and EPOCHS*steps_in(n, most) < STEPS else most
+
 def few_steps(
     n_train:int, # Training images
     batch_size:int
@@ -466,8 +485,14 @@ def canonical(run:Run) -> Run:
     return replace(run, latent=None if usual else latent, **defaults)
 
 # %% ../nbs/01_settings.ipynb #d16833e1
+def usual_methods(
+    protocol:str|None=None # One of `PROTOCOLS`; None: tuned
+) -> str: # As `get_methods` takes them
+    "What is compared where no methods are named: the paper's six and the recipe, and with the paper's protocol its own alone."
+    return 'all' if protocol == 'report' else 'all,modern'
+
 def plan_runs(
-    methods:Iterable[str]|str='all', # As `get_methods` takes them
+    methods:Iterable[str]|str|None=None, # As `get_methods` takes them; None: `usual_methods` and, as a reference, components
     data:str='digits', # A name in `DATA`, or a folder
     seeds:int=1, # How many; the first is `seed`
     seed:int=SEED,
@@ -478,7 +503,7 @@ def plan_runs(
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
     check_number(seeds, '--seeds')
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')
-    source, found = get_data(data), get_methods(methods)
+    source, found = get_data(data), get_methods(usual_methods(settings.get('protocol')) if methods is None else methods)
     settings = _with_defaults(source, settings)
     latents = settings.pop('latent')
     latents = list(dict.fromkeys(latents)) if isinstance(latents, (list, tuple)) else [latents]
@@ -486,7 +511,8 @@ def plan_runs(
                 for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
     names = [m.name for m in found if is_reference(m.name)]
     most = numbers_in_image(source.name, settings['size'], settings.get('channels'))
-    if networks and len(latents) > 1: names += [f'pca-{min(o, most)}' for o in latents if o]  # the line beside which a sweep is read
+    beside = latents if methods is None or networks and len(latents) > 1 else []  # a sweep is read beside its components
+    names += [f'pca-{min(o or PAPER_LATENT, most)}' for o in beside]
     if references: names += [o.name for o in default_references(settings['size'], [o or PAPER_LATENT for o in latents], most)]
     shared = {f.name: settings[f.name] for f in fields(Run) if f.metadata['scope'] != 'network' and f.name in settings}
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *dict.fromkeys(networks)]

@@ -6,13 +6,14 @@ Docs: https://aebench.github.io/aebench/weights.html.md"""
 
 # %% auto #0
 __all__ = ['HEADS', 'BUDGET', 'JUDGE_EPOCHS', 'classifier_network', 'head_name', 'load_body', 'read_weights', 'weights_file',
-           'weights_key', 'imagenet_weights', 'classifier_epochs', 'train_classifier', 'Classifier', 'kept_classifier',
-           'in_domain_classifier', 'trained_network', 'finetune_classifier', 'judge_for']
+           'weights_key', 'downloads_ahead', 'imagenet_weights', 'classifier_epochs', 'train_classifier', 'Classifier',
+           'kept_classifier', 'in_domain_classifier', 'trained_network', 'finetune_classifier', 'judge_for',
+           'classifiers_ahead']
 
 # %% ../nbs/09_weights.ipynb #b919c4bc
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -32,6 +33,7 @@ from .core.downloads import fetch
 from .core.errors import AebenchError, UsageError
 from .core.files import cache_home, cache_name, expanded, fingerprint
 from .core.locks import made_once
+from .core.text import listed
 from .core.tensors import read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS
@@ -118,14 +120,29 @@ def weights_key(
     return weights if weights in WEIGHTS else fingerprint([_contents(weights_file(weights, o)) for o in archs])
 
 # %% ../nbs/09_weights.ipynb #b82fa259
+def _imagenet_file(arch:str) -> tuple[str, Path, dict]: # Address, place, what else is known
+    from torchvision.models import get_model_weights
+    entry = get_model_weights(arch).IMAGENET1K_V1
+    return entry.url, Path(torch.hub.get_dir(), 'checkpoints', entry.url.rpartition('/')[2]), getattr(entry, 'meta', {})
+
+def downloads_ahead(
+    weights:str, # One of `WEIGHTS`, or a path
+    archs:Iterable[str] # The networks that are needed
+) -> str: # '' for none
+    "Which weights are still to be downloaded, how much that is and where it is kept, in a sentence."
+    if weights != 'imagenet': return ''
+    files = {arch: _imagenet_file(arch) for arch in dict.fromkeys(archs)}
+    missing = {arch: (path, about.get('_file_size')) for arch, (_, path, about) in files.items() if not path.is_file()}
+    if not missing: return ''
+    names = listed(arch + (f' ({size:.0f} MB)' if size else '') for arch, (_, size) in missing.items())
+    return f'To be downloaded, once: the ImageNet weights of {names}, into {next(iter(missing.values()))[0].parent}.'
+
 def imagenet_weights(
     arch:str,
     classes:bool=True # Has the data classes, from which weights could be trained?
 ) -> dict[str, Tensor]:
     "torchvision's ImageNet weights, downloaded on first use and checked each time. Raises `AebenchError`, which names alternatives."
-    from torchvision.models import get_model_weights
-    url = get_model_weights(arch).IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir(), 'checkpoints', url.rpartition('/')[2])
+    url, path, _ = _imagenet_file(arch)
     checksum = re.search(r'-([0-9a-f]{8,})\.', path.name)[1]  # the file's name ends in it
     try: return read_weights(fetch([url], path, checksum))
     except AebenchError as e:
@@ -221,6 +238,13 @@ def _load_classifier(path:Path, arch:str, n_classes:int, device) -> nn.Module: #
                            'remove it, and the same command trains it again.') from e
     return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
+def _place(data:ImageSet, arch:str, recipe:str, device) -> tuple[torch.device, str, str, Path]: # Device, recipe, key, file
+    "Where a classifier is kept."
+    device = torch.device(device) if device else default_device()
+    if native_precision(device) == 'bf16': recipe += ' in bf16'
+    key = fingerprint([data.fingerprint, arch, recipe], 12)
+    return device, recipe, key, cache_home()/'classifiers'/f'{cache_name(data.label)}-{data.size}-{arch}-{key}.safetensors'
+
 def kept_classifier(
     data:ImageSet,
     arch:str,
@@ -232,10 +256,7 @@ def kept_classifier(
     if not data.classes:
         raise UsageError(f'{data.label} has no classes to train a classifier on: choose --weights random or the path of a file, '
                          'or imagenet where its weights can be downloaded.')
-    device = torch.device(device) if device else default_device()
-    if native_precision(device) == 'bf16': recipe += ' in bf16'
-    key = fingerprint([data.fingerprint, arch, recipe], 12)
-    path = cache_home()/'classifiers'/f'{cache_name(data.label)}-{data.size}-{arch}-{key}.safetensors'
+    device, recipe, key, path = _place(data, arch, recipe, device)
     def train():
         checkpoint = Checkpoint(path.with_suffix('.checkpoint'), dict(torch=torch.__version__))
         net = make(checkpoint).to(device)
@@ -247,6 +268,11 @@ def kept_classifier(
     return Classifier(load, arch, accuracy, f'{arch}, {recipe} ({key})')
 
 # %% ../nbs/09_weights.ipynb #b9b2d7a9
+def _in_domain_epochs(data:ImageSet, arch:str) -> int:
+    return classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
+
+def _in_domain_recipe(data:ImageSet, arch:str) -> str: return f'trained {_in_domain_epochs(data, arch)} epochs on the training labels'
+
 def in_domain_classifier(
     data:ImageSet,
     arch:str='resnet34', # A name in `HEADS`
@@ -254,9 +280,9 @@ def in_domain_classifier(
     callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> Classifier:
     "The network of `train_classifier` for `data`, trained once and saved."
-    epochs = classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
+    epochs = _in_domain_epochs(data, arch)
     def make(checkpoint): return train_classifier(data, arch, device, epochs=epochs, callbacks_for=callbacks_for, checkpoint=checkpoint)
-    return kept_classifier(data, arch, f'trained {epochs} epochs on the training labels', make, device)
+    return kept_classifier(data, arch, _in_domain_recipe(data, arch), make, device)
 
 def trained_network(
     arch:str, # A torchvision resnet or VGG
@@ -311,6 +337,10 @@ def finetune_classifier(
     return net.eval()
 
 # %% ../nbs/09_weights.ipynb #b36bdac9
+def _tuned_recipe(weights:str, arch:str) -> str:
+    source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
+    return f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs"
+
 def judge_for(
     data:ImageSet,
     weights:str='in-domain', # One of `WEIGHTS`, or a path; with in-domain and random it is trained from random weights
@@ -321,6 +351,19 @@ def judge_for(
     "The classifier that judges reconstructions of `data`, trained once and saved."
     if not data.classes: return None
     if weights in ('in-domain', 'random'): return in_domain_classifier(data, arch, device, callbacks_for)
-    source = weights if weights == 'imagenet' else f'given ({fingerprint([_contents(weights_file(weights, arch))], 12)})'
     def make(checkpoint): return finetune_classifier(data, weights, arch, device, callbacks_for=callbacks_for, checkpoint=checkpoint)
-    return kept_classifier(data, arch, f"{source} weights fine-tuned {'+'.join(map(str, JUDGE_EPOCHS))} epochs", make, device)
+    return kept_classifier(data, arch, _tuned_recipe(weights, arch), make, device)
+
+def classifiers_ahead(
+    data:ImageSet,
+    weights:str, # One of `WEIGHTS`, or a path
+    judges:Iterable[str], # Architectures
+    extractors:Iterable[str]=(), # Those that methods build on
+    device=None # As in `judge_for`
+) -> list[str]: # Architectures
+    "The classifiers that are still to be trained before anything is trained or judged with them."
+    if not data.classes: return []
+    own = weights in ('in-domain', 'random')
+    wanted = {(o, _in_domain_recipe(data, o) if own else _tuned_recipe(weights, o)) for o in judges}
+    if weights == 'in-domain': wanted |= {(o, _in_domain_recipe(data, o)) for o in extractors}
+    return sorted(arch for arch, recipe in wanted if not _place(data, arch, recipe, device)[-1].is_file())

@@ -1,7 +1,7 @@
 """A whole photograph as finished runs copy it, tile by tile, beside JPEG and WebP of as many bytes, in one picture.
 
-    aebench run --data photos --methods baseline,pca-128
-    python benchmarks/photograph.py runs/photos/baseline-… runs/photos/pca-128-… --out photograph.png
+    aebench run --data scikit-photos --methods baseline,pca-128
+    python benchmarks/photograph.py runs/scikit-photos/baseline-… runs/scikit-photos/pca-128-… --out photograph.png
 """
 import argparse
 import io

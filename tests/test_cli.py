@@ -166,6 +166,45 @@ def test_own_images_without_classes(home, tmp_path):
     row = pd.read_csv(tmp_path/'out'/'results.csv').set_index('method').loc['progressive_resizing']
     assert row.n_train + row.n_test == 24 and np.isnan(row.accuracy)
 
+def test_a_word_that_names_two_things_is_refused(said, at_home, tmp_path, monkeypatch):
+    "A data set and a folder of its name: no entrance chooses in silence. A slash means the folder."
+    from aebench import compare, load_images
+    from aebench.core.errors import UsageError
+    monkeypatch.chdir(tmp_path)
+    for o in ('digits', 'photos'): make_folder(tmp_path/o, classes='')
+    for command in ('run', 'train', 'check', 'data'):
+        code, out, err = said(command, 'digits')
+        assert (code, out) == (2, '') and './digits' in err and 'rename' in err, err
+    for f in (load_images, compare):
+        with pytest.raises(UsageError, match='give ./digits for the folder'): f('digits')
+    assert {len(load_images(o, 8).train_x) for o in ('./digits', 'digits/', Path('digits'), 'photos', 'photos/')} == {20 - 1}
+    assert said('check', 'photos', '--steps', 0)[0] == said('check', './digits', '--steps', 0)[0] == 0
+    shutil.move('digits', 'elsewhere')
+    make_images(tmp_path, ['digits/baseline-seed1/samples.png'])
+    (tmp_path/'digits'/'baseline-seed1'/'row.json').touch()
+    assert load_images('digits').name == 'digits'  # a folder of runs is no second meaning
+
+def test_a_short_run_names_no_winner_and_shows_no_other_comparison(home, tmp_path):
+    folder, out = make_folder(tmp_path/'pictures', classes=''), tmp_path/'out'
+    words = ['run', folder, '--quick', '--size', 16, '--weights', 'random', '--out', out]
+    code, table, err = quickly(*words, '--methods', 'baseline,pixel_shuffle,pca-4', '--latent', 8, home=home)
+    assert code == 0 and '2 methods compared on pictures, in 3 training steps each: from so few nothing can be learned' in ' '.join(table.split()), table
+    assert set(pd.read_csv(out/'results.csv').batch_size.dropna()) == {32}
+    code, table, err = quickly(*words, '--methods', 'baseline,progressive_resizing', '--epochs', 1, '--latent', 12, '-q', home=home)
+    assert code == 0 and 'Pixel Shuffle' not in table and table.count('Original Image') == 1 and not err, err
+    assert 'Progressive Resizing trained at full size alone' in ' '.join(table.split())
+    assert len(pd.read_csv(out/'results.csv')) == 6 and 'Pixel Shuffle' in quickly('report', out, home=home)[1]
+
+def test_what_is_needed_is_foretold(home, tmp_path, monkeypatch):
+    "Downloads with their size and place, classifiers that are trained first; as many components stand beside what is compared by default."
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path/'torch'))
+    words = ['run', make_folder(tmp_path/'pictures'), '--size', 16, '--latent', 8, '--dry-run']
+    code, plan, err = quickly(*words, home=tmp_path/'home')
+    assert code == 0 and len(re.findall('about [0-9.]+s$', plan, re.M)) == 7 and 'Modern' in plan and 'PCA-8 ' in plan, err
+    assert f'weights of resnet34 (83 MB) and vgg16_bn (528 MB), into {tmp_path}/torch/hub/checkpoints' in plan and 'once: the resnet34 classifier (for judging)' in plan
+    code, found, err = quickly('check', tmp_path/'pictures', '--size', 16, '--steps', 1, home=tmp_path/'home')
+    assert code == 0 and 'vgg16_bn (528 MB)' in found and ' min ' not in found and re.search(r'Modern +[0-9.]+s ', found), found
+
 def test_sigterm_stops_with_a_sentence(home, tmp_path):
     began = time.monotonic()
     p = start(*QUICK, '--epochs', 40, 40, '--methods', 'baseline', '--out', tmp_path, home=home)
@@ -213,6 +252,9 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--out', 'FILE'], 1, 'could not be written'),
     (['report', 'EMPTY'], 2, 'holds no finished run'),
     (['check', 'EMPTY'], 2, 'Layouts understood'),
+    (['check', 'FILE'], 2, 'give the folder that holds the images'),
+    (['check', 'digits'], 2, 'check looks at folders'),
+    (['run', 'NOWHERE/'], 2, 'give one that holds images.'),
     (['check', 'BROKEN', '--steps', '0'], 1, 'broken.png'),
 ])
 def test_bad_input(words, code, sentence, home, tmp_path):

@@ -129,7 +129,7 @@ def harmed(draw, whole:bytes):
 COMMANDS = commands() # The parser's own, so that a new command or flag is among them
 WORDS = [*COMMANDS, '--help', '--version']
 OPTIONS = sorted({o for p in COMMANDS.values() for action in p._actions if action.dest != 'help' for o in action.option_strings})
-KNOWN = ['digits', 'photos', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
+KNOWN = ['digits', 'scikit-photos', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
          'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 's3://bucket/runs', 'memory://x', '://', 'local', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
 
 @cases(250)

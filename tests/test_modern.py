@@ -271,9 +271,10 @@ def test_other_sizes(full, linear_path, encoder, ways, tmp_path):
 
 SIX = [m.name for m in METHODS.values() if m.in_paper]
 
-@pytest.mark.parametrize('words, wanted', [([], [*SIX, 'modern']), (['--data', 'digits', '--epochs', '1', '1'], [*SIX, 'modern']), (['--methods', 'all'], SIX), (['--protocol', 'report'], SIX), (['--data', 'mnist'], SIX),
+@pytest.mark.parametrize('words, wanted', [([], ['pca-32', *SIX, 'modern']), (['--data', 'digits', '--epochs', '1', '1'], ['pca-32', *SIX, 'modern']), (['--methods', 'all'], SIX),
+                                           (['--protocol', 'report'], ['pca-32', *SIX]), (['--data', 'mnist'], ['pca-784', *SIX, 'modern']), (['--data', '.', '--latent', '16'], ['pca-16', *SIX, 'modern']),
                                            (['--design', 'half', '--yes'], None), (['--methods', 'modern'], ['modern']), (['--methods', 'all,nested'], [*SIX, 'nested'])])
-def test_modern_stands_beside_the_six_on_digits(words, wanted, said, tmp_path, monkeypatch):
+def test_modern_and_components_stand_beside_the_six(words, wanted, said, tmp_path, monkeypatch):
     planned = []
     def plan(cells, *more, **settings):
         planned.append([o.method for o in plan_runs(cells, *more, **settings)])

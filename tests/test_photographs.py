@@ -51,25 +51,25 @@ def test_loads_without_a_network(monkeypatch, tmp_path):
     found = []
     for home in 'aab':
         monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/home))
-        found.append(load_images('photos'))
+        found.append(load_images('scikit-photos'))
     assert len({o.fingerprint for o in found}) == 1 and len(list((tmp_path/'a'/'images').iterdir())) == 1
     assert all(torch.equal(found[0].test_x, o.test_x) for o in found[1:])
 
 @pytest.mark.parametrize(('size', 'channels', 'n'), [(8, None, 2120), (16, 1, 520), (32, 3, 130), (48, None, 48), (64, 1, 24), (192, None, 4)])
 def test_every_size_has_both_classes(at_home, size, channels, n):
-    data = load_images('photos', size, channels=channels)
+    data = load_images('scikit-photos', size, channels=channels)
     assert data.test_x.shape == (n, channels or 3, size, size) and len(data.train_x) > 500
     assert data.train_y.unique().tolist() == data.test_y.unique().tolist() == [0, 1] and data.test_x.float().std() > 30
 
 def test_test_patches_are_the_strip(at_home):
     "Beside and below each other they are the photograph again."
     first, rows = PHOTOGRAPHS['flower'], 427//32
-    patches = load_images('photos').test_x[65:].view(rows, STRIP//32, 3, 32, 32)
+    patches = load_images('scikit-photos').test_x[65:].view(rows, STRIP//32, 3, 32, 32)
     strip = patches.permute(2, 0, 3, 1, 4).reshape(3, rows*32, STRIP)
     assert torch.equal(strip, photograph('flower')[:, :rows*32, first:first+STRIP])
 
 def test_channels_that_photographs_have_not(at_home):
-    with pytest.raises(UsageError, match='give --channels 1 or 3'): load_images('photos', channels=4)
+    with pytest.raises(UsageError, match='give --channels 1 or 3'): load_images('scikit-photos', channels=4)
 
 # ---- tiles
 
@@ -125,8 +125,8 @@ def runs(at_home, tmp_path_factory):
     "Principal components of the photographs, in colour and grey."
     out = tmp_path_factory.mktemp('runs')
     for channels in (1, 3):
-        run, = plan_runs('pca-96', 'photos', channels=channels)
-        do_run(run, load_images('photos', channels=channels), [], out/f'pca-{channels}')
+        run, = plan_runs('pca-96', 'scikit-photos', channels=channels)
+        do_run(run, load_images('scikit-photos', channels=channels), [], out/f'pca-{channels}')
     return out
 
 @pytest.mark.parametrize('channels', [1, 3])

@@ -27,7 +27,7 @@ class Room:
 
 ROOMS = ( # From the ground up: each imports only from those before it, and so does each of `modules`
     Room('core', 'what every program needs: errors, words, signals, safe files, locks, tensors on disk, downloads'),
-    Room('registry', 'what there is to compare, what one run is, what its folder holds', ('registry', 'settings', 'run_folder')),
+    Room('registry', 'what there is to compare, what one run is, what its folder holds', ('run_folder', 'registry', 'settings')),
     Room('data', 'from a path to batches: images, folders, known data sets'),
     Room('techniques', 'the techniques that are compared, and what makes their steps fast', ('speed', 'layers', 'models', 'losses', 'resizing', 'training')),
     Room('modern', 'techniques that start from principal components, and the recipe made of them'),

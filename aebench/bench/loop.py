@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/bench/loop.html.md"""
 
 # %% auto #0
 __all__ = ['is_done', 'mark_failed', 'row_of', 'do_original', 'name_of', 'result_line', 'equals_line', 'why_failed', 'Job',
-           'attempt', 'sequential', 'throttled', 'configure_torch', 'do_runs', 'plan_costs']
+           'attempt', 'sequential', 'throttled', 'configure_torch', 'with_fitting_batches', 'do_runs', 'plan_costs']
 
 # %% ../../nbs/bench/05_loop.ipynb #bf267a7f
 import math
@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ from ..core.errors import AebenchError, UsageError, error_line, error_message
 from ..core.text import duration, listed
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
-from ..registry import DATA, is_reference
-from ..settings import PROBED_SIZE, SCHEMA, Run
+from ..registry import DATA, WEIGHTS, is_reference
+from ..settings import PROBED_SIZE, READING, SCHEMA, Run, batch_for, row_settings
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -44,7 +45,7 @@ from ..codec.coding import MAX_STUDIED, kept_points, mse_at
 from ..codec.latents import measure_latents
 from .memory import is_short_of_memory
 from .run import base_row, do_run, run_name, show_chosen
-from .estimate import batch_that_fits, expected_seconds
+from .estimate import batch_that_fits, expected_seconds, needs_of
 
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
 def is_done(folder:Path, data:ImageSet) -> bool:
@@ -103,6 +104,7 @@ def result_line(row:dict, name:str, width:int=0) -> str: # `name` padded to `wid
     figures = [f'MSE {row["mse"]:#.3g}'] if isinstance(row.get('mse'), float) else []
     if isinstance(row.get('accuracy'), float): figures.append(f'accuracy {100*row["accuracy"]:.1f} %')
     if isinstance(row.get('seconds'), (int, float)): figures.append(duration(row['seconds']))
+    if row.get('gate') == 0: figures.append('its gate is closed: it copies as components do')
     return '  '.join([f'✓ {name:{width}}', *figures])
 
 # %% ../../nbs/bench/05_loop.ipynb #a90ae481
@@ -228,12 +230,22 @@ def _refuse_long(job:Job, most_seconds:float):
                          'add --yes to train them all the same, or ask for fewer.')
 
 def _get_judges(job:Job) -> list[Classifier]:
-    "Train or load the judges, and every classifier that a run builds on: what cannot be had fails now rather than hours later."
+    "Train or load the judges: what cannot be had fails now rather than hours later."
     run = next(iter(job.todo))
     judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
-    for arch in dict.fromkeys(a for o in job.todo for a in o.extractors):
-        trained_network(arch, run.weights, job.data, run.device, job.callbacks_for)
     return [o for o in judges if o]
+
+def _fail_without_weights(job:Job) -> list[dict]: # Their rows
+    """Train or load what runs build on, and give up those for which it can't be downloaded.
+    Raises `AebenchError` where these are all, and for weights that are wrong."""
+    run, errors = next(iter(job.todo)), {}
+    for arch in dict.fromkeys(a for o in job.todo for a in o.extractors):
+        try: trained_network(arch, run.weights, job.data, run.device, job.callbacks_for)
+        except UsageError: raise
+        except AebenchError as e: errors[arch] = e
+    lost = {o: errors[a] for o in job.todo for a in o.extractors if a in errors}
+    if len(lost) == len(job.todo): raise next(iter(lost.values()))
+    return [mark_failed(o, job.data, job.todo.pop(o), error_message(e), job.progress.log) for o, e in lost.items()]
 
 # %% ../../nbs/bench/05_loop.ipynb #a9083d4b
 def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
@@ -242,6 +254,17 @@ def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
     for note in data.notes: log(note)
     if data.unreadable: log(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
     if data.links: log(listing(f'{len(data.links)} links lead out of the folder, and their images are read:', data.links))
+
+def _tell_other_images(run:Run, data:ImageSet, out:Path, log:Callable):
+    "Log that `out` holds runs of other images that are called as these are, and read as they are."
+    images = {f: v for f, v in row_settings(run).items() if f in ('size', *READING)}
+    for path in out.glob(f'*/{ROW_JSON}'):
+        row = read_json(path)
+        if not isinstance(row, dict) or not isinstance(row.get('settings'), dict) or row.get('data_label') != data.label: continue
+        same = all(row['settings'].get(f, v) == v for f, v in images.items())
+        if same and row.get('data_fingerprint') not in (None, data.fingerprint):
+            return log(f'{out} also holds runs of other images called {data.label}, or of these before they changed: '
+                       'each has tables of its own. Another --out would keep them apart.')
 
 def _of_channels(runs:list[Run], data:ImageSet, log:Callable) -> list[Run]:
     """The runs whose codec holds images of so many channels; the others are logged.
@@ -261,6 +284,16 @@ def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
     try: show_chosen(run, data, folder)
     except AebenchError as e: log(f'The pictures of {run.title} stay as they are: {e}')
 
+def with_fitting_batches(
+    runs:Iterable[Run] # As in `do_runs`
+) -> list[Run]:
+    """The runs with smaller batches where there are few images, as `batch_for` says; those of the paper's protocol stay.
+    Raises as `load_images` does."""
+    runs = list(runs)
+    if all(is_reference(o.method) for o in runs) or runs[0].protocol == 'report': return runs
+    with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
+    return [o if is_reference(o.method) or o.protocol == 'report' else replace(o, batch_size=batch_for(n, o.batch_size)) for o in runs]
+
 def _remove_stale_states(out:Path):
     "Remove the training states of finished runs, whose process ended between writing the row and tidying up."
     for path in out.glob(f'*/{STATE}'):
@@ -271,10 +304,12 @@ def _make_all(job:Job, executor:Callable, most_seconds:float|None, after_each:Ca
     run = next(iter(job.todo))
     with _explain_out_of_memory(run):
         if most_seconds: _refuse_long(job, most_seconds)  # before the judges are trained
+        for need in needs_of(job.todo, job.data): job.progress.log(need)
         job.judges = _get_judges(job)
+        names = {folder.name: job.name(run) for run, folder in job.todo.items()}
+        lost = _fail_without_weights(job)
         original = do_original(run, job.data, job.judges, job.out)
-    names = {folder.name: job.name(run) for run, folder in job.todo.items()}
-    for i, row in enumerate(executor(job), 1):
+    for i, row in enumerate(chain(lost, executor(job)), 1):
         line = result_line(row, names[row['run']], max(map(len, names.values())))
         job.progress.log(f'{line}  ({i}/{len(names)})')
         if verbose and row['status'] == 'done' and (line := equals_line(row, original)): job.progress.log(f'  {line}')
@@ -282,6 +317,17 @@ def _make_all(job:Job, executor:Callable, most_seconds:float|None, after_each:Ca
         except AebenchError as e: job.progress.log(f'{e} The other runs go on.')
 
 # %% ../../nbs/bench/05_loop.ipynb #c5b5c2b0
+def _folder_of(run:Run, data:ImageSet, out:Path, overwrite:bool) -> Path:
+    "The folder of `run`; or that of a finished one with other weights, where neither the method nor a judge uses them."
+    folder, own = out/run_name(run, data), ('in-domain', 'random')  # whose judge is the same
+    if overwrite or run.extractors or is_done(folder, data): return folder
+    judged = data.classes and run.judges
+    for weights in WEIGHTS:
+        if judged and not {weights, run.weights} <= set(own): continue
+        other = out/run_name(replace(run, weights=weights), data)
+        if is_done(other, data): return other
+    return folder
+
 def do_runs(
     runs:Iterable[Run], # As `plan_runs` makes them: one data set, one size, the same judges
     out:str|Path='runs', # Folder of the results
@@ -303,7 +349,7 @@ def do_runs(
         before_start()
         with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
         runs = _of_channels(runs, data, progress.log)
-        folders = {run: out/run_name(run, data) for run in runs}
+        folders = {run: _folder_of(run, data, out, overwrite) for run in runs}
         todo = {run: folder for run, folder in folders.items() if overwrite or not is_done(folder, data)}
         _remove_stale_states(out)
         for run in folders.keys() - todo.keys(): _show_chosen(run, data, folders[run], progress.log)
@@ -312,6 +358,7 @@ def do_runs(
             progress.begin(sum(cost_of(run)*units_of(run) for run in todo))
             try:
                 _log_data(data, len(folders), len(todo), progress.log)
+                _tell_other_images(runs[0], data, out, progress.log)
                 _make_all(Job(todo, data, [], out, progress, track, overwrite), executor, most_seconds, after_each, verbose)
             finally: progress.end()
         return [row_of(run, data, folders[run]) for run in runs]
@@ -329,11 +376,11 @@ def plan_costs(
     data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
     runs, expected, found = _of_channels(runs, data, log), {}, []
     for run in runs:
-        name, kind = run_name(run, data), (run.method, run.latent)
-        done = not overwrite and is_done(Path(out)/name, data)
+        folder, kind = _folder_of(run, data, Path(out), overwrite), (run.method, run.latent)
+        done = not overwrite and is_done(folder, data)
         if not (done or is_reference(run.method)) and kind not in expected:
             with _explain_out_of_memory(run): expected[kind] = expected_seconds(run, data, steps=3, most_seconds=1.)
         of_network = {} if is_reference(run.method) else dict(seed=run.seed, latent=run.latent or run.recipe.latent)
         about = dict(method=run.method, label=name_of(run, runs), seed=None, latent=None) | of_network
-        found.append(about | dict(run=name, done=done, seconds=None if done else expected.get(kind)))
+        found.append(about | dict(run=folder.name, done=done, seconds=None if done else expected.get(kind)))
     return data, found

@@ -6,8 +6,7 @@ Docs: https://aebench.github.io/aebench/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['PILLOW', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'MOST_CHANNELS', 'STORES', 'kind_of_content', 'read_head', 'array_form',
-           'unread_kind', 'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'check_folder',
-           'image_files']
+           'unread_kind', 'describe_left_out', 'Found', 'find_images', 'instead_of_images', 'image_files']
 
 # %% ../../nbs/data/02_files.ipynb #0ecea0a9
 import logging
@@ -24,6 +23,7 @@ from PIL import Image
 
 from ..core.errors import UsageError
 from ..core.text import listed, printable
+from ..run_folder import is_report_beside, is_run
 
 for _library in ('PIL', 'tifffile'): logging.getLogger(_library).addHandler(logging.NullHandler())  # what costs pixels is raised, too
 with suppress(ImportError):
@@ -90,10 +90,11 @@ _REASONS = dict(
     HEIC='pip install pillow-heif reads them', AVIF='a newer Pillow reads them',
     **dict.fromkeys(('SVG', 'EPS', 'PDF', 'WMF'), 'drawings hold no pixels: save them as PNG'),
     **dict.fromkeys(_FOREIGN, 'save them as PNG or TIFF'),
-    ZIP='unpack it', GZIP='unpack it', array='of another shape than images', thumbnail='kept by a disk or a program for itself',
+    ZIP='unpack it', GZIP='unpack it', array='of another shape than images',
+    thumbnail='kept by a disk or a program for itself', **{'aebench run': 'its pictures are results'},
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
        'iCloud placeholder': 'download them first', 'further page': '--frames all reads them'})
-_LOST = _REASONS.keys() - {'array', 'thumbnail'} # Images to some
+_LOST = _REASONS.keys() - {'array', 'thumbnail', 'aebench run'} # Images to some
 
 def unread_kind(
     kind:str # As `kind_of_content` gives it
@@ -112,7 +113,6 @@ def describe_left_out(
     said = [f'{phrase(kind, n)} ({_REASONS[kind]})' for kind, n in kinds if kind in _REASONS]
     others = [phrase(kind, n) for kind, n in kinds if kind not in _REASONS]
     return [*said, f'{listed(others)}, which neither name nor content make an image'] if others else said
-
 
 # %% ../../nbs/data/02_files.ipynb #304180f9
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def _goes_round(path:str) -> bool:
     return any(os.path.join(os.path.realpath(o), '').startswith(target) for o in Path(path).parents)
 
 def find_images(folder:str|Path) -> Found:
-    """All images below `folder`, and what is left out. Links to folders are followed, unless they lead back to a folder that holds them.
+    """All images below `folder`, and what is left out: the pictures of runs are.
+    Links to folders are followed, unless they lead back to a folder that holds them.
     Raises `UsageError` for a folder that may not be read."""
     found, left_out, links, stack = [], Counter(), {}, [('', True)]
     while stack:  # directory entries and strings: 60,000 Path objects would take seconds
@@ -186,7 +187,13 @@ def find_images(folder:str|Path) -> Found:
                 links[below[:-1]] = ''
                 continue
             links[below[:-1]] = os.path.realpath(path)
-        inside = [(f'{below}{name}{os.sep}' if is_dir else below + name, is_dir) for name, is_dir in _entries(path, left_out)]
+        entries = _entries(path, left_out)
+        names = {name for name, _ in entries}
+        if is_run(names):
+            left_out['aebench run'] += 1
+            continue
+        if is_report_beside(names): entries = [o for o in entries if o != ('report', True)]
+        inside = [(f'{below}{name}{os.sep}' if is_dir else below + name, is_dir) for name, is_dir in entries]
         if not inside and _has_suffix(below[:-1]): found.append(below[:-1])  # an empty folder named as an image
         stack += inside
     return Found(found, dict(left_out), links)
@@ -195,11 +202,6 @@ def instead_of_images(found:Found) -> str: # '' where there is nothing
     "What else a folder holds, to end the words that it holds no images."
     kinds = describe_left_out(found.left_out, all_kinds=True)
     return f', but {"; ".join(kinds)}' if kinds else ''
-
-def check_folder(folder:Path):
-    "Raise `UsageError` for what is no folder."
-    if folder.is_file(): raise UsageError(f'{printable(folder)} is a file: unpack it, and give the folder of its images.')
-    if not folder.is_dir(): raise UsageError(f'There is no folder {folder}.')
 
 def image_files(folder:str|Path) -> list[str]: # Relative to `folder`
     "The names of `find_images`."

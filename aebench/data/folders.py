@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UsageError
-from ..core.files import expanded, fingerprint
+from ..core.files import check_folder, expanded, fingerprint
 from ..core.text import log, printable
 from ..registry import DataSource
-from ..settings import MAX_PIXELS, FileReading, Reading, few_steps
+from ..settings import MAX_PIXELS, FileReading, Reading, batch_for, few_steps
 from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
-from .files import Found, check_folder, describe_left_out, find_images, image_files, instead_of_images
+from .files import Found, describe_left_out, find_images, image_files, instead_of_images
 from .pixels import Preprocessing, allocate_images
 from .layouts import FEWEST, Layout, recognise
 
@@ -72,7 +72,6 @@ def _common_channels(found:Iterable[Decoded]) -> int: # Those of a set of images
     usual = {n: counts.pop(n) for n in (1, 3) if n in counts}
     most = counts.most_common(1)
     return most[0][0] if most and most[0][1] > sum(usual.values()) else max(usual, default=3)
-
 
 # %% ../../nbs/data/05_folders.ipynb #1c086d10
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ class FolderReport:
 
     def describe(self, most:int=20) -> str:
         "For people; lists at most `most` shared images, and every unreadable one."
-        few = few_steps(len(self.layout.train), DataSource.batch_size)
+        few = few_steps(n := len(self.layout.train), batch_for(n, DataSource.batch_size))
         known = [*self.layout.drawn(), *self._contents(most), *sentences(self.prep, self.facts)]
         lines = [repr(self.layout), *known, *self._faults(), *self._shared(most)]
         return '\n'.join([*lines, few] if few else lines)
@@ -293,6 +292,8 @@ class FolderReport:
         if not self.sizes: return
         sizes = ' to '.join(dict.fromkeys(f'{w}×{h}' for w, h in self.sizes))
         yield f'Sizes: {sizes}; modes: {", ".join(f"{n:,} {m}" for m, n in self.modes.items())}; {_channels_in_words(self.prep.channels)}'
+        clear = sum(n for m, n in self.modes.items() if m.startswith(('RGBA', 'LA', 'PA', 'La')))
+        if clear: yield f'Transparency: {clear:,} of the images can have some; it is read as white'
 
     def _faults(self) -> Iterator[str]:
         if self.left_out: yield f'Not read: {"; ".join(describe_left_out(self.left_out, all_kinds=True))}'

@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 
 from ..core.errors import UsageError
-from ..core.files import expanded
+from ..core.files import check_folder, expanded
 from ..core.text import listed, printable
-from .files import STORES, check_folder, find_images, image_files, instead_of_images
+from .files import STORES, find_images, image_files, instead_of_images
 
 # %% ../../nbs/data/03_layouts.ipynb #91f6ac55
 def _same(name:str) -> str: return unicodedata.normalize('NFC', name) # An accent is one character on one machine, two on another

@@ -161,7 +161,7 @@ def _known_arrays(
     channels:int|None # None: as the data set is
 ) -> tuple[dict, tuple]: # Arrays by name, and classes
     "A known data set. Raises `UsageError` for channels that it can't have."
-    made = dict(digits=_digits, photos=lambda: _photos(size))
+    made = {'digits': _digits, 'scikit-photos': lambda: _photos(size)}
     x, y, test_x, test_y, classes, *apart = made[name]() if DATA[name].bundled else _downloaded(name)
     if channels not in (None, 1, 3): raise UsageError(f'{DATA[name].label} cannot have {channels} channels: give --channels 1 or 3.')
     def fitted(o): return to_channels(resize_images(o, size), channels or o.shape[1]).contiguous()

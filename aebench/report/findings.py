@@ -76,16 +76,17 @@ def print_table(
     out_or_rows:str|Path|pd.DataFrame, # A folder that `aebench run` wrote, or its rows
     console:Console|None=None, # Where to print; None: standard output
     verbose:bool=False, # All sentences in place of the notes?
+    out:str|Path|None=None, # Folder of the runs, where their rows are given; None: unknown, and their files are not read
     **kwargs # Of `terminal_table`: `columns`, `sort`
 ):
     """Print the comparison: notes, table, verdict. `NO_COLOR` is respected, and output that is no terminal gets plain text.
     Raises `UsageError` for what names no column."""
-    rows = out_or_rows if isinstance(out_or_rows, pd.DataFrame) else read_rows(out_or_rows)
+    if isinstance(out_or_rows, pd.DataFrame): rows = out_or_rows
+    else: rows, out = read_rows(out_or_rows), out_or_rows
     console = console or _Piped()
     if not console.is_terminal: console.width = max(console.width, 100)  # a file has no width to fit
     log = partial(console.print, highlight=False)
     for title, part in groups(rows):
-        out = None if isinstance(out_or_rows, pd.DataFrame) else out_or_rows
         if title: log(plain_text(f'\n{title}', style='bold'))
         for text in sentences(part, out, brief=True) if verbose else notes(part): log(plain_text(text))
         log(terminal_table(part, console.width, **kwargs))

@@ -32,7 +32,7 @@ from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, RUN_JSON, UMAP_PN
 from ..settings import PROBED_SIZE, write_numbers
 from .columns import ACCURACIES, CIRCUMSTANCES, LATENT_MEASURES, MEASURES, SUMMARY, TOOLTIPS, Column
 from .evidence import image_noise, image_spreads, jpeg_facts, webp_bytes, webp_facts
-from .facts import setup_line
+from .facts import setup_line, too_few_steps
 from .findings import Sentences, sentences
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, far_off_words, figures_text, is_picture, latent_panels,
@@ -82,7 +82,8 @@ def tiles(
     rows:pd.DataFrame, # Of one group
     winners:dict # As `best` gives them
 ) -> list[dict]: # heading, names, figure, doubt
-    "The best network by error, by accuracy and by time; of those that were measured."
+    "The best network by error, by accuracy and by time; of those that were measured. None where too little was trained to tell."
+    if too_few_steps(rows): return []
     table, first, found = summarise(trained(rows)), best_value(rows), []
     for name, heading in _TILES.items():
         leaders = first.get(name) or (list(table.index) if len(table) == 1 and not missing(table[name].iloc[0]) else [])

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/report/rows.html.md"""
 # %% auto #0
 __all__ = ['JUDGED', 'SETTINGS', 'is_measured', 'missing', 'frame_rows', 'read_rows', 'to_csv', 'gather', 'is_failed',
            'references', 'trained', 'network', 'length_of', 'lengths', 'length_text', 'groups', 'sweeps', 'distinct',
-           'complete', 'data_label', 'read_results']
+           'complete', 'data_label', 'rows_with_originals', 'read_results']
 
 # %% ../../nbs/report/02_rows.ipynb #237fc218
 import csv, io, json, shlex, warnings
@@ -199,14 +199,20 @@ def _late_defaults(method:str) -> dict: # Column → value
     run = Run(method, 'digits')
     return {k: f.metadata['before'] for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
 
+def _uses_weights(method:str) -> bool: # True for what this version doesn't know
+    "Does the network build on a trained one?"
+    return (known := network(method)) is None or bool(known.extractors)
+
 def _settings(rows:pd.DataFrame) -> list[dict]:
-    "Each row's settings, as far as it knows them."
+    "Each row's settings, as far as they matter to it and it knows them."
     records = rows.to_dict('records')
     late = {method: _late_defaults(method) for method in distinct(rows, 'method')}
     found = [late[row['method']] | {k: row[k] for k in SETTINGS if not missing(row.get(k))} for row in records]
     def has_paper_latent(method): return (known := network(method)) is not None and known.has_paper_latent
     latents = {s['latent'] for s, method in zip(found, rows.method) if 'latent' in s and has_paper_latent(method)}
+    used = set(distinct(trained(rows[rows.method.map(_uses_weights).astype(bool)]), 'weights'))
     for s, row in zip(found, records):
+        if used and s.get('weights') not in used and not _uses_weights(row['method']): s.pop('weights', None)  # it stands beside any
         if 'latent' in s: s['latent'] = _shared_latent(row, latents)
         if 'epochs' in s: s['epochs'] = length_of(row)
     return found
@@ -311,6 +317,18 @@ def complete(
 def data_label(rows:pd.DataFrame) -> str:
     "What the data is called."
     return str(next(iter(distinct(rows, 'data_label') + distinct(rows, 'data')), 'unnamed data'))
+
+# %% ../../nbs/report/02_rows.ipynb #069de86e
+def rows_with_originals(
+    folder:str|Path, # That holds the runs, those of other comparisons too
+    made:list[dict] # Rows as row.json holds them
+) -> pd.DataFrame: # As `read_rows` gives it
+    "The rows of a comparison, with those of the untouched images that its classifiers read."
+    rows, kept = frame_rows(made), read_rows(folder)
+    judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
+    found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
+    found &= kept.classifier.isin(judged) if judged else kept.classifier.map(missing).astype(bool)
+    return complete(pd.concat([kept[found], rows], ignore_index=True))
 
 # %% ../../nbs/report/02_rows.ipynb #ec274d50
 def read_results(

@@ -27,7 +27,7 @@ from .statistics import ALPHA, Verdict, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
 from .tables import best_value, figure_text, method_label, summarise
-from .facts import chance_fact, count_text
+from .facts import chance_fact, count_text, too_few_steps, weight_users
 from .evidence import IMAGE_VALUES, image_values
 
 # %% ../../nbs/report/07_verdicts.ipynb #18695ed1
@@ -71,6 +71,9 @@ def headline(
     if len(networks) == 1:
         what = line.label
         found = ', '.join(f'{MEASURES[o].title} {figure_text(line, MEASURES[o])}' for o in _judged(rows) if not missing(line[o]))
+    elif few := too_few_steps(rows):
+        return (f'{len(networks)} methods compared on {label}, in {few} training step{"s"[:few > 1]} each: from so few nothing can be '
+                'learned about them. Give more --epochs, a smaller --batch-size, or more images.')
     else: what, found = f'{len(networks)} methods compared', _leads(rows, networks, best_value(rows))
     chance = '; one seed: differences may be chance' if len(networks) > 1 and networks.runs.max() == 1 else ''
     return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
@@ -197,8 +200,8 @@ def more_seeds(
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
     "A run with all settings of these rows: what matters to one method alone stands in its rows alone."
-    row = {}
-    for o in networks.drop_duplicates('method').to_dict('records'):
+    row, records = {}, networks.drop_duplicates('method').to_dict('records')
+    for o in sorted(records, key=lambda o: o['method'] not in weight_users(networks)):  # the weights are theirs
         row = {k: v for k, v in o.items() if not missing(v)} | row
     try: return run_from_row(row)
     except (UsageError, TypeError, ValueError): return None
@@ -226,11 +229,11 @@ def settling_command(
     rows:pd.DataFrame, # Of one group
     found:list[Verdict], # As `verdicts` gives them
     out:str|Path|None=None # Folder of the runs, for the command; None: unknown
-) -> str: # '' where nothing is open, or more seeds would not settle it
+) -> str: # '' where nothing is open, or more seeds would not settle it: where too little was trained, say
     "The command that would settle who leads: of one seed, three; of several, as many as the first open verdict asks for."
     networks = trained(complete(rows))
     methods = [m for m in distinct(networks, 'method') if network(m)]
-    if len(methods) < 2: return ''
+    if len(methods) < 2 or too_few_steps(networks): return ''
     if networks.method.value_counts().max() < 2: return _command_of_more(networks, out)(methods, 3)
     return next((o.command for o in found if o.command), '')
 
@@ -244,7 +247,7 @@ def verdicts(
 ) -> list[Verdict]: # None below two seeds
     "What the seeds show about the leaders' distance from the others, a few sentences for each measure."
     networks = trained(complete(rows))
-    if networks.method.value_counts().max() < 2: return []
+    if networks.method.value_counts().max() < 2 or too_few_steps(networks): return []
     command = _command_of_more(networks, out, in_python)
     labels = {m: method_label(rows, m) for m in distinct(networks, 'method')}
     seconds = networks.groupby('method').seconds.mean().to_dict()
