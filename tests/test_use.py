@@ -372,7 +372,14 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     assert Image.open(tmp_path/'found.png').width > 300
     write_images(data.test_x[100:150], [f'{i}.png' for i in range(50)], tmp_path/'normal')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv', '--device', 'cpu')
-    assert code == 0 and 'so nothing can be flagged: give 99 normal images or more' in out and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    assert code == 0 and out.startswith('None of 44 images can be flagged at 1 %') and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    lines = out.strip().split('\n')
+    assert lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ') and lines[7].startswith('Compared with 50') and lines[-1].startswith('To flag any: --level 0.02, or')
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'some.csv', '--level', .02, '--json', '--device', 'cpu')
+    found = json.loads(out)  # the level that was named flags some
+    assert code == 0 and found['flagged'] >= 4 and found['strangest'][0]['path'] == table.path[0] and found['lowest_p'] == 1/51, err
+    code, _, err = said('anomaly', tmp_path/'in', 'found.csv', '--run', run)
+    assert code == 2 and err == 'aebench: aebench anomaly takes FOLDER and flags, and found.csv is one word too many. aebench anomaly --help lists the flags.\n'
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv', '--device', 'cpu')
     assert code == 0 and 'of which 10 % are expected to be normal, at most' in out and pd.read_csv(tmp_path/'fd.csv').flagged[:4].all(), err
 

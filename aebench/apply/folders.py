@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from .tables import check_kind, read_latents, write_latents
-from .trained import Trained
+from .trained import Trained, check_order
 from ..codec.archive import compress, packed_names, paid_after, unpack, write_images
 from ..codec.coding import Coder, bytes_at, coarsest_step, decode_latents, encode_images, file_points, finest_step, pixel_errors
 from ..codec.coding import decode_levels, read_coder
@@ -48,6 +48,7 @@ def reconstruct_folder(
 ) -> tuple[list[Path], float]: # What was written, and its mean squared error, as 8-bit pixels
     """Write the model's copies of all images of `folder` as PNG files.
     Raises `UsageError` for unreadable images, and where another file would be overwritten."""
+    check_order('reconstruct_folder', folder, run)
     check_outside(out, folder)
     found = read_folder(folder, run.size, run.prep, **reading)
     copied = decode_latents(run.codec, encode_images(run.codec, found.images))
@@ -106,6 +107,7 @@ def compress_folder(
 ) -> Savings:
     """Write all images of `folder`, at the size of the run, as one file of coded latents.
     Raises `UsageError` for unreadable images, for bytes or a quality out of reach, and where another file would be overwritten."""
+    check_order('compress_folder', folder, run)
     if most_bytes is not None and quality is not None: raise UsageError('--bytes and --quality both choose the step: give one of them.')
     check_kept(numbers, run.latent)
     coder = _coder_of(run)
@@ -183,6 +185,7 @@ def decompress_file(
 ) -> list[Path]: # What was written
     """Write the images of a compressed file as PNG files.
     Raises `UsageError` for a file that is damaged or another run's, for names that it has not, and where a file would be overwritten."""
+    check_order('decompress_file', path, run, 'photos.ae')
     packed = unpack(_bytes_of(path), _coder_of(run), run.model, str(path))
     chosen = _chosen(packed.names, only, path)
     images = decode_levels(run.codec, packed.coder, packed.levels[chosen])
@@ -202,6 +205,7 @@ def encode_folder(
 ) -> int: # Images
     """Write the latents of all images of `folder`, with their names and errors, as a table.
     Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` for one that can't be written."""
+    check_order('encode_folder', folder, run)
     check_kind(out)
     check_kept(numbers, run.latent)
     found = read_folder(folder, run.size, run.prep, **reading)
@@ -216,6 +220,7 @@ def decode_table(
 ) -> list[Path]: # What was written
     """Write the images of a table of latents as PNG files; numbers that it has not are at their means.
     Raises `UsageError` for a table that is damaged or another run's, and where another file would be overwritten."""
+    check_order('decode_table', path, run, 'photos.csv')
     names, z = read_latents(path, run.model, run.latent)
     _tell_scale(run)
     return write_images(decode_latents(run.codec, _whole(z, run)), names, out)
