@@ -691,11 +691,11 @@ def report(
     _tell_places(out, show=open)
 
 # %% ../nbs/11_cli.ipynb #874ea92e
-def _load(run:str, device:str, method:str|None=None):
-    "The model of --run, on --device; of many runs the best of --method, and it is logged which that is."
+def _load(run:str, device:str, method:str|None=None, made:str=''):
+    "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method, and it is logged which that is."
     if method: get_method(method)
     with _imports(): from aebench.apply.trained import find_run, load
-    folder, which = find_run(run, method)
+    folder, which = find_run(run, method, made)
     if which: log(f'The model: {which}')
     return load(folder, device)
 
@@ -716,6 +716,7 @@ def reconstruct(
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies, here)
     original_size:bool=False, # give each copy the size of its image; where images are cut to squares, the size of the square
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -723,7 +724,7 @@ def reconstruct(
     "Write what a model makes of a folder's images."
     model, out = _load(run, device, method), out or _name_of(folder, '-copies')
     from aebench.apply.folders import reconstruct_folder
-    written, mse = reconstruct_folder(folder, model, out, original_size, **reading)
+    written, mse = reconstruct_folder(folder, model, out, original_size, overwrite, **reading)
     text = f'{len(written)} images in {out}, with an MSE of {mse:.6f}'
     _print_found(text, dict(images=len(written), mse=mse, out=str(out)), json)
 
@@ -738,6 +739,7 @@ def compress(
     bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as many as leave the error as it is)
     quality:float|None=None, # DB: the least PSNR, in place of --bytes
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -745,7 +747,7 @@ def compress(
     "Write a folder's images as one file of coded latents."
     model, out = _load(run, device, method), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
-    found = compress_folder(folder, model, out, bytes, quality, numbers, **reading)
+    found = compress_folder(folder, model, out, bytes, quality, numbers, overwrite, **reading)
     _print_found(str(found), vars(found) | dict(out=str(out)), json)
     log(f'Written to {out}')
 
@@ -753,12 +755,13 @@ def compress(
 def decompress(
     file:str, # FILE: what aebench compress wrote
     *,
-    run:str|None=None, # DIR: the run that made it, or the folder of many, of which the best is taken; --list needs none
+    run:str|None=None, # DIR: the run that made it, or the folder of many, among which it is found; --list needs none
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies)
     only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
     list:bool=False, # print the names of the images, a line each, and write nothing
     original_size:bool=False, # give each image the size that it had; where images were cut to squares, the size of the square
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
@@ -767,9 +770,9 @@ def decompress(
         with _imports(): from aebench.apply.folders import list_file
         return _print_found('\n'.join(names := list_file(file, only or ())), names, json)
     if run is None: raise UsageError('Only the model that made the file can read it: give --run DIR, or --list for the names alone.')
-    model, out = _load(run, device, method), out or fitted(Path(file).stem, longest_name('.'), '-copies')
-    from aebench.apply.folders import decompress_file
-    n = len(decompress_file(file, model, out, only or (), original_size))
+    with _imports(): from aebench.apply.folders import decompress_file, maker_of
+    model, out = _load(run, device, method, maker_of(file)), out or fitted(Path(file).stem, longest_name('.'), '-copies')
+    n = len(decompress_file(file, model, out, only or (), original_size, overwrite))
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 # %% ../nbs/11_cli.ipynb #9b83718e
@@ -781,6 +784,7 @@ def encode(
     method:str|None=None,
     out:str|None=None, # PATH: the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -788,7 +792,7 @@ def encode(
     "Write the latents of a folder's images as a table."
     model, out = _load(run, device, method), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
-    n = encode_folder(folder, model, out, numbers, **reading)
+    n = encode_folder(folder, model, out, numbers, overwrite, **reading)
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 @command('photos.csv --run runs/photos')
@@ -798,13 +802,16 @@ def decode(
     run:str,
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
     "Write the images of such a table."
-    model, out = _load(run, device, method), out or fitted(Path(table).stem, longest_name('.'), '-copies')
-    from aebench.apply.folders import decode_table
-    n = len(decode_table(table, model, out))
+    with _imports():
+        from aebench.apply.folders import decode_table
+        from aebench.apply.tables import model_of
+    model, out = _load(run, device, method, model_of(table)), out or fitted(Path(table).stem, longest_name('.'), '-copies')
+    n = len(decode_table(table, model, out, overwrite))
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 # %% ../nbs/11_cli.ipynb #6f8b38f5
@@ -818,6 +825,7 @@ def anomaly(
     normal:str|None=None, # FOLDER: normal images that the model was not trained on (default: the run's test images)
     level:float=.01, # P: share of normal images that may be flagged
     false_discovery:bool=False, # let --level be the share of the flagged images that may be normal
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -825,7 +833,8 @@ def anomaly(
     "Say which images of a folder are unlike normal ones, with p-values."
     model, out = _load(run, device, method), out or _name_of(folder, '-anomalies.csv')
     from aebench.apply.anomaly import MAX_NAMED, write_anomalies
-    found = write_anomalies(folder, model, out, normal=normal, level=level, false_discovery=false_discovery, **reading)
+    found = write_anomalies(folder, model, out, overwrite=overwrite, normal=normal, level=level,
+                            false_discovery=false_discovery, **reading)
     about = dict(images=len(found.table), flagged=int(found.table.flagged.sum()), normal=found.normal, level=level, lowest_p=found.lowest)
     strangest = found.table.iloc[:MAX_NAMED].to_dict('records')
     _print_found(str(found), about | dict(strangest=strangest, out=str(out)), json)
@@ -839,6 +848,7 @@ def export(*,
     to:Annotated[str, ('onnx', 'torch', 'folder')]='onnx', # ONNX; torch.export (.pt2); or a folder with weights, figures and a card
     part:Annotated[str, ('whole', 'encoder', 'decoder')]='whole', # which part to export
     out:str|None=None, # PATH: the file or folder (default: named as the run)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
@@ -850,8 +860,8 @@ def export(*,
     if to == 'folder':
         if part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
         written = Path(out or name('-model'))
-        model_folder(model, written)
-    else: written = export_model(model, out or name(FORMATS[to][0]), to, part)
+        model_folder(model, written, overwrite=overwrite)
+    else: written = export_model(model, out or name(FORMATS[to][0]), to, part, overwrite)
     _print_found(f'{model!r}\nWritten to {written}', dict(run=str(model.folder), to=to, part=part, out=str(written)), json)
 
 # %% ../nbs/11_cli.ipynb #d33aadc3
@@ -877,11 +887,12 @@ def pull(
     *,
     out:str|None=None, # DIR: its folder (default: NAME)
     revision:str|None=None, # REV: a branch, tag or commit (default: the newest)
+    overwrite:bool=False, # replace files that are there
     json:bool=False
 ):
     "Fetch a model from the Hugging Face hub."
     with _imports(): from aebench.apply.share import pull as pull_model
-    model = pull_model(repo, out or repo.rpartition('/')[2], 'cpu', revision)
+    model = pull_model(repo, out or repo.rpartition('/')[2], 'cpu', revision, overwrite=overwrite)
     _print_found(f'{model!r}\nIn {model.folder}, which --run takes', dict(folder=str(model.folder)), json)
 
 # %% ../nbs/11_cli.ipynb #44b72870

@@ -187,7 +187,7 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
     (['run', '--device', 'tpu'], 2, 'no tpu device'),
     (['run', '--data', 'FLAT', '--weights', 'random', '--out', 'FLAT'], 2, 'lies within the images'),
-    (['compress', 'FLAT', '--run', 'EMPTY'], 2, 'holds no valid model'),
+    (['compress', 'FLAT', '--run', 'EMPTY'], 2, 'holds no trained model'),
     (['diff', 'EMPTY', 'FLAT'], 2, 'holds no finished run'),
     (['sizes', 'EMPTY'], 2, 'holds no model'),
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),

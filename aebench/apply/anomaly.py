@@ -89,7 +89,7 @@ def flag(
     if not 0 < level < 1: raise UsageError(f'A level of {level:g} is no share: give one between 0 and 1, such as 0.01.')
     return (false_discovery_control(p) if false_discovery else p) <= level
 
-# %% ../../nbs/apply/04_anomaly.ipynb #0d183b01
+# %% ../../nbs/apply/04_anomaly.ipynb #22f331cf
 LEVELS = (.01, .02, .025, .05, .1, .2, .5) # That people would choose
 
 def level_for(
@@ -321,12 +321,13 @@ class Anomalies:
         return lines
 
     def write(self,
-        path:str|Path # *.csv
+        path:str|Path, # *.csv
+        overwrite:bool=False # Replace files that are there?
     ) -> list[Path]:
         """Write the table, its names as `shown_name` writes them, and the picture beside it.
         Raises `UsageError` where another file would be overwritten."""
         path, table = Path(path), self.table.assign(path=self.table.path.map(shown_name))
-        return write_new({path: to_csv(table).encode(), path.with_suffix('.png'): self.picture})
+        return write_new({path: to_csv(table).encode(), path.with_suffix('.png'): self.picture}, overwrite)
 
 # %% ../../nbs/apply/04_anomaly.ipynb #d2454542
 def _short_name(path:str) -> str:
@@ -414,6 +415,7 @@ def write_anomalies(
     folder:str|Path, # Of images
     run:Trained,
     out:str|Path, # *.csv; the picture goes beside it
+    overwrite:bool=False, # Replace files that are there?
     **kwargs # As in `find_anomalies`
 ) -> Anomalies:
     """`find_anomalies`, written down.
@@ -423,5 +425,5 @@ def write_anomalies(
     for images in (folder, kwargs.get('normal')):
         if images: check_outside(out, images)
     found = find_anomalies(folder, run, **kwargs)
-    found.write(out)
+    found.write(out, overwrite)
     return found

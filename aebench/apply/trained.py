@@ -11,9 +11,11 @@ __all__ = ['read_images', 'Trained', 'find_run', 'load', 'check_order']
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,7 +24,7 @@ from ..bench.devices import resolve_device
 from ..bench.run import load_model
 from ..codec.coding import decode_floats, encode_images
 from ..codec.protocol import Codec, first_numbers
-from ..core.errors import UsageError
+from ..core.errors import UsageError, suggestion
 from ..core.files import expanded, fingerprint, read_json
 from ..core.pictures import draw_rows, picture_of, shown
 from ..core.text import listed, printable
@@ -31,8 +33,8 @@ from ..data.images import image_pixels
 from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
 from ..report.columns import MEASURES
-from ..report.rows import distinct, is_failed, missing, read_rows, trained
-from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG
+from ..report.rows import is_failed, missing, read_rows, trained
+from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG, STATE
 from ..settings import SHOWN
 
 # %% ../../nbs/apply/01_trained.ipynb #8c264f04
@@ -286,26 +288,57 @@ def _figures(row:dict) -> list[str]:
     return found
 
 # %% ../../nbs/apply/01_trained.ipynb #2cfae5ee
+def _nearby(folder:Path) -> str:
+    "What may have been meant where `folder` holds no model, as the end of a message."
+    places = [o for o in (folder, folder.parent, Path('models'), Path('runs')) if o.is_dir()]
+    found = [model.parent for o in places for steps in ('*', '*/*') for model in islice(o.glob(f'{steps}/{MODEL}'), 100)]
+    names = [str(o) for o in dict.fromkeys([*(o.parent for o in found), *found]) if str(o) != '.']
+    apart = [o for o in names if str(Path(o).parent) not in names]  # not each run of a folder of runs
+    return suggestion(str(folder), names) or (f' There are models in {listed(apart[:3])}.' if apart else ' aebench train makes one.')
+
+def _no_model(folder:Path) -> UsageError:
+    "For a folder that holds neither a model nor runs."
+    if (folder/STATE).is_file(): return UsageError(f'The training in {printable(folder)} is not over: the same command goes on with it.')
+    what = f'{printable(folder)} holds no trained model.' if folder.is_dir() else f'There is no folder {printable(folder)}.'
+    return UsageError(printable(what + _nearby(folder)))
+
+def _newest(folder:Path, rows:pd.DataFrame) -> pd.DataFrame:
+    "The rows of the images that were trained on last. Raises `UsageError` for several data sets."
+    if rows.data.nunique() > 1:
+        each = listed(f'{folder/o.run} (on {printable(o.data_label)})' for o in rows.drop_duplicates('data').itertuples())
+        raise UsageError(f'{folder} holds runs on several data sets, whose errors cannot be compared: give one run, such as {each}.')
+    last = max(rows.itertuples(), key=lambda o: (folder/o.run/ROW_JSON).stat().st_mtime)
+    return rows[rows.data_fingerprint == last.data_fingerprint]
+
 def find_run(
     folder:str|Path, # Of a run, or one that `aebench run` wrote, of many
-    method:str|None=None # Of many, which runs are looked at; None: all networks
+    method:str|None=None, # Of many, which runs are looked at; None: all networks
+    model:str='' # Fingerprint of the weights that are wanted, as a file that they made holds it; '': any
 ) -> tuple[Path, str]: # The run's folder; which it is, in a sentence, '' where `folder` is a run itself
-    """The run in `folder` whose model copies best.
+    """The run in `folder` whose model copies best; of several states of one data set, of those trained on the newest.
     Raises `UsageError` where it holds none that left a model, and for several data sets, whose errors can't be compared."""
     folder = expanded(folder)
-    if (folder/MODEL).exists() or not any(folder.glob(f'*/{ROW_JSON}')): return folder, ''
+    if (folder/MODEL).exists(): return folder, ''
+    if not any(folder.glob(f'*/{ROW_JSON}')): raise _no_model(folder)
     rows = read_rows(folder)
-    rows = trained(rows) if method is None else rows[(rows.method == method) & ~is_failed(rows)]
+    rows = rows[~is_failed(rows)] if model else trained(rows) if method is None else rows[(rows.method == method) & ~is_failed(rows)]
     rows = rows[[(folder/run/MODEL).is_file() for run in rows.run]]
     what = f'run of {method}' if method else 'network'
     if rows.empty: raise UsageError(f'{folder} holds no finished {what} that left a model: give the folder of one run, or train one.')
-    if rows.data_fingerprint.nunique() > 1:
-        labels = listed(distinct(rows, 'data_label'))
-        raise UsageError(f'{folder} holds runs on {labels}: give the folder of one run, such as {folder/rows.run.iloc[0]}.')
-    best = rows.loc[rows.mse.idxmin()]
-    seed = '' if best.seed is None else f', seed {best.seed}'
-    of = f', the lowest MSE of {len(rows)} ({best.mse:.6f})' if len(rows) > 1 else ''
-    return folder/best.run, f'{best.label}{seed}{of}: {folder/best.run}'
+    if model: return _maker(folder, rows, model)
+    ours = _newest(folder, rows)
+    best = ours.loc[ours.mse.idxmin()]
+    of = f', the lowest MSE of {len(ours)} ({best.mse:.6f})' if len(ours) > 1 else ''
+    others = f', trained on the newest images of {rows.data_fingerprint.nunique()} states of them' if len(ours) < len(rows) else ''
+    return folder/best.run, f'{_called(best)}{of}{others}: {folder/best.run}'
+
+def _called(row) -> str: return row.label + ('' if row.seed is None else f', seed {row.seed}')
+
+def _maker(folder:Path, rows:pd.DataFrame, model:str) -> tuple[Path, str]: # As `find_run`
+    "The run that has these weights."
+    for row in rows.itertuples():
+        if fingerprint([(folder/row.run/MODEL).read_bytes()]) == model: return folder/row.run, f'{_called(row)}, which made the file: {folder/row.run}'
+    raise UsageError(f'The file was made with the weights {model}, which no run in {folder} has: give --run the run that made it.')
 
 # %% ../../nbs/apply/01_trained.ipynb #fe0abab8
 _NEEDED = dict(method=str, label=str, data_label=str, mse=(int, float)) # In the row of a run whose model is used
@@ -327,7 +360,7 @@ def load(
                          'get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)
 
-# %% ../../nbs/apply/01_trained.ipynb #5fc2eede
+# %% ../../nbs/apply/01_trained.ipynb #91168077
 def check_order(
     f:str, # The name of a function that takes something to read and then a model
     given, # Its first argument
