@@ -19,8 +19,10 @@ import math
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -38,7 +40,7 @@ from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
-from .settings import BUDGETS, FileReading, Reading, Run, Training, names_of, plan_runs, read_names
+from .settings import BUDGETS, FileReading, Reading, Run, Training, divided, names_of, plan_runs, read_names
 from .settings import read_schedule, read_setting, write_list, write_setting
 from .registry import DATA, DESIGNS, METHODS, REFERENCES, TRACKERS, DataSource, get_data, get_method, import_techniques
 from .registry import is_reference
@@ -222,6 +224,21 @@ def _read_config(path:str) -> dict:
     if not isinstance(found, dict): raise UsageError(f'{path} names no flags: give a line each, such as epochs: 15.')
     return found
 
+def _of_one_model(found:dict, path:str) -> dict:
+    "The flags of a file as `aebench train` has them: a run's own file holds those of `aebench run`. Raises `UsageError` for more than one model."
+    found = {str(k).replace('_', '-'): v for k, v in found.items()}
+    def refused(what): return UsageError(f'{path} names {what}, and aebench train makes one model: aebench run --config {path} takes it.')
+    if 'methods' in found:
+        found['method'] = method = found.pop('methods')
+        if not isinstance(method, str) or len(read_names(method)) != 1 or is_reference(method): raise refused(f'the methods {method}')
+    epochs = read_names(str(found.get('epochs', '')))
+    if len(epochs) == 2 and all(o.isdigit() for o in epochs):
+        found['epochs'] = n = sum(map(int, epochs))
+        if divided(n) != tuple(map(int, epochs)): raise refused(f'phases of {" and ".join(epochs)} epochs')
+    for name, usual in dict(protocol='tuned', seeds=1).items():
+        if name in found and found.pop(name) != usual: raise refused(f'another {name} than {usual}')
+    return found
+
 def _words_for(action:argparse.Action, flag:str, value, path:str) -> list[str]:
     "A flag and its value as words of a command line. Raises `UsageError` for a value that none can have."
     if isinstance(value, dict): raise UsageError(f'{path} gives {flag[2:]} a table: give a value.')
@@ -240,6 +257,7 @@ class Parser(argparse.ArgumentParser):
         if self._subparsers: return super().parse_known_args(args, namespace)
         from_file = self._from_config(args)
         found, rest = super().parse_known_args([*from_file, *self._joined(args)], namespace)
+        if rest: self._refuse_words(rest)
         names_both = getattr(found, 'images', None) and any(o.startswith('--data=') for o in from_file)
         if names_both: del found.data  # the word on the command line wins
         return found, rest
@@ -251,6 +269,12 @@ class Parser(argparse.ArgumentParser):
             name, known = word.partition('=')[0], list(self._option_string_actions)
             if name.startswith('--') and ' ' not in name and not any(o.startswith(name) for o in known):
                 raise UsageError(f'There is no flag {name}.{suggestion(name, known)} {self.prog} --help lists them.')
+
+    def _refuse_words(self, rest:list[str]):
+        "Raise `UsageError` for words that have no place."
+        places = [o.metavar or o.dest for o in self._actions if not o.option_strings]
+        takes = f'{", ".join(places)} and flags' if places else 'flags alone'
+        raise UsageError(f'{self.prog} takes {takes}, and {rest[0]} is one word too many. {self.prog} --help lists the flags.')
 
     def _joined(self, args:list[str]) -> list[str]:
         "Whole numbers after a flag that takes several become one word, so that what comes after them is no number of the flag's."
@@ -269,8 +293,9 @@ class Parser(argparse.ArgumentParser):
         named = {o.partition('=')[0] for o in args}
         for same in ('--epochs', '--schedule'), ('--budget', '--seconds'), ('--quiet', '-q'), ('--verbose', '-v'):
             if not named.isdisjoint(same): named |= set(same)
-        words = []
-        for name, value in _read_config(path).items():
+        words, found = [], _read_config(path)
+        if {'--method', '--epochs'} <= self._option_string_actions.keys(): found = _of_one_model(found, path)
+        for name, value in found.items():
             flag = f'--{str(name).replace("_", "-")}'
             if flag not in self._option_string_actions:
                 raise UsageError(f'{path} names {name}, which is no flag of {self.prog}.{suggestion(flag, self._option_string_actions)}')
@@ -480,23 +505,24 @@ def _tell_places(out:Path, everything:str|None=None, show:bool=False): # The fol
     import webbrowser
     webbrowser.open((out/'report.html').absolute().as_uri())
 
-def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool):
+def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None):
     "Print what would be trained, and how long that would take."
     with _imports():
         from aebench.bench.estimate import needs_of
         from aebench.bench.loop import plan_costs
-    from aebench.core.text import duration
+    from aebench.core.text import roughly
     data, plan = plan_costs(runs, folder, overwrite, log)
     if as_json: return _print_json(plan)
     width = max(len(o['label']) for o in plan)
     print(f'{data!r}')
     for o in plan:
-        cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else f'about {duration(o["seconds"])}'
+        cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else roughly(o['seconds'])
         print(f'{o["label"]:{width}}  {cost}')
     times = [o['seconds'] for o in plan if o['seconds']]
-    total = f'{len(times)} to train, about {duration(sum(times))} on {runs[0].device}' if times else 'Nothing to train'
+    total = f'{len(times)} to train, {roughly(sum(times))} on {runs[0].device}' if times else 'Nothing to train'
     todo = {o['method'] for o in plan if not o['done']}
     print(f'{total}; results would go to {_short(folder)}.', *needs_of([o for o in runs if o.method in todo], data), sep='\n')
+    if most_seconds and sum(times) > most_seconds: print('That is more than is begun unasked: add --yes, or ask for fewer.')
 
 def _failures(out:Path, rows:Sequence[dict]) -> int: # The exit code
     "Log how many runs failed, and why where no table shows it."
@@ -556,8 +582,8 @@ def run(
     with _imports(): from aebench.bench.loop import with_fitting_batches
     runs = planned(*(where := _resolved(device, precision)))
     if 'batch_size' not in settings: runs = with_fitting_batches(runs)
-    if dry_run: return _print_plan(runs, folder, overwrite, json)
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
+    if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds)
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
     with _executor(runs, where[0], out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
@@ -621,16 +647,30 @@ def train(
     if dry_run: return _print_plan([plan_alone(data, method, **settings)[1]], folder.absolute(), overwrite, json)
     row, lines = train_alone(data, method, folder, Progress() if quiet else default_progress(), wait, overwrite=overwrite, **settings)
     if not lines: return _failures(folder, [row])
-    with _until_pipe_closes(): _print_json(_finite(row)) if json else print(*lines, f'The model is in {row["folder"]}', sep='\n')
-    if not quiet: _tell_uses(row['folder'], data)
+    with _until_pipe_closes(): _print_json(_finite(row)) if json else _print_wrapped(*lines, *_model_places(row['folder']))
+    if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'])
     return 0
 
-def _tell_uses(model:str, data:str): # The folder of a model, and the images that it was trained on
-    "Log what to do with a model."
-    run = shlex.quote(model)
-    images = 'FOLDER' if data in DATA else shlex.quote(data)
-    log(f'What to do with it:\n  aebench compress {images} --run {run}\n  aebench encode {images} --run {run}\n'
-        f'  aebench anomaly NEW-IMAGES --run {run}')
+def _print_wrapped(*lines:str):
+    "Print sentences; in a terminal no word of them is cut by its edge. Lines that begin with a space stay as they are."
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+    for line in lines:
+        is_whole = len(line) <= width or line.startswith(' ')
+        print(line if is_whole else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False))
+
+def _model_places(model:str) -> list[str]: # Lines
+    "Where a model is, and its pictures."
+    return [f'The model is in {model}', f'Test images and its copies of them: {Path(model)/"samples.png"}']
+
+def _tell_uses(model:Path, data:str, n_test:int): # The folder of a model, the images that it was trained on, and the number of those for testing
+    "Log what to do with a model, by the folder of many where it is the only one in it."
+    from aebench.apply.anomaly import level_for
+    alone = len([*model.parent.glob('*/model.safetensors')]) == 1
+    run, images = shlex.quote(str(model.parent if alone else model)), 'FOLDER' if data in DATA else shlex.quote(data)
+    level = '' if (lowest := level_for(n_test)) == .01 else f' --level {lowest:g}'
+    commands = f'compress {images}', f'encode {images}', f'anomaly NEW-IMAGES{level}'
+    log('\n'.join(['What to do with it:', *(f'  aebench {o} --run {run}' for o in commands)]))
+    if level: log(f'  (with {n_test} test images no lower level can flag an image)')
 
 # %% ../nbs/11_cli.ipynb #29ffd14f
 @command('runs/digits --sort mse')
@@ -649,11 +689,11 @@ def report(
     _tell_places(out, show=open)
 
 # %% ../nbs/11_cli.ipynb #874ea92e
-def _load(run:str, device:str, method:str|None=None):
-    "The model of --run, on --device; of many runs the best of --method, and it is logged which that is."
+def _load(run:str, device:str, method:str|None=None, made:str=''):
+    "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method, and it is logged which that is."
     if method: get_method(method)
     with _imports(): from aebench.apply.trained import find_run, load
-    folder, which = find_run(run, method)
+    folder, which = find_run(run, method, made)
     if which: log(f'The model: {which}')
     return load(folder, device)
 
@@ -674,6 +714,7 @@ def reconstruct(
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies, here)
     original_size:bool=False, # give each copy the size of its image; where images are cut to squares, the size of the square
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -681,7 +722,7 @@ def reconstruct(
     "Write what a model makes of a folder's images."
     model, out = _load(run, device, method), out or _name_of(folder, '-copies')
     from aebench.apply.folders import reconstruct_folder
-    written, mse = reconstruct_folder(folder, model, out, original_size, **reading)
+    written, mse = reconstruct_folder(folder, model, out, original_size, overwrite, **reading)
     text = f'{len(written)} images in {out}, with an MSE of {mse:.6f}'
     _print_found(text, dict(images=len(written), mse=mse, out=str(out)), json)
 
@@ -696,6 +737,7 @@ def compress(
     bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as many as leave the error as it is)
     quality:float|None=None, # DB: the least PSNR, in place of --bytes
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -703,7 +745,7 @@ def compress(
     "Write a folder's images as one file of coded latents."
     model, out = _load(run, device, method), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
-    found = compress_folder(folder, model, out, bytes, quality, numbers, **reading)
+    found = compress_folder(folder, model, out, bytes, quality, numbers, overwrite, **reading)
     _print_found(str(found), vars(found) | dict(out=str(out)), json)
     log(f'Written to {out}')
 
@@ -711,12 +753,13 @@ def compress(
 def decompress(
     file:str, # FILE: what aebench compress wrote
     *,
-    run:str|None=None, # DIR: the run that made it, or the folder of many, of which the best is taken; --list needs none
+    run:str|None=None, # DIR: the run that made it, or the folder of many, among which it is found; --list needs none
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies)
     only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
     list:bool=False, # print the names of the images, a line each, and write nothing
     original_size:bool=False, # give each image the size that it had; where images were cut to squares, the size of the square
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
@@ -725,9 +768,9 @@ def decompress(
         with _imports(): from aebench.apply.folders import list_file
         return _print_found('\n'.join(names := list_file(file, only or ())), names, json)
     if run is None: raise UsageError('Only the model that made the file can read it: give --run DIR, or --list for the names alone.')
-    model, out = _load(run, device, method), out or fitted(Path(file).stem, longest_name('.'), '-copies')
-    from aebench.apply.folders import decompress_file
-    n = len(decompress_file(file, model, out, only or (), original_size))
+    with _imports(): from aebench.apply.folders import decompress_file, maker_of
+    model, out = _load(run, device, method, maker_of(file)), out or fitted(Path(file).stem, longest_name('.'), '-copies')
+    n = len(decompress_file(file, model, out, only or (), original_size, overwrite))
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 # %% ../nbs/11_cli.ipynb #9b83718e
@@ -739,6 +782,7 @@ def encode(
     method:str|None=None,
     out:str|None=None, # PATH: the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
@@ -746,7 +790,7 @@ def encode(
     "Write the latents of a folder's images as a table."
     model, out = _load(run, device, method), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
-    n = encode_folder(folder, model, out, numbers, **reading)
+    n = encode_folder(folder, model, out, numbers, overwrite, **reading)
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 @command('photos.csv --run runs/photos')
@@ -756,13 +800,16 @@ def decode(
     run:str,
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
     "Write the images of such a table."
-    model, out = _load(run, device, method), out or fitted(Path(table).stem, longest_name('.'), '-copies')
-    from aebench.apply.folders import decode_table
-    n = len(decode_table(table, model, out))
+    with _imports():
+        from aebench.apply.folders import decode_table
+        from aebench.apply.tables import model_of
+    model, out = _load(run, device, method, model_of(table)), out or fitted(Path(table).stem, longest_name('.'), '-copies')
+    n = len(decode_table(table, model, out, overwrite))
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
 # %% ../nbs/11_cli.ipynb #6f8b38f5
@@ -776,16 +823,20 @@ def anomaly(
     normal:str|None=None, # FOLDER: normal images that the model was not trained on (default: the run's test images)
     level:float=.01, # P: share of normal images that may be flagged
     false_discovery:bool=False, # let --level be the share of the flagged images that may be normal
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
 ):
     "Say which images of a folder are unlike normal ones, with p-values."
     model, out = _load(run, device, method), out or _name_of(folder, '-anomalies.csv')
-    from aebench.apply.anomaly import write_anomalies
-    found = write_anomalies(folder, model, out, normal=normal, level=level, false_discovery=false_discovery, **reading)
-    _print_found(str(found), dict(images=len(found.table), flagged=int(found.table.flagged.sum()), normal=found.normal, out=str(out)), json)
-    log(f'Every image with its score and p-value: {out}\nThe strangest: {Path(out).with_suffix(".png")}')
+    from aebench.apply.anomaly import MAX_NAMED, write_anomalies
+    found = write_anomalies(folder, model, out, overwrite=overwrite, normal=normal, level=level,
+                            false_discovery=false_discovery, **reading)
+    about = dict(images=len(found.table), flagged=int(found.table.flagged.sum()), normal=found.normal, level=level, lowest_p=found.lowest)
+    strangest = found.table.iloc[:MAX_NAMED].to_dict('records')
+    _print_found(str(found), about | dict(strangest=strangest, out=str(out)), json)
+    log(f'Every image with its score and p-value: {out}\nThe strangest, beside their copies: {Path(out).with_suffix(".png")}')
 
 # %% ../nbs/11_cli.ipynb #4cf51955
 @command('--run runs/photos --method baseline --to onnx')
@@ -795,6 +846,7 @@ def export(*,
     to:Annotated[str, ('onnx', 'torch', 'folder')]='onnx', # ONNX; torch.export (.pt2); or a folder with weights, figures and a card
     part:Annotated[str, ('whole', 'encoder', 'decoder')]='whole', # which part to export
     out:str|None=None, # PATH: the file or folder (default: named as the run)
+    overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
@@ -806,8 +858,8 @@ def export(*,
     if to == 'folder':
         if part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
         written = Path(out or name('-model'))
-        model_folder(model, written)
-    else: written = export_model(model, out or name(FORMATS[to][0]), to, part)
+        model_folder(model, written, overwrite=overwrite)
+    else: written = export_model(model, out or name(FORMATS[to][0]), to, part, overwrite)
     _print_found(f'{model!r}\nWritten to {written}', dict(run=str(model.folder), to=to, part=part, out=str(written)), json)
 
 # %% ../nbs/11_cli.ipynb #d33aadc3
@@ -833,11 +885,12 @@ def pull(
     *,
     out:str|None=None, # DIR: its folder (default: NAME)
     revision:str|None=None, # REV: a branch, tag or commit (default: the newest)
+    overwrite:bool=False, # replace files that are there
     json:bool=False
 ):
     "Fetch a model from the Hugging Face hub."
     with _imports(): from aebench.apply.share import pull as pull_model
-    model = pull_model(repo, out or repo.rpartition('/')[2], 'cpu', revision)
+    model = pull_model(repo, out or repo.rpartition('/')[2], 'cpu', revision, overwrite=overwrite)
     _print_found(f'{model!r}\nIn {model.folder}, which --run takes', dict(folder=str(model.folder)), json)
 
 # %% ../nbs/11_cli.ipynb #44b72870

@@ -11,8 +11,8 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
            'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
            'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
-           'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'few_steps', 'divided', 'canonical',
-           'usual_methods', 'plan_runs']
+           'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'holds_all', 'few_steps', 'divided',
+           'canonical', 'usual_methods', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -398,7 +398,7 @@ def config_of(run:Run) -> str: # YAML
     def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
     lines = [f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method])]
     if files := _imported(_own([run.method])): lines.insert(0, f'import: {json.dumps(files)}\n')
-    return '# aebench run --config with this file makes the run again; a flag beside it wins over the same one here.\n' + ''.join(lines)
+    return '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n' + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
     "The settings of `run` as a row holds them."
@@ -457,6 +457,20 @@ def batch_for(
 ) -> int:
     "Images a batch where none are asked for: halved while `EPOCHS` make fewer than `STEPS` steps, but not below `SMALLEST`."
     return batch_for(n, most//2) if most//2 >= SMALLEST and EPOCHS*steps_in(n, most) < STEPS else most
+
+def holds_all(
+    latent:int, # Numbers
+    in_image:int, # As `numbers_in_image` gives it
+    n_train:int # Training images
+) -> str: # '' where there is nothing to say
+    "A sentence where a latent is so long that principal components alone can copy all training images exactly."
+    if latent >= in_image:
+        return (f'{latent:,} numbers hold all {in_image:,} that an image has, so principal components copy it exactly: '
+                'a smaller --latent asks more of a network.')
+    if latent >= n_train:
+        return (f'{latent:,} numbers are no fewer than the {n_train:,} training images, which principal components then copy exactly: '
+                'a smaller --latent, or more images, would ask more of a network.')
+    return ''
 
 def few_steps(
     n_train:int, # Training images

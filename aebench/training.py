@@ -526,7 +526,7 @@ def fit_phases(self:Learner,
     if {len(sizes), len(rates)} != {len(epochs)}: raise ValueError(f'{len(epochs)} phases, {len(sizes)} sizes and {len(rates)} rates')
     steps = [(i, *step) for i, step in enumerate(zip(epochs, sizes, rates)) if step[0]]
     recipe = repr((list(epochs), list(sizes), freeze_first, rates, num_it, seconds))
-    with checkpoint.phases(self, recipe=recipe) if checkpoint else nullcontext(PhaseLog()) as log:
+    with checkpoint.phases(self, len(steps), recipe=recipe) if checkpoint else nullcontext(PhaseLog()) as log:
         for i, n, size, rate in log.remaining(steps):
             if size: self.set_image_size(size)
             if freeze_first: self.freeze() if i < freeze_first else self.unfreeze()

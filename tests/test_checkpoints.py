@@ -172,6 +172,26 @@ def test_goes_on_as_if_nothing_had_happened(way, augment, best, images, tmp_path
     assert unequal(outcome(learn), wanted) == []
     if best: assert all(torch.equal(a, b) for a, b in zip(*(torch.load(tmp_path/o/'models'/'best.pth', weights_only=True).values() for o in ('whole', 'again'))))
 
+class Steps(Callback):
+    "Counts the steps of a training, not those of a search for its rate."
+    taken = 0  # of the class: what a callback holds itself goes on with its training
+    def after_step(self): Steps.taken += not hasattr(self, 'lr_finder')
+
+@pytest.mark.parametrize('way', ['sizes', 'modern+nested+averaged', 'by the clock'])
+def test_the_end_is_kept(way, images, tmp_path):
+    "Whatever stops the process after the last epoch: the next one trains nothing, and has the same network."
+    def make(*args):
+        learn, recipe = WAYS['sizes' if way == 'by the clock' else way][0](*args)
+        return learn, recipe | (dict(seconds=1.) if way == 'by the clock' else {})
+    file, taken = tmp_path/'state.safetensors', Steps.taken
+    first = outcome(trained(make, images, True, tmp_path, cbs=[Steps()], file=file))
+    assert Steps.taken > taken
+    taken = Steps.taken
+    again = outcome(trained(make, images, True, tmp_path, cbs=[Steps()], file=file))
+    assert Steps.taken == taken
+    if way == 'by the clock': first, again = ({k: v for k, v in o.items() if 'model.' in k} for o in (first, again))
+    assert unequal(first, again) == []
+
 def test_a_signal_in_validation(images, tmp_path):
     wanted, file = outcome(trained(ours, images, True, tmp_path)), tmp_path/'state.safetensors'
     with pytest.raises(Interrupted): trained(ours, images, True, tmp_path, cbs=[StopAt(2, validation=True)], file=file)

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from aebench.core.errors import UsageError
 from forked import forked
 from made_up import make_images
 
@@ -226,7 +228,7 @@ def test_sigterm_stops_with_a_sentence(home, tmp_path):
     (['run', '--epochs', '0', '0'], 2, 'at least one epoch'),
     (['run', '--device', 'tpu'], 2, 'no tpu device'),
     (['run', '--data', 'FLAT', '--weights', 'random', '--out', 'FLAT'], 2, 'lies within the images'),
-    (['compress', 'FLAT', '--run', 'EMPTY'], 2, 'holds no valid model'),
+    (['compress', 'FLAT', '--run', 'EMPTY'], 2, 'holds no trained model'),
     (['diff', 'EMPTY', 'FLAT'], 2, 'holds no finished run'),
     (['sizes', 'EMPTY'], 2, 'holds no model'),
     (['run', '--device', 'cuda:99'], 2, 'no cuda:99 device'),
@@ -333,3 +335,64 @@ def test_the_command_draws_without_a_window_and_the_library_leaves_the_backend_a
     for argv, backend in (('', 'agg'), ("['data']", 'svg')):
         done = subprocess.run([sys.executable, '-c', code.format(argv), 'data'], env=os.environ | dict(MPLBACKEND='svg'), capture_output=True, text=True)
         assert done.stderr.lower().split()[-2:] == ['svg', backend], done.stderr
+
+# ---- What is written of the command line
+
+ROOT = Path(__file__).parents[1]
+SPAN = re.compile(r'(?<!`)`([^`\n]+)`(?!`)')
+
+def written() -> dict[str, str]: # Place → text
+    "All markdown that is shipped: pages, and the prose of notebooks."
+    found = {str(o.relative_to(ROOT)): o.read_text() for o in [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('results/**/*.md')]}
+    for path in [*ROOT.glob('nbs/**/*.ipynb'), ROOT/'index.ipynb']:
+        cells = json.loads(path.read_text())['cells']
+        text = [''.join(o['source']) for o in cells if o['cell_type'] == 'markdown']
+        text += [f'```\n{line[1:]}\n```' for o in cells if o['cell_type'] == 'code' for line in ''.join(o['source']).split('\n') if line.startswith('!aebench ')]
+        found[str(path.relative_to(ROOT))] = '\n'.join(text)
+    return found
+
+def in_blocks(text:str) -> list[list[str]]:
+    "The words of the commands in blocks of code."
+    lines = [line.strip() for block in re.findall(r'```[^\n]*\n(.*?)```', text, re.S) for line in block.replace('\\\n', ' ').split('\n')]
+    lines = [re.sub(r'^(\$ )?(torchrun .*-m aebench\.cli|python -m aebench\.cli)', 'aebench', o) for o in lines]
+    return [shlex.split(o, comments=True)[1:] for o in lines if o.startswith('aebench ')]
+
+def in_prose(text:str, names:str) -> list[list[str]]: # `names` of commands, as a regular expression has them
+    "The words of commands in a line of prose, with or without the program's name, and of flags with a value."
+    spans = SPAN.findall(re.sub(r'```.*?```', '', text, flags=re.S))
+    return [words for o in spans if re.match(rf'(aebench )?({names}) --?\w|aebench \w|--[a-z]', o)
+            if (words := o.replace('\\', '').removeprefix('aebench ').split())]
+
+def fault_of(words:list[str], actions:dict, parser) -> str: # '' where it can be meant
+    "What the parser finds wrong with a command, or with a flag and its value, of which something may be left out."
+    if words[0].startswith('--') and words[0] not in ('--help', '--version', '--print-completion'):
+        known = [o for a in actions.values() if (o := a.get(words[0].partition('=')[0]))]
+        if not known: return f'there is no flag {words[0]}'
+        words = [next(c for c, a in actions.items() if words[0] in a), *words] if '=' not in words[0] else words
+        values = [o.partition('|')[0] for o in words[2:] if not o.isupper() and '…' not in o]
+        choices = [o.choices for o in known]
+        return '' if not values or None in choices or any(values[0] in o for o in choices) else f'{values[0]} is no value of it'
+    words = ['4' if o in ('N', 'K', 'S') else o.partition('|')[0] for o in words]  # what stands for a number, and several choices
+    try: parser.parse_args(words)
+    except SystemExit: return ''  # --help
+    except UsageError as e: return '' if re.search('required|cannot be read|expected (one|at least one|2) argument', str(e)) else str(e)
+    return ''
+
+def test_commands_that_are_written_can_be_given():
+    "Each command line in README, guide, notes and notebooks, in a block or within a sentence, is one that the parser takes."
+    from aebench.cli import make_parser
+    parser, faults, n = make_parser(), [], 0
+    actions = {c: p._option_string_actions for c, p in commands().items()}
+    for place, text in written().items():
+        for words in [*in_blocks(text), *in_prose(text, '|'.join(actions))]:
+            n += 1
+            if fault := fault_of(words, actions, parser): faults.append(f'{place}: {" ".join(words)}: {fault}')
+    assert not faults and n > 60, '\n'.join(faults)
+
+def test_messages_name_flags_that_there_are():
+    "What the package, the site and the benchmarks say of a command."
+    parsers, faults = commands(), []
+    for path in [*(ROOT/'aebench').rglob('*.py'), *(ROOT/'docs').glob('*.py'), *(ROOT/'benchmarks').glob('*.py')]:
+        for command, rest in re.findall(rf"aebench ({'|'.join(parsers)})\b([^'\"`\n.:;]*)", path.read_text()):
+            faults += [f'{path.name}: {command} {o}' for o in re.findall(r'(?<!\S)--[a-z][a-z-]+', rest) if o not in parsers[command]._option_string_actions]
+    assert not faults, faults

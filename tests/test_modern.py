@@ -118,13 +118,23 @@ def test_a_folder_is_trained_on_and_the_model_used(photos, said, tmp_path, monke
     code, out, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')
     folder = model_of(out)
     assert code == 0 and folder.parent == Path('models/my-photos') and (folder/'row.json').is_file()
-    assert re.search(r'16×16 pixels ↔ 128 numbers, MSE \d\.\d+, PSNR \d+\.\d+ dB; .*PCA-47', out) and re.search(r'\b4: \d\.\d+ \(×\d\.\d\d\), 8: .* 128: ', out)
-    assert '2 epochs of 1 step, in batches of 32' in err and re.search(r'MSE \S+, (\S+ % (below|above)|as) PCA-47: epoch 2/2', err)
-    for command in ('compress', 'encode', 'anomaly'): assert f'aebench {command}' in err and err.count(str(folder)) >= 3
+    assert re.search(r'16×16 pixels ↔ 128 numbers\nMSE \d\.\d+, PSNR \d+\.\d+ dB; .*PCA-47', out) and re.search(r'first numbers +4 +8 +16 .* 128\n +MSE( +\d\.\d+(e-\d\d)?)+\n', out)
+    assert all(len(o) < 80 for o in out.split('\n') if o.startswith(' ')) and f'its copies of them: {folder/"samples.png"}' in out
+    assert '2 epochs of 1 step, in batches of 32' in err and re.search(r'so far (\S+ % (below|above)|as) PCA-47: epoch 2/2', err) and 'measuring…' in err
+    assert '128 numbers are no fewer than the 48 training images, which principal components then copy exactly' in err
+    for command in ('compress', 'encode', 'anomaly NEW-IMAGES --level 0.1'): assert f'aebench {command}' in err and err.count(' --run models/my-photos\n') == 3
     row = json.loads((folder/'row.json').read_text())
     assert (row['method'], row['latent'], row['settings']['epochs'], row['settings']['batch_size'], row.get('accuracy')) == ('nested+modern', 128, [0, 2], 32, None)
     code, again, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')  # there already
-    assert code == 0 and again == out and 'epoch 1/2' not in err
+    assert code == 0 and again == out and 'epoch 1/2' not in err and 'is trained already with these settings' in err
+    code, again, err = said('train', '--config', folder/'config.yaml')  # the file that it keeps
+    assert code == 0 and again == out and 'is trained already with these settings' in err
+    code, again, err = said('train', '--config', folder/'config.yaml', '--size', 24, '--dry-run', '--json')  # a flag wins
+    assert code == 0 and json.loads(again)[0]['done'] is False, err
+    for line, sentence in (('methods: baseline,feature_loss', 'makes one model: aebench run --config'), ('epochs: 5 5', 'phases of 5 and 5 epochs'), ('protocol: report', 'another protocol than tuned')):
+        Path('other.yaml').write_text(f'data: digits\n{line}\n')
+        code, _, err = said('train', '--config', 'other.yaml')
+        assert code == 2 and sentence in err, err
     for words in (['compress', photos, '--out', 'a.ae'], ['encode', photos, '--out', 'a.csv'], ['anomaly', photos, '--out', 'b.csv'], ['reconstruct', photos, '--out', 'copies'],
                   ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'], ['decompress', 'a.ae', '--out', 'back'], ['decode', 'a.csv', '--out', 'decoded']):
         code, _, err = said(*words, '--run', folder, '--device', 'cpu')

@@ -181,6 +181,6 @@ def test_script(runs, tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and lines[2].startswith('JPEG: quality') and all('not trained on' in o for o in lines[:3])
     with Image.open(out) as picture: assert picture.format == 'JPEG' and picture.height > 1000
-    for words, why in (((tmp_path/'none', '--out', out), 'holds no valid model'), ((runs/'pca-3', '--out', 'a.gif'), 'must end in .jpg or .png')):
+    for words, why in (((tmp_path/'none', '--out', out), 'There is no folder'), ((runs/'pca-3', '--out', 'a.gif'), 'must end in .jpg or .png')):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
         assert done.returncode and why in done.stderr

@@ -34,6 +34,9 @@ from aebench.core import files
 from aebench.core.errors import UsageError
 from aebench.apply import folders
 from aebench.apply.tables import original_name
+from aebench.apply.trained import find_run
+from aebench.bench.loop import do_runs
+from aebench.callback.progress import Progress
 from aebench.registry import METHODS, REFERENCES
 from aebench.settings import plan_runs
 from aebench.bench.run import do_run, make_model
@@ -372,9 +375,57 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     assert Image.open(tmp_path/'found.png').width > 300
     write_images(data.test_x[100:150], [f'{i}.png' for i in range(50)], tmp_path/'normal')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv', '--device', 'cpu')
-    assert code == 0 and 'so nothing can be flagged: give 99 normal images or more' in out and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    assert code == 0 and out.startswith('None of 44 images can be flagged at 1 %') and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    lines = out.strip().split('\n')
+    assert lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ') and lines[7].startswith('Compared with 50') and lines[-1].startswith('To flag any: --level 0.02, or')
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'some.csv', '--level', .02, '--json', '--device', 'cpu')
+    found = json.loads(out)  # the level that was named flags some
+    assert code == 0 and found['flagged'] >= 4 and found['strangest'][0]['path'] == table.path[0] and found['lowest_p'] == 1/51, err
+    code, _, err = said('anomaly', tmp_path/'in', 'found.csv', '--run', run)
+    assert code == 2 and err == 'aebench: aebench anomaly takes FOLDER and flags, and found.csv is one word too many. aebench anomaly --help lists the flags.\n'
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv', '--device', 'cpu')
     assert code == 0 and 'of which 10 % are expected to be normal, at most' in out and pd.read_csv(tmp_path/'fd.csv').flagged[:4].all(), err
+
+def test_nothing_is_overwritten_unasked(run, said, data, tmp_path):
+    "By no command, and by each with --overwrite; what is equal stays."
+    write_images(data.test_x[:12], [f'{i}.png' for i in range(12)], tmp_path/'in')
+    ways = dict(reconstruct=('in', 'copies', '0.png'), compress=('in', 'x.ae', ''), encode=('in', 'x.csv', ''), anomaly=('in', 'y.csv', ''), decompress=('x.ae', 'back', '0.png'), decode=('x.csv', 'decoded', '0.png'),
+                export=(None, 'x.pt2', ''))
+    for command, (given, out, name) in ways.items():
+        words = [command, *([tmp_path/given] if given else ['--to', 'torch']), '--run', run, '--out', tmp_path/out, '--device', 'cpu']
+        assert said(*words)[0] == 0, command
+        path = tmp_path/out/name if name else tmp_path/out
+        whole = path.read_bytes()
+        if command != 'export': assert said(*words)[0] == 0 and path.read_bytes() == whole, command
+        path.write_bytes(b'mine')
+        code, _, err = said(*words)
+        assert code == 2 and f'{path} is there already and would be overwritten: add --overwrite, or choose another --out.' in err and path.read_bytes() == b'mine', (command, err)
+        code, _, err = said(*words, '--overwrite')
+        assert code == 0 and (path.read_bytes() == whole or command == 'export'), (command, err)
+
+def test_a_file_finds_the_model_that_made_it(run, said, data, tmp_path):
+    "Among many runs, also where another copies better; without it there is a sentence."
+    write_images(data.test_x[:4], [f'{i}.png' for i in range(4)], tmp_path/'in')
+    do_runs(plan_runs('pca-4,pca-40', 'digits', judges=()), tmp_path/'runs', progress=Progress())
+    maker, = (tmp_path/'runs').glob('pca-4-*')
+    for command, out, back in (('compress', 'x.ae', 'decompress'), ('encode', 'x.csv', 'decode'), ('encode', 'x.npy', 'decode')):
+        assert said(command, tmp_path/'in', '--run', maker, '--out', tmp_path/out, '--device', 'cpu')[0] == 0
+        code, _, err = said(back, tmp_path/out, '--run', tmp_path/'runs', '--out', tmp_path/f'{out}-back', '--device', 'cpu')
+        assert code == 0 and f'The model: PCA-4, which made the file: {maker}' in err, err
+    shutil.rmtree(maker)
+    code, _, err = said('decompress', tmp_path/'x.ae', '--run', tmp_path/'runs', '--out', tmp_path/'no', '--device', 'cpu')
+    assert code == 2 and 'which no run in' in err, err
+
+def test_of_images_that_grew_the_newest_count(tmp_path):
+    "Of several states of one folder the last one trained on is taken; several data sets are not compared."
+    folder = make_folder(tmp_path/'images', n=20)
+    for n in (20, 30):
+        if n == 30: make_folder(tmp_path/'images', n=n)
+        row, = do_runs(plan_runs('pca-4', str(folder), size=16, judges=()), tmp_path/'runs', progress=Progress())
+    found, which = find_run(tmp_path/'runs', 'pca-4')
+    assert found.name == row['run'] and 'trained on the newest images of 2 states of them' in which
+    do_runs(plan_runs('pca-4', 'digits', size=16, judges=()), tmp_path/'runs', progress=Progress())
+    with pytest.raises(UsageError, match='runs on several data sets, whose errors cannot be compared: give one run'): find_run(tmp_path/'runs', 'pca-4')
 
 def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     "Normal images, split ten times into those that set the threshold and those that are looked at."
@@ -391,11 +442,14 @@ def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     (['reconstruct', 'NOWHERE', '--run', 'RUN'], 'no folder'),
     (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
     (['reconstruct', 'BROKEN', '--run', 'RUN'], 'broken.png'),
-    (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no valid model'),
+    (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no trained model. aebench train makes one.'),
     (['reconstruct', 'FOLDER', '--run', 'RUNS', '--method', 'resnet'], 'holds no finished run of resnet that left a model'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
+    (['compress', 'FOLDER', '--run', 'RUN', '--quality', '.9'], '--quality is a PSNR in dB and no share: give one such as 30, not 0.9.'),
+    (['compress', 'FOLDER', '--run', 'RUNZ'], 'There is no folder'),
+    (['run', 'FOLDER', '--dry-run', '--out', 'FOLDER/x'], 'lies within'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--normal', 'EMPTY'], 'holds no images'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.csv'),
     (['export', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.onnx'),

@@ -142,7 +142,8 @@ def export_model(
     run:Trained,
     out:str|Path, # *.onnx or *.pt2
     to:str='onnx', # One of `FORMATS`
-    part:str='whole' # One of `PARTS`
+    part:str='whole', # One of `PARTS`
+    overwrite:bool=False # Replace a file that is there?
 ) -> Path:
     """Write the model as one file for other programs, float32, on the CPU, for batches of any size.
     Raises `UsageError` for another suffix, a missing extra, and where another file would be overwritten;
@@ -155,4 +156,4 @@ def export_model(
         images=f'float32 in [0, 1], (N, {run.channels}, {run.size}, {run.size})', latents=f'float32, (N, {run.latent})')
     data = write(network, about)
     _check_equal(data, read, network)
-    return write_new({Path(out): data})[0]
+    return write_new({Path(out): data}, overwrite)[0]

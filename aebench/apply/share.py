@@ -159,7 +159,8 @@ def _enlarged(path:Path) -> bytes|None: # PNG; None where there is no picture th
 def model_folder(
     run:Trained,
     out:str|Path, # The folder to write
-    repo:str|None=None # Where it will be had, for the card; None: the name of `out`
+    repo:str|None=None, # Where it will be had, for the card; None: the name of `out`
+    overwrite:bool=False # Replace files that are there?
 ) -> list[Path]: # What was written
     """Write what is needed to use the model and to know what it is, for `load`, `push`, or any other way to share it.
     Raises `UsageError` where another file would be overwritten, and where the extra isn't installed."""
@@ -169,7 +170,7 @@ def model_folder(
     files['config.json'] = json_bytes(public_row(run.row) | dict(library_name='aebench', model=run.model))
     card = model_card(run, repo or out.resolve().name)
     files['README.md'] = card.encode('utf-8', 'replace')  # names of folders may hold bytes that are no text
-    return write_new({out/name: data for name, data in files.items()})
+    return write_new({out/name: data for name, data in files.items()}, overwrite)
 
 # %% ../../nbs/apply/06_share.ipynb #1f40e123
 @contextmanager
@@ -234,7 +235,8 @@ def pull(
     out:str|Path|None=None, # Where its files go; None: the hub's own cache
     device:str='auto', # As in `load`
     revision:str|None=None, # A branch, tag or commit; None: the newest
-    api=None # As in `push`
+    api=None, # As in `push`
+    overwrite:bool=False # Replace files that are there?
 ) -> Trained:
     """A model from the Hugging Face hub, or from a folder that `model_folder` wrote.
     Raises as `push` does, and `UsageError` for what is no such model, and where another file would be overwritten."""
@@ -242,5 +244,5 @@ def pull(
     files, folder = _fetched(str(repo), revision, api or _client())
     if out is None: return load(folder, device)
     load(folder, 'cpu')  # nothing is copied of what is no model
-    write_new({expanded(out)/name: path.read_bytes() for name, path in files.items()})
+    write_new({expanded(out)/name: path.read_bytes() for name, path in files.items()}, overwrite)
     return load(out, device)

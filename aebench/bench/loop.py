@@ -26,11 +26,11 @@ from fastcore.basics import noop
 from torch import Tensor
 
 from ..core.errors import AebenchError, UsageError, error_line, error_message
-from ..core.text import duration, listed
+from ..core.text import duration, listed, roughly
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, WEIGHTS, is_reference
-from ..settings import PROBED_SIZE, READING, SCHEMA, Run, batch_for, row_settings
+from ..settings import PROBED_SIZE, READING, SCHEMA, Run, batch_for, holds_all, numbers_in_image, row_settings
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -224,9 +224,9 @@ def _refuse_long(job:Job, most_seconds:float):
     one_each = {run.method: run for run in networks}.values()
     expected = {run.method: expected_seconds(run, job.data, steps=3, most_seconds=1.) for run in one_each}
     seconds = sum(expected[run.method] for run in networks)
-    job.progress.log(f'{len(networks)} networks to train, about {duration(seconds)}')
+    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}')
     if seconds > most_seconds:
-        raise UsageError(f'{len(networks)} networks would take about {duration(seconds)} on {networks[0].device}: '
+        raise UsageError(f'{len(networks)} networks would take {roughly(seconds)} on {networks[0].device}: '
                          'add --yes to train them all the same, or ask for fewer.')
 
 def _get_judges(job:Job) -> list[Classifier]:
@@ -265,6 +265,12 @@ def _tell_other_images(run:Run, data:ImageSet, out:Path, log:Callable):
         if same and row.get('data_fingerprint') not in (None, data.fingerprint):
             return log(f'{out} also holds runs of other images called {data.label}, or of these before they changed: '
                        'each has tables of its own. Another --out would keep them apart.')
+
+def _log_long_latents(runs:Iterable[Run], data:ImageSet, log:Callable):
+    "Log where a latent is so long that principal components can copy all training images exactly."
+    longest = max((run.latent or run.recipe.latent for run in runs if not is_reference(run.method)), default=0)
+    in_image = numbers_in_image(data.name, data.size, data.channels)
+    if note := holds_all(longest, in_image, len(data.train_x)): log(note)
 
 def _of_channels(runs:list[Run], data:ImageSet, log:Callable) -> list[Run]:
     """The runs whose codec holds images of so many channels; the others are logged.
@@ -359,6 +365,7 @@ def do_runs(
             try:
                 _log_data(data, len(folders), len(todo), progress.log)
                 _tell_other_images(runs[0], data, out, progress.log)
+                _log_long_latents(todo, data, progress.log)
                 _make_all(Job(todo, data, [], out, progress, track, overwrite), executor, most_seconds, after_each, verbose)
             finally: progress.end()
         return [row_of(run, data, folders[run]) for run in runs]
@@ -373,6 +380,7 @@ def plan_costs(
     "What `do_runs` would make, and how long each network would train. Nothing is trained or written. Raises as `do_runs` does."
     runs = list(runs)
     configure_torch()
+    if runs[0].data not in DATA: check_outside(out, runs[0].data)
     data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
     runs, expected, found = _of_channels(runs, data, log), {}, []
     for run in runs:

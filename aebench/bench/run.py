@@ -384,8 +384,15 @@ def training_state(
     "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
     versions = {o: version(o) for o in ('aebench', 'torch', 'fastai')}
     checkpoint = (kind or Checkpoint)(folder/STATE, dict(run=folder.name, device=kind_of(run.device), **versions, **_joined()), log=log)
-    if checkpoint.found: log(f'{run.title}, goes on from epoch {len(checkpoint.found["callbacks"]["history"]["rows"]) + 1}')
+    if checkpoint.found: log(f'{run.title}, {_where(checkpoint.found, run)}')
     return checkpoint
+
+def _where(state:dict, run:Run) -> str:
+    "From where a training goes on."
+    place, phases = state['position'], sum(n > 0 for n, _ in run.schedule)
+    is_end = place['over'] or (place['epoch'] + 1, place['batch'] + 1) == (place['epochs'], place['batches'])
+    if is_end and len(state['notes'].get('phases', ())) == phases: return 'is trained already and only measured'
+    return f'goes on from epoch {len(state["callbacks"]["history"]["rows"]) + 1}'
 
 def _save_training(folder:Path, phases:Sequence[Phase], epochs:pd.DataFrame):
     "The losses epoch by epoch, and the search of a learning rate where there was one."

@@ -335,7 +335,8 @@ class Checkpoint(Watcher):
         self.notes = {}  # the caller's own; saved with the state
         self.found = self.snapshot = None
         self.request, self.saving, self.marking = _StopRequest(), _Throttle(time.monotonic()), _Throttle(-math.inf)
-        self.in_training = self.is_saved = self.is_unmarked = False
+        self.in_training = self.is_saved = self.is_unmarked = self.is_kept = False
+        self.is_final = True  # is the fit the last one?
         self._read()
 
     def _read(self):
@@ -374,12 +375,12 @@ class Checkpoint(Watcher):
     @contextmanager
     def phases(self,
         learn:Learner, # As `on` takes it
+        n:int, # Phases
         **facts # Likewise
     ) -> Iterator[PhaseLog]:
-        "As `on`, for a training in phases: gives the log of those that were begun."
-        with self.on(learn, **facts): yield PhaseLog([Phase.from_dict(o) for o in self.notes.get('phases', ())], self._note_phases)
-
-    def _note_phases(self, phases:list): self.notes['phases'] = [asdict(o) for o in phases]
+        "As `on`, for a training in `n` phases: gives the log of those that were begun."
+        def note(phases): self.notes['phases'], self.is_final = [asdict(o) for o in phases], len(phases) == n
+        with self.on(learn, **facts): yield PhaseLog([Phase.from_dict(o) for o in self.notes.get('phases', ())], note)
 
     def _on_restored(self, state:dict):
         parts = ('notes', 'position', 'start', 'now', 'learner', 'callbacks')
@@ -390,7 +391,7 @@ class Checkpoint(Watcher):
         if self.found: set_random_states(self.found['start'], self.dls)
         self.start, self.in_training = random_states(self.dls), True
 
-    def before_batch(self): self.snapshot = None
+    def before_batch(self): self.snapshot, self.is_kept = None, False
 
     def after_batch(self):
         is_last = self.iter + 1 == self.n_iter
@@ -403,13 +404,22 @@ class Checkpoint(Watcher):
 
     def after_cancel_train(self): self._mark(over=True)  # the epoch's last batch, after which no callback was called
 
+    def after_epoch(self):
+        if self.epoch + 1 == self.n_epoch: self._save_end()
+
+    def after_cancel_fit(self): self._save_end()
+
+    def _save_end(self):
+        "Keep the end of the training, before callbacks change its weights: what follows may be stopped, and must not cost it."
+        if self.is_final and not self.is_kept: self.save()
+
     def after_train(self):
         self.in_training = False
         if self.request.number and not self.is_unmarked: self._stop()  # else after the next batch
 
     def _mark(self, over:bool=False): # Does the epoch end here, whatever its number of batches?
         "Take a snapshot of this place."
-        self.snapshot, self.is_unmarked = None, False
+        self.snapshot, self.is_unmarked, self.is_kept = None, False, False
         with self.marking.measured():
             try: self.snapshot = _snapshot(self.learn, self.start, self.notes, over, self)
             except _NotData as e: self._report_failure(e)
@@ -423,6 +433,7 @@ class Checkpoint(Watcher):
                 tensors = dict(model=dict(learn.model.state_dict()), optimiser=learn.opt.state_dict(),
                                scaler=scaler and scaler.state_dict())
                 self.is_saved = write_state(self.file, dict(about=self.about, facts=self.facts) | self.snapshot | tensors).is_file()
+                self.is_kept = True
             except (AebenchError, _NotData) as e: self._report_failure(e)
 
     def _report_failure(self, e:Exception): self.log(f'The state of the training could not be kept: {str(e).rstrip(".")}.')

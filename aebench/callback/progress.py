@@ -28,6 +28,7 @@ class Progress:
     def epoch(self, what:str, i:int, n:int, losses:dict, seconds:float): "Epoch `i` of `n` of `what` has ended."
     def within(self, what:str, i:int, n:int, share:float, cost:float, loss:float|None=None):
         "`share` of epoch `i` of `n` is done, with `loss` in training; each epoch weighs `cost`."
+    def stage(self, what:str, doing:str): "The training of `what` is over; now it is `doing` something, for an unknown time."
     def log(self, text:str): "Something to know."
     def end(self): "The work is over."
 
@@ -40,6 +41,7 @@ class LineProgress(Progress):
     def epoch(self, what, i, n, losses, seconds):
         figures = ''.join(f'{k} {v:.5g}, ' for k, v in losses.items())
         self.log(f'{what}: epoch {i}/{n}, {figures}{seconds:.1f} s')
+    def stage(self, what, doing): self.log(f'{what}: {doing}')
     def log(self, text): log(text)
 
 # %% ../../nbs/callback/03_progress.ipynb #e0de3a5e
@@ -49,19 +51,23 @@ class BarProgress(Progress):
     def begin(self, epochs):
         from rich.console import Console
         from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
+        class TimeLeft(TimeRemainingColumn):
+            def render(self, task): return '' if task.finished else super().render(task).append(' left')
         console = Console(stderr=True)
         self.bar_width = min(40, max(8, console.width - 72))
         columns = (TextColumn('{task.description}', markup=False), BarColumn(bar_width=self.bar_width), TextColumn('{task.fields[where]}'),
-                   TimeRemainingColumn(compact=True), TextColumn('left'))
+                   TimeLeft(compact=True))
         self.bars = Bars(*columns, console=console, refresh_per_second=2)
         self.bar, self.done = self.bars.add_task('starting', total=epochs, where=''), 0.
         self.bars.start()
     def within(self, what, i, n, share, cost, loss=None):
-        where = place(i, n, loss)
-        room = self.bars.console.width - self.bar_width - len(where) - len('1:00:00 left') - 4  # spaces
-        name = what if len(what) <= room else f'{what[:max(room - 1, 0)]}…'
-        with suppress(OSError): self.bars.update(self.bar, description=name, where=where, completed=self.done + cost*share)
+        self._show(what, place(i, n, loss), self.done + cost*share)
         if share >= 1: self.done += cost
+    def stage(self, what, doing): self._show(what, doing, self.done)
+    def _show(self, what:str, where:str, done:float):
+        room = self.bars.console.width - self.bar_width - len(where) - len('1:00:00 left') - 3  # spaces
+        name = what if len(what) <= room else f'{what[:max(room - 1, 0)]}…'
+        with suppress(OSError): self.bars.update(self.bar, description=name, where=where, completed=done)
     def log(self, text):
         if not self.bars: return log(text)
         with suppress(OSError): self.bars.console.print(text, highlight=False, markup=False)
@@ -82,6 +88,7 @@ class NotebookProgress(Progress):
     def within(self, what, i, n, share, cost, loss=None):
         self._show(f'{what}, {place(i, n, loss)}', self.done + cost*share)
         if share >= 1: self.done += cost
+    def stage(self, what, doing): self._show(f'{what}, {doing}', self.done)
     def log(self, text): print(text, flush=True)  # where standard error stands in red
     def end(self):
         self._show('over', self.done)
@@ -105,7 +112,8 @@ class TellProgress(Watcher):
     "Tell a `Progress` about the training of `what`: epoch by epoch, or phase by phase where each lasts a given time (`by_clock`)."
     order = 70
     def __init__(self, progress:Progress, what:str, epochs:int, cost:float=1., by_clock:bool=False):
-        self.progress, self.what, self.epochs, self.cost, self.by_clock = progress, what, epochs, cost, by_clock
+        self.progress, self.title, self.epochs, self.cost, self.by_clock = progress, what, epochs, cost, by_clock
+        self.what = what  # may be told in its place while it trains
         self.count = 0  # of epochs or phases that have ended
 
     def state_dict(self) -> dict: return dict(count=self.count)
@@ -127,6 +135,7 @@ class TellProgress(Watcher):
         self.progress.epoch(self.what, self.count + self.by_clock, self.epochs, losses, time.perf_counter() - self.start)
     def after_fit(self):
         if self.by_clock: self._count_one()
+        if self.count == self.epochs: self.progress.stage(self.title, 'measuring…')
     def _count_one(self, loss:float|None=None):
         self.count += 1
         self.progress.within(self.what, self.count, self.epochs, 1., self.cost, loss)

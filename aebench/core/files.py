@@ -323,16 +323,20 @@ def write_many(files:Iterable[tuple[Path, bytes]]):
     except OSError as e: raise disk_error(e, last) from e
 
 # %% ../../nbs/core/04_files.ipynb #24961922
-def check_new(path:str|Path, data:bytes):
-    "Raise `UsageError` where `path` holds anything but `data`."
+def check_new(path:str|Path, data:bytes, overwrite:bool=False):
+    "Raise `UsageError` where `path` holds anything but `data`; with `overwrite` where it is no file."
     path = Path(path)
-    if not path.exists() or path.is_file() and path.read_bytes() == data: return
-    raise UsageError(f'{path} is there already and would be overwritten: choose another --out.')
+    if not path.exists() or path.is_file() and (overwrite or path.read_bytes() == data): return
+    if not path.is_file(): raise UsageError(f'{path} is no file: choose another --out.')
+    raise UsageError(f'{path} is there already and would be overwritten: add --overwrite, or choose another --out.')
 
-def write_new(files:dict[Path, bytes]) -> list[Path]: # The paths
+def write_new(
+    files:dict[Path, bytes],
+    overwrite:bool=False # Replace others?
+) -> list[Path]: # The paths
     "Write `files` in order; equal ones stay. Raises `UsageError`, with nothing written, where another file would be overwritten."
-    for path, data in files.items(): check_new(path, data)
-    return [path if path.exists() else write_bytes(path, data) for path, data in files.items()]
+    for path, data in files.items(): check_new(path, data, overwrite)
+    return [path if path.exists() and not overwrite else write_bytes(path, data) for path, data in files.items()]
 
 def clear_folder(
     folder:str|Path, # May be missing

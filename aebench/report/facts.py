@@ -85,14 +85,14 @@ def _skipped_phases_fact(rows:pd.DataFrame) -> str: # '' where every method did 
 def _question_fact(rows:pd.DataFrame) -> str: # '' where nothing is equal
     "What the comparison holds equal: epochs and time are two questions."
     found = lengths(rows)
-    if len(found) != 1: return ''
+    if len(found) != 1 or trained(rows).method.nunique() == 1: return ''
     if found[0][1]: return 'Equal time: each method trains as long, however many images it sees.'
     return 'Equal epochs: each method sees every training image as often, however long that takes.'
 
 # %% ../../nbs/report/04_facts.ipynb #82cd69df
 def _latent_fact(rows:pd.DataFrame) -> str: # '' where they are unequal
     sizes = distinct(rows, 'latent')
-    return f'Equal latents: {count_text(sizes[0])} numbers each.' if len(sizes) == 1 else ''
+    return f'Equal latents: {count_text(sizes[0])} numbers each.' if len(sizes) == 1 and trained(rows).method.nunique() > 1 else ''
 
 def _unequal_latents(rows:pd.DataFrame) -> str: # '' where all are equal
     labels = {o: [method_label(rows, m) for m in distinct(rows[rows.latent == o], 'method')] for o in distinct(rows, 'latent')}
@@ -225,6 +225,7 @@ def seed_fact(rows:pd.DataFrame) -> str: # '' when nothing was trained
     seeds, counts = distinct(networks, 'seed'), networks.method.value_counts()
     if networks.empty: return ''
     if counts.max() == 1:
+        if len(counts) == 1: return f'One seed ({listed(seeds)}): another would come out a little differently.'
         if len(seeds) == 1: return f'One seed ({listed(seeds)}): differences may be chance, so nothing is bold.'
         return 'One run a method: differences may be chance.'
     runs = f'{counts.max()}' if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'

@@ -63,9 +63,9 @@ def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> s
     "The page, filled in."
     environment = Environment(loader=PackageLoader('aebench.report', ''), autoescape=True)
     environment.filters['breakable'] = _breakable
-    template = environment.get_template('page.jinja')
+    template, what = environment.get_template('page.jinja'), 'Autoencoders compared' if any(o['compared'] for o in sections) else 'An autoencoder'
     page = template.render(
-        groups=sections, sweeps=swept, title=f'Autoencoders compared: {", ".join(dict.fromkeys(labels))}',
+        groups=sections, sweeps=swept, title=f'{what}: {", ".join(dict.fromkeys(labels))}',
         published={m.published for m in MEASURES.values()}, tooltips=TOOLTIPS | EFFECT_COLUMNS | _BYTES_COLUMNS,
         effect_columns=list(EFFECT_COLUMNS), css=Markup(css), policy=policy(css))  # nosec B704: the style is ours; all else is escaped
     return page.encode('utf-8', 'replace').decode()  # file names may hold bytes that are no text
@@ -82,16 +82,17 @@ def tiles(
     rows:pd.DataFrame, # Of one group
     winners:dict # As `best` gives them
 ) -> list[dict]: # heading, names, figure, doubt
-    "The best network by error, by accuracy and by time; of those that were measured. None where too little was trained to tell."
+    "The best network by error, by accuracy and by time; of those measured. None where one alone was trained, or too little to tell."
     if too_few_steps(rows): return []
     table, first, found = summarise(trained(rows)), best_value(rows), []
+    if len(table) < 2: return []
     for name, heading in _TILES.items():
-        leaders = first.get(name) or (list(table.index) if len(table) == 1 and not missing(table[name].iloc[0]) else [])
+        leaders = first.get(name)
         if not leaders: continue
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
         spread = brief_spread(line, m)
         figure = f'{m.title} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
-        doubt = '' if len(table) == 1 else 'one seed: may be chance' if runs == 1 else \
+        doubt = 'one seed: may be chance' if runs == 1 else \
             f'shown over {runs} seeds' if set(leaders) <= set(winners.get(name, ())) else f'{runs} seeds do not show it yet'
         names = listed(table.label[o] for o in leaders) if len(leaders) < 4 else f'{len(leaders)} methods'
         found.append(dict(heading=heading, names=names, css=_css_class(leaders[0]), figure=figure, doubt=doubt))
@@ -305,7 +306,7 @@ def _told(out:Path, rows:pd.DataFrame, said:Sentences) -> dict:
     of_bytes, noise = jpeg_facts(out, rows), _noise_table(out, rows)
     elsewhere = {*webp_facts(out, rows), *of_bytes} | ({*image_noise(out, rows)} if noise else set())
     return dict(webp=_webp_table(out, rows), noise=noise, bytes_facts=of_bytes, facts=[o for o in said.facts if o not in elsewhere],
-                several=trained(rows).method.value_counts().max() > 1)
+                several=trained(rows).method.value_counts().max() > 1, compared=trained(rows).method.nunique() > 1)
 
 # %% ../../nbs/report/12_page.ipynb #f5ccac32
 def _panel_values(rows:pd.DataFrame, several:dict[str, dict], single:dict[str, bytes|None]) -> dict[str, list]:

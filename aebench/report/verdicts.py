@@ -138,8 +138,8 @@ def _crossed(methods:list[str]) -> list[str]:
 
 def _effects(rows:pd.DataFrame, name:str) -> tuple[pd.DataFrame|None, str]: # And what is missing; '' where nothing was crossed
     networks = trained(rows)
-    names = _crossed(distinct(networks, 'method'))
-    if len(names) < 2 or networks[name].isna().all(): return None, ''
+    names = _crossed(methods := distinct(networks, 'method'))
+    if min(len(names), len(methods)) < 2 or networks[name].isna().all(): return None, ''
     cells = networks.assign(levels=[levels_of(o, names) for o in networks.method])
     cells = cells[cells.levels.astype(bool)]  # what was combined with another technique is no cell
     if cells[name].isna().all(): return None, ''
