@@ -172,7 +172,8 @@ class AutoEncoder(nn.Module):
         return self.bottleneck(z, self.decode) if self.training and self.bottleneck else self.decode(z)
 
     def set_size(self, size:int):
-        "Make `decode` give images of `size` pixels a side, with the same weights. Raises `UsageError` below 4."
+        """Make `decode` give images of `size` pixels a side, with the same weights.
+        Raises `UsageError` below 4, and for a decoder of one size."""
         if size < 4: raise UsageError(f'Images of {size} pixels are too small: give 4 or more.')
         if hasattr(self.decoder, 'set_size'): self.decoder.set_size(size)
         else: self._set_steps(size)
@@ -181,6 +182,10 @@ class AutoEncoder(nn.Module):
 
     def _set_steps(self, size:int):
         steps = [m for m in self.decoder.modules() if isinstance(m, UpsampleTo)]
+        if not steps and size == self.full_size: return
+        if not steps:
+            raise UsageError(f'This decoder gives images of {self.full_size} pixels alone: give it a method set_size, '
+                             'or build it by conv_decoder.')
         core = self.full_size//2**len(steps)
         for i, step in enumerate(steps, 1): step.size = min(core*2**i, size)  # no inner map is larger than the image
         steps[-1].size = size
