@@ -70,7 +70,7 @@ def needs_of(
     def use(arch):
         users = dict.fromkeys(o.recipe.label for o in runs if arch in o.extractors) if first.weights == 'in-domain' else ()
         return listed([*(['judging'] if arch in judges else []), *users])
-    if archs: found.append(f'Trained before, once: {listed(f"the {o} classifier (for {use(o)})" for o in archs)}.')
+    if archs: found.append(f'To be trained first, once: {listed(f"the {o} classifier (for {use(o)})" for o in archs)}.')
     return [o for o in found if o]
 
 def estimate_runs(

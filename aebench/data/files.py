@@ -91,7 +91,7 @@ _REASONS = dict(
     **dict.fromkeys(('SVG', 'EPS', 'PDF', 'WMF'), 'drawings hold no pixels: save them as PNG'),
     **dict.fromkeys(_FOREIGN, 'save them as PNG or TIFF'),
     ZIP='unpack it', GZIP='unpack it', array='of another shape than images',
-    thumbnail='kept by a disk or a program for itself', **{'aebench run': 'its pictures are results'},
+    thumbnail='kept by a disk or a program for itself', **{'aebench run': 'pictures there are results'},
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
        'iCloud placeholder': 'download them first', 'further page': '--frames all reads them'})
 _LOST = _REASONS.keys() - {'array', 'thumbnail', 'aebench run'} # Images to some
