@@ -949,7 +949,8 @@ def methods(*,
                   for o in REFERENCES.values() if o.name != 'original']  # which every table holds
     if json: return _print_json([*networks, *references])
     for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
-    print('A+B                   techniques A and B together, such as pixel_shuffle+feature_loss')
+    print('A+B                   techniques A and B together, where they change different things, such as pixel_shuffle+feature_loss')
+    print('nested+modern         the two that aebench train takes: modern, and any first numbers of its latent make an image')
     print('\nReferences, which train no network:')
     for o in references: print('{name:22}{label:32}{summary}'.format(**o))
 
