@@ -368,7 +368,8 @@ def config_of(run:Run) -> str: # YAML
     "The file that `aebench run --config` takes to make `run` again: a flag a line, without its dashes."
     def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
     lines = (f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method]))
-    return '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n' + ''.join(lines)
+    about = '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n'
+    return about + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
     "The settings of `run` as a row holds them."
