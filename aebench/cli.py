@@ -1039,7 +1039,7 @@ def _exit_on_signals():
 
 def _exit_code(argv:Sequence[str]|None) -> int:
     "Do what the words say. An error is logged in a sentence."
-    f = None
+    f, args = None, {}
     if not (sys.argv[1:] if argv is None else argv):
         with _until_pipe_closes(): print(WELCOME)
         return 0
@@ -1052,7 +1052,8 @@ def _exit_code(argv:Sequence[str]|None) -> int:
         log('aebench: ' + '\n'.join(map(printable, error_message(e).split('\n'))))  # names of files may hold what moves the cursor
         return e.exit_code
     except KeyboardInterrupt as e:
-        kept = '; finished runs are kept (aebench report shows them), and the same command goes on from there'
+        again = 'the same command without --overwrite' if args.get('overwrite') else 'the same command'
+        kept = f'; finished runs are kept (aebench report shows them), and {again} goes on from there'
         log(f'aebench: stopped{kept if f in (run, train) else ""}.')
         return getattr(e, 'exit_code', 130)
     except Exception as e:
