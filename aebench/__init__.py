@@ -1,4 +1,10 @@
+import sys
+import warnings
+
 __version__ = "0.1.0"
+
+if not sys.warnoptions:  # fastai scripts two functions as it is imported, of which no user can make anything
+    warnings.filterwarnings('ignore', r'`torch\.jit\.script` is ', FutureWarning)
 
 _PLACES = dict(
     compare='comparison', load='apply.trained', load_images='data.sets', autoencoder='models', autoencoder_learner='bench.learner')

@@ -225,7 +225,8 @@ def _read_config(path:str) -> dict:
     return found
 
 def _of_one_model(found:dict, path:str) -> dict:
-    "The flags of a file as `aebench train` has them: a run's own file holds those of `aebench run`. Raises `UsageError` for more than one model."
+    """The flags of a file as `aebench train` has them: a run's own file holds those of `aebench run`.
+    Raises `UsageError` for more than one model."""
     found = {str(k).replace('_', '-'): v for k, v in found.items()}
     def refused(what): return UsageError(f'{path} names {what}, and aebench train makes one model: aebench run --config {path} takes it.')
     if 'methods' in found:
@@ -662,14 +663,19 @@ def _model_places(model:str) -> list[str]: # Lines
     "Where a model is, and its pictures."
     return [f'The model is in {model}', f'Test images and its copies of them: {Path(model)/"samples.png"}']
 
-def _tell_uses(model:Path, data:str, n_test:int): # The folder of a model, the images that it was trained on, and the number of those for testing
+def _tell_uses(
+    model:Path, # Its folder
+    data:str, # The images that it was trained on
+    n_test:int # How many of them were for testing
+):
     "Log what to do with a model, by the folder of many where it is the only one in it."
     from aebench.apply.anomaly import level_for
     alone = len([*model.parent.glob('*/model.safetensors')]) == 1
     run, images = shlex.quote(str(model.parent if alone else model)), 'FOLDER' if data in DATA else shlex.quote(data)
     level = '' if (lowest := level_for(n_test)) == .01 else f' --level {lowest:g}'
     commands = f'compress {images}', f'encode {images}', f'anomaly NEW-IMAGES{level}'
-    log('\n'.join(['What to do with it:', *(f'  aebench {o} --run {run}' for o in commands)]))
+    def line(o): return f'  aebench {o} --run {run}' if len(o) + len(run) < 64 else f'  aebench {o} \\\n    --run {run}'  # of 80
+    log('\n'.join(['What to do with it:', *map(line, commands)]))
     if level: log(f'  (with {n_test} test images no lower level can flag an image)')
 
 # %% ../nbs/11_cli.ipynb #29ffd14f
@@ -690,7 +696,7 @@ def report(
 
 # %% ../nbs/11_cli.ipynb #874ea92e
 def _load(run:str, device:str, method:str|None=None, made:str=''):
-    "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method, and it is logged which that is."
+    "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method. It is logged which that is."
     if method: get_method(method)
     with _imports(): from aebench.apply.trained import find_run, load
     folder, which = find_run(run, method, made)
@@ -947,7 +953,8 @@ def methods(*,
                   for o in REFERENCES.values() if o.name != 'original']  # which every table holds
     if json: return _print_json([*networks, *references])
     for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
-    print('A+B                   techniques A and B together, such as pixel_shuffle+feature_loss')
+    print('A+B                   techniques A and B together, where they change different things, such as pixel_shuffle+feature_loss')
+    print('nested+modern         the two that aebench train takes: modern, and any first numbers of its latent make an image')
     print('\nReferences, which train no network:')
     for o in references: print('{name:22}{label:32}{summary}'.format(**o))
 
@@ -1036,7 +1043,7 @@ def _exit_on_signals():
 
 def _exit_code(argv:Sequence[str]|None) -> int:
     "Do what the words say. An error is logged in a sentence."
-    f = None
+    f, args = None, {}
     if not (sys.argv[1:] if argv is None else argv):
         with _until_pipe_closes(): print(WELCOME)
         return 0
@@ -1050,7 +1057,8 @@ def _exit_code(argv:Sequence[str]|None) -> int:
         log('aebench: ' + '\n'.join(map(printable, error_message(e).split('\n'))))  # names of files may hold what moves the cursor
         return e.exit_code
     except KeyboardInterrupt as e:
-        kept = '; finished runs are kept (aebench report shows them), and the same command goes on from there'
+        again = 'the same command without --overwrite' if args.get('overwrite') else 'the same command'
+        kept = f'; finished runs are kept (aebench report shows them), and {again} goes on from there'
         log(f'aebench: stopped{kept if f in (run, train) else ""}.')
         return getattr(e, 'exit_code', 130)
     except Exception as e:

@@ -398,7 +398,8 @@ def config_of(run:Run) -> str: # YAML
     def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
     lines = [f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method])]
     if files := _imported(_own([run.method])): lines.insert(0, f'import: {json.dumps(files)}\n')
-    return '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n' + ''.join(lines)
+    about = '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n'
+    return about + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
     "The settings of `run` as a row holds them."

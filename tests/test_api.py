@@ -97,6 +97,11 @@ def test_a_search_leaves_a_gate_as_it_is(digits):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     assert not (learn.model.gates == .25).any() or learn.choose_gates.held is not None and set(learn.model.gates.tolist()) <= {0., .25, .5, .75, 1.}
 
+def test_importing_warns_of_nothing():
+    "Not of what other packages do as they are imported."
+    code = 'import aebench.all, aebench.bench.train, aebench.apply.anomaly, aebench.apply.export'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stderr == ''
+
 # ---- techniques of one's own
 
 @pytest.fixture

@@ -102,6 +102,15 @@ def test_a_bar_in_a_terminal(home, tmp_path):
     *_, report, folder = ''.join(o if len(o) == 80 else f'{o}\n' for o in lines).strip().split('\n')
     assert (report, folder) == (f'Report: {tmp_path}/report.html', f'Folder: {tmp_path}'), lines
 
+def test_the_last_screen_of_a_training(home, tmp_path):
+    "What the bar says after the last epoch; at the end what was saved and what to do with it, and no word is cut."
+    code, said = in_terminal(['train', 'digits', '--epochs', 1, '--latent', 16, '--out', tmp_path/'a', '--device', 'cpu'], home)
+    lines, text = screen(said, 80, 24), said.decode()
+    assert code == 0 and 'measuring…' in text and not any('measuring' in o for o in lines), text
+    first = next(i for i, o in enumerate(lines) if o.startswith('Nested Latents + Modern on '))
+    assert lines[first].endswith('16×16 pixels ↔ 16 numbers') and '  aebench anomaly NEW-IMAGES \\' in lines and f'    --run {tmp_path}/a' in lines, lines  # a command of two lines where one has no room
+    assert f'{"".join(lines)}'.count('samples.png') == 1 and not any(len(o) == 80 and '/' not in o for o in lines[first:]), lines
+
 def test_the_last_screen_holds_the_whole_result(home, tmp_path):
     "Seven methods with three seeds, a failed one among them: notes, table, verdict and two paths on 80×24."
     rows = [original(accuracy=.98)]

@@ -149,7 +149,8 @@ def _of_quality(coder:Coder, run:Trained, z:np.ndarray, images:Tensor, quality:f
     coder, mse = coarsest_step(coder, run.codec, z, images, 10**(-quality/10), numbers)
     if psnr(mse) >= quality: return coder
     best = psnr(mse)
-    raise UsageError(f'The model copies these images at a PSNR of {best:.2f} dB at best: give --quality {math.floor(best*10)/10:g} or less.')
+    raise UsageError(f'The model copies these images at a PSNR of {best:.2f} dB at best: '
+                     f'give --quality {math.floor(best*10)/10:g} or less.')
 
 def _whole(z:np.ndarray, run:Trained) -> np.ndarray: # (N, k)
     "Latents with the means of training images in place of the numbers that were not kept."

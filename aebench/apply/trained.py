@@ -342,7 +342,8 @@ def _called(row) -> str: return row.label + ('' if row.seed is None else f', see
 def _maker(folder:Path, rows:pd.DataFrame, model:str) -> tuple[Path, str]: # As `find_run`
     "The run that has these weights."
     for row in rows.itertuples():
-        if fingerprint([(folder/row.run/MODEL).read_bytes()]) == model: return folder/row.run, f'{_called(row)}, which made the file: {folder/row.run}'
+        path = folder/row.run
+        if fingerprint([(path/MODEL).read_bytes()]) == model: return path, f'{_called(row)}, which made the file: {path}'
     raise UsageError(f'The file was made with the weights {model}, which no run in {folder} has: give --run the run that made it.')
 
 # %% ../../nbs/apply/01_trained.ipynb #fe0abab8
@@ -365,7 +366,7 @@ def load(
                          'get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)
 
-# %% ../../nbs/apply/01_trained.ipynb #91168077
+# %% ../../nbs/apply/01_trained.ipynb #2d3e7230
 def check_order(
     f:str, # The name of a function that takes something to read and then a model
     given, # Its first argument

@@ -232,7 +232,10 @@ def _refuse_long(job:Job, most_seconds:float):
 def _get_judges(job:Job) -> list[Classifier]:
     "Train or load the judges: what cannot be had fails now rather than hours later."
     run = next(iter(job.todo))
-    judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
+    try: judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
+    except UsageError: raise
+    except AebenchError as e:
+        raise AebenchError(f"{error_message(e)} Or let nothing judge, by --judges '': what needs no such weights is trained then.") from e
     return [o for o in judges if o]
 
 def _fail_without_weights(job:Job) -> list[dict]: # Their rows

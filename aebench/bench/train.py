@@ -99,7 +99,8 @@ class TellGain(Watcher):
         if mse is not None: self.learn.tell_progress.what = f'so far {gain_over(mse, self.pca_mse, self.k)}'
 
 def telling_gain(job:Job) -> Iterator[dict]: # The rows, as they come
-    "An executor, as `do_runs` takes it, that makes one run after the other and tells what it trains, and the gain of each whose loss is the error of pixels."
+    """An executor, as `do_runs` takes it, that makes one run after the other.
+    It tells what it trains, and the gain of each whose loss is the error of pixels."""
     for run in job.todo:
         job.progress.log(describe_training(run, job.data))
         cbs, components = [], principal_components(job.data, run.device)
@@ -127,11 +128,13 @@ def describe_model(
 
 def _why_closed(row:dict, lengths:pd.DataFrame|None) -> str: # As `measure_lengths` gives them
     "What it means that the gate of the whole latent is closed, while training may have shown a gain."
-    fewer = [] if lengths is None else [f'{o.numbers:.0f}' for o in lengths.itertuples() if o.mse < .995*o.pca_mse and o.numbers < row['latent']]
+    shorter = () if lengths is None else lengths[lengths.numbers < row['latent']].itertuples()
+    fewer = [f'{o.numbers:.0f}' for o in shorter if o.mse < .995*o.pca_mse]
     helps = f' With the first {listed(fewer).replace(" and ", " or ")} numbers it helps.' if fewer else ''
     with_all = f'With all {row["latent"]} numbers, what' if fewer else 'What'
     return (f'{with_all} the network learned from {row["n_train"]:,} images did not help others that were held out to test it. '
-            f'So the saved model leaves it out, whatever was shown so far, and copies as the components do.{helps} More images may change that.')
+            'So the saved model leaves it out, whatever was shown so far, and copies as the components do.'
+            f'{helps} More images may change that.')
 
 MOST_LENGTHS = 8 # That are shown, so that they fit into 80 characters
 

@@ -72,7 +72,9 @@ class BarProgress(Progress):
         if not self.bars: return log(text)
         with suppress(OSError): self.bars.console.print(text, highlight=False, markup=False)
     def end(self):
-        with suppress(OSError): self.bars.stop()
+        with suppress(OSError):
+            if self.bars.finished: self.bars.update(self.bar, visible=False)  # nothing is measured any more
+            self.bars.stop()
         self.bars = None
 
 # %% ../../nbs/callback/03_progress.ipynb #7070d9c0

@@ -63,7 +63,8 @@ def _page(sections:list[dict], swept:list[dict], labels:list[str], css:str) -> s
     "The page, filled in."
     environment = Environment(loader=PackageLoader('aebench.report', ''), autoescape=True)
     environment.filters['breakable'] = _breakable
-    template, what = environment.get_template('page.jinja'), 'Autoencoders compared' if any(o['compared'] for o in sections) else 'An autoencoder'
+    template = environment.get_template('page.jinja')
+    what = 'Autoencoders compared' if any(o['compared'] for o in sections) else 'An autoencoder'
     page = template.render(
         groups=sections, sweeps=swept, title=f'{what}: {", ".join(dict.fromkeys(labels))}',
         published={m.published for m in MEASURES.values()}, tooltips=TOOLTIPS | EFFECT_COLUMNS | _BYTES_COLUMNS,
