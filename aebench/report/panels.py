@@ -83,7 +83,7 @@ def _labels(ax, x:str, y:str):
     ax.set_xlabel(x, fontsize=10)
     ax.set_ylabel(y, fontsize=10)
 
-def _better(m:Column) -> str: return f'{m.summary or m.short} ({"higher" if m.better > 0 else "lower"} is better)'
+def _better(m:Column) -> str: return f'{m.title} ({"higher" if m.better > 0 else "lower"} is better)'
 
 def _plain_number(x:float) -> str:
     "A tick of a logarithmic axis."
