@@ -64,7 +64,7 @@ SHARED = {
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
-    '--quick': ('', 'a first look: --limit 1000 --epochs 3, where they are not given'),
+    '--quick': ('', 'a first look: --limit 1000 --epochs 3, more of few images, where they are not given'),
     '--wait': ('', 'wait for another command that writes to the same folder'),
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
@@ -580,9 +580,8 @@ def run(
     remote, folder = _places(out, data)
     is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
-    with _imports(): from aebench.bench.loop import with_fitting_batches
     runs = planned(*(where := _resolved(device, precision)))
-    if 'batch_size' not in settings: runs = with_fitting_batches(runs)
+    runs = _suited(runs, 'batch_size' not in settings, quick and not (epochs or schedule or settings.get('seconds')))
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
     if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds)
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
@@ -595,6 +594,12 @@ def run(
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
     if not is_silent: _tell_places(folder, out if remote else None, open)
     return code
+
+def _suited(runs:Sequence[Run], batches:bool, steps:bool) -> Sequence[Run]:
+    "The runs as few images want them: in smaller `batches`, and with enough `steps`."
+    with _imports(): from aebench.bench.loop import with_enough_steps, with_fitting_batches
+    if batches: runs = with_fitting_batches(runs)
+    return with_enough_steps(runs) if steps else runs
 
 def _resolved(device:str, precision:str) -> tuple[str, str]:
     "Both without `auto`. Raises `UsageError` for a device that there is not."

@@ -121,11 +121,11 @@ def test_the_best_of_many_runs_is_taken(undisturbed, home, tmp_path):
     assert printed['compress']['bytes_per_image'] > 0 and len(printed['diff']['runs']) == 2 and printed['data'][0]['name'] == 'digits' and printed['export']['to'] == 'folder'
 
 def test_a_first_look(home, tmp_path):
-    "Few images and few epochs, kept apart from whole runs; the test images are all there."
+    "Few images and few epochs, but no fewer than 50 steps, kept apart from whole runs; the test images are all there."
     words = ['run', 'digits', '--quick', '--limit', 64, '--methods', 'baseline', '--weights', 'random', '--judges', '', '--out', tmp_path]
     code, _, err = quickly(*words, home=home)
     row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['baseline']
-    assert code == 0 and (row.n_train, row.n_test, row.limit, row.epochs) == (64, 359, 64, '1 2') and '--limit 64' in row.command, err
+    assert code == 0 and (row.n_train, row.n_test, row.limit, row.epochs) == (64, 359, 64, '8 17') and '--limit 64' in row.command, err
     code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--dry-run', home=home)
     assert code == 0 and '100 training' in plan and 'Baseline  about' in plan and len(list(tmp_path.glob('baseline*'))) == 1, err
 
@@ -188,8 +188,8 @@ def test_a_word_that_names_two_things_is_refused(said, at_home, tmp_path, monkey
 
 def test_a_short_run_names_no_winner_and_shows_no_other_comparison(home, tmp_path):
     folder, out = make_folder(tmp_path/'pictures', classes=''), tmp_path/'out'
-    words = ['run', folder, '--quick', '--size', 16, '--weights', 'random', '--out', out]
-    code, table, err = quickly(*words, '--methods', 'baseline,pixel_shuffle,pca-4', '--latent', 8, home=home)
+    words = ['run', folder, '--size', 16, '--weights', 'random', '--out', out]
+    code, table, err = quickly(*words, '--methods', 'baseline,pixel_shuffle,pca-4', '--epochs', 3, '--latent', 8, home=home)
     assert code == 0 and '2 methods compared on pictures, in 3 training steps each: from so few nothing can be learned' in ' '.join(table.split()), table
     assert set(pd.read_csv(out/'results.csv').batch_size.dropna()) == {32}
     code, table, err = quickly(*words, '--methods', 'baseline,progressive_resizing', '--epochs', 1, '--latent', 12, '-q', home=home)

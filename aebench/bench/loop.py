@@ -6,7 +6,8 @@ Docs: https://aebench.github.io/aebench/bench/loop.html.md"""
 
 # %% auto #0
 __all__ = ['is_done', 'mark_failed', 'row_of', 'do_original', 'name_of', 'result_line', 'equals_line', 'why_failed', 'Job',
-           'attempt', 'sequential', 'throttled', 'configure_torch', 'with_fitting_batches', 'do_runs', 'plan_costs']
+           'attempt', 'sequential', 'throttled', 'configure_torch', 'with_fitting_batches', 'with_enough_steps',
+           'do_runs', 'plan_costs']
 
 # %% ../../nbs/bench/05_loop.ipynb #bf267a7f
 import math
@@ -30,7 +31,8 @@ from ..core.text import duration, listed, roughly
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, WEIGHTS, is_reference
-from ..settings import PROBED_SIZE, READING, SCHEMA, Run, batch_for, holds_all, numbers_in_image, row_settings
+from ..settings import (
+    FEWEST_STEPS, PROBED_SIZE, READING, SCHEMA, Run, batch_for, divided, holds_all, numbers_in_image, row_settings, steps_in)
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -298,10 +300,24 @@ def with_fitting_batches(
 ) -> list[Run]:
     """The runs with smaller batches where there are few images, as `batch_for` says; those of the paper's protocol stay.
     Raises as `load_images` does."""
+    def fitting(run, n): return run if run.protocol == 'report' else replace(run, batch_size=batch_for(n, run.batch_size))
+    return _fitted(runs, fitting)
+
+def with_enough_steps(
+    runs:Iterable[Run] # As in `do_runs`
+) -> list[Run]:
+    "The runs with more epochs, in the proportion that they have, where fewer than `FEWEST_STEPS` would be trained. Raises likewise."
+    def longer(run, n):
+        enough = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size))
+        return replace(run, epochs=divided(max(sum(run.epochs), enough), run.epochs))
+    return _fitted(runs, longer)
+
+def _fitted(runs:Iterable[Run], change:Callable) -> list[Run]:
+    "The runs as `change` makes each that trains a network of it and of the number of training images."
     runs = list(runs)
-    if all(is_reference(o.method) for o in runs) or runs[0].protocol == 'report': return runs
+    if all(is_reference(o.method) for o in runs): return runs
     with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
-    return [o if is_reference(o.method) or o.protocol == 'report' else replace(o, batch_size=batch_for(n, o.batch_size)) for o in runs]
+    return [o if is_reference(o.method) else change(o, n) for o in runs]
 
 def _remove_stale_states(out:Path):
     "Remove the training states of finished runs, whose process ended between writing the row and tidying up."
