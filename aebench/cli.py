@@ -40,6 +40,7 @@ from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
+from .run_folder import MODEL, SAMPLES_PNG
 from .settings import BUDGETS, FileReading, Reading, Run, Training, divided, names_of, plan_runs, read_names
 from .settings import read_schedule, read_setting, write_list, write_setting
 from .registry import DATA, DESIGNS, METHODS, REFERENCES, TRACKERS, DataSource, get_data, get_method, import_techniques
@@ -64,7 +65,7 @@ SHARED = {
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
-    '--quick': ('', 'a first look: --limit 1000 --epochs 3, more of few images, where they are not given'),
+    '--quick': ('', 'a first look: --limit 1000 --epochs 3 (more epochs where images are few), where they are not given'),
     '--wait': ('', 'wait for another command that writes to the same folder'),
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
@@ -622,7 +623,7 @@ def train(
     data:str|None=None,
     method:str='modern+nested', # NAME: what to train, one of aebench methods or a combination
     latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
-    quick:bool=False,
+    quick:bool=False, # a first look: --limit 1000 --epochs 3, where they are not given
     epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 400 steps, up to 100)
     batch_size:int|None=None, # N: images a batch (default: as for run, and down to 32 where images are few)
     out:str|None=None, # DIR: folder that holds the model's own (default: models/ and the name of the data)
@@ -666,7 +667,7 @@ def _print_wrapped(*lines:str):
 
 def _model_places(model:str) -> list[str]: # Lines
     "Where a model is, and its pictures."
-    return [f'The model is in {model}', f'Test images and its copies of them: {Path(model)/"samples.png"}']
+    return [f'The model is in {model}', f'Test images and its copies of them: {Path(model)/SAMPLES_PNG}']
 
 def _tell_uses(
     model:Path, # Its folder
@@ -675,13 +676,13 @@ def _tell_uses(
 ):
     "Log what to do with a model, by the folder of many where it is the only one in it."
     from aebench.apply.anomaly import level_for
-    alone = len([*model.parent.glob('*/model.safetensors')]) == 1
+    alone = len([*model.parent.glob(f'*/{MODEL}')]) == 1
     run, images = shlex.quote(str(model.parent if alone else model)), 'FOLDER' if data in DATA else shlex.quote(data)
-    level = '' if (lowest := level_for(n_test)) == .01 else f' --level {lowest:g}'
+    level = '' if (lowest := level_for(n_test + 1)) == .01 else f' --level {lowest:g}'  # new images are not among them
     commands = f'compress {images}', f'encode {images}', f'anomaly NEW-IMAGES{level}'
     def line(o): return f'  aebench {o} --run {run}' if len(o) + len(run) < 64 else f'  aebench {o} \\\n    --run {run}'  # of 80
     log('\n'.join(['What to do with it:', *map(line, commands)]))
-    if level: log(f'  (with {n_test} test images no lower level can flag an image)')
+    if level: log(f'  (beside {n_test} test images the usual level of 0.01 can flag none)')
 
 # %% ../nbs/11_cli.ipynb #29ffd14f
 @command('runs/digits --sort mse')
@@ -765,7 +766,6 @@ def decompress(
     file:str, # FILE: what aebench compress wrote
     *,
     run:str|None=None, # DIR: the run that made it, or the folder of many, among which it is found; --list needs none
-    method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies)
     only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
     list:bool=False, # print the names of the images, a line each, and write nothing
@@ -780,7 +780,7 @@ def decompress(
         return _print_found('\n'.join(names := list_file(file, only or ())), names, json)
     if run is None: raise UsageError('Only the model that made the file can read it: give --run DIR, or --list for the names alone.')
     with _imports(): from aebench.apply.folders import decompress_file, maker_of
-    model, out = _load(run, device, method, maker_of(file)), out or fitted(Path(file).stem, longest_name('.'), '-copies')
+    model, out = _load(run, device, made=maker_of(file)), out or fitted(Path(file).stem, longest_name('.'), '-copies')
     n = len(decompress_file(file, model, out, only or (), original_size, overwrite))
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
 
@@ -958,8 +958,8 @@ def methods(*,
                   for o in REFERENCES.values() if o.name != 'original']  # which every table holds
     if json: return _print_json([*networks, *references])
     for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
-    print('A+B                   techniques A and B together, where they change different things, such as pixel_shuffle+feature_loss')
-    print('nested+modern         the two that aebench train takes: modern, and any first numbers of its latent make an image')
+    print('A+B                   A and B together, such as pixel_shuffle+feature_loss')
+    print('nested+modern         what aebench train takes: modern for any first numbers')
     print('\nReferences, which train no network:')
     for o in references: print('{name:22}{label:32}{summary}'.format(**o))
 

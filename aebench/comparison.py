@@ -235,5 +235,5 @@ def compare(
     made = do_runs(runs, folder, progress, after_each, math.inf if is_long else None, wait)
     gather(folder)
     found = Comparison(folder, rows_with_originals(folder, made))
-    if not ended: progress.log(f'All {len(made)} runs were there: {found._place}')
+    if not ended: progress.log('Nothing to train: all runs were there')
     return found

@@ -538,9 +538,9 @@ def import_techniques(
     path:str # A Python file that calls `add_loss`, `add_callbacks` or `add_technique`
 ) -> list[str]: # Names of the methods that it adds
     "Run the file; what it adds remembers where it came from. Raises `UsageError` for one that is not there, fails, or adds nothing."
-    file, adds = expanded(path), 'call add_loss, add_callbacks or add_technique of aebench.all'
+    file, adds = expanded(path).absolute(), 'call add_loss, add_callbacks or add_technique of aebench.all'
     if not file.is_file() or file.suffix != '.py': raise UsageError(f'{path} is no Python file: give one (*.py) in which you {adds}.')
-    spec = importlib.util.spec_from_file_location(f'{file.stem}_{fingerprint([str(file.absolute())], 6)}', file)
+    spec = importlib.util.spec_from_file_location(f'{file.stem}_{fingerprint([str(file)], 6)}', file)
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # where its source is looked up
     if str(file.parent) not in sys.path: sys.path.append(str(file.parent))  # for what it imports from beside it
     _importing.append(str(path))

@@ -7,12 +7,12 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
            'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
-           'Training', 'FEWEST_STEPS', 'EPOCHS', 'STEPS', 'SMALLEST', 'kind_of', 'setting', 'kind_of_setting',
-           'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
-           'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
-           'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
-           'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'holds_all', 'few_steps', 'divided',
-           'canonical', 'usual_methods', 'plan_runs']
+           'Training', 'FEWEST_STEPS', 'ENOUGH_EPOCHS', 'ENOUGH_STEPS', 'SMALLEST_BATCH', 'kind_of', 'setting',
+           'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers',
+           'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule',
+           'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of',
+           'row_settings', 'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'in_fitting_batches',
+           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -449,15 +449,23 @@ def steps_in(n_train:int, batch_size:int) -> int:
     "Training steps an epoch."
     return max(1, n_train//batch_size)
 
-EPOCHS, STEPS = 15, 400 # A training is to have at least so many, both
-SMALLEST = 32 # Images a batch, at least, where few images come in smaller ones
+ENOUGH_EPOCHS, ENOUGH_STEPS = 15, 400 # A training is to have at least so many, both
+SMALLEST_BATCH = 32 # Images, where few images come in smaller batches
 
 def batch_for(
     n:int, # Training images
     most:int # Images a batch, at most
 ) -> int:
-    "Images a batch where none are asked for: halved while `EPOCHS` make fewer than `STEPS` steps, but not below `SMALLEST`."
-    return batch_for(n, most//2) if most//2 >= SMALLEST and EPOCHS*steps_in(n, most) < STEPS else most
+    "Images a batch where none are asked for: halved while `ENOUGH_EPOCHS` make fewer than `ENOUGH_STEPS` steps, down to `SMALLEST_BATCH`."
+    is_too_large = most//2 >= SMALLEST_BATCH and ENOUGH_EPOCHS*steps_in(n, most) < ENOUGH_STEPS
+    return batch_for(n, most//2) if is_too_large else most
+
+def in_fitting_batches(
+    run:Run, # Of a network
+    n:int # Training images
+) -> Run:
+    "The run with smaller batches where there are few images, as `batch_for` says; the paper's protocol keeps its own."
+    return run if run.protocol == 'report' else replace(run, batch_size=batch_for(n, run.batch_size))
 
 def holds_all(
     latent:int, # Numbers

@@ -30,9 +30,8 @@ from fastai.callback.core import Callback, CancelFitException, CancelTrainExcept
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.imports import dispatch
-from fastai.torch_core import trainable_params
 from fastai.learner import AvgSmoothLoss, Learner, Recorder, replacing_yield
-from fastai.torch_core import TensorImage, params, show_image
+from fastai.torch_core import TensorImage, params, show_image, trainable_params
 from fastcore.basics import GetAttr, noop, patch
 from fastcore.foundation import L
 from torch import Tensor, nn

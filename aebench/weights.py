@@ -30,14 +30,14 @@ from .data.batches import Augment
 from .callback.checkpoint import Checkpoint
 from .data.sets import ImageSet
 from .core.downloads import fetch
-from .core.errors import AebenchError, UsageError
+from .core.errors import AebenchError, UsageError, choose
 from .core.files import cache_home, cache_name, expanded, fingerprint
 from .core.locks import made_once
 from .core.text import listed
 from .core.tensors import read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS
-from .core.errors import choose
+from .settings import steps_in
 from .speed import FusedAdam, native_precision, use_bf16
 from .training import StopOnNonFinite, same_randomness
 
@@ -269,7 +269,7 @@ def kept_classifier(
 
 # %% ../nbs/09_weights.ipynb #b9b2d7a9
 def _in_domain_epochs(data:ImageSet, arch:str) -> int:
-    return classifier_epochs(arch, max(1, len(data.train_x)//_batch_size(data)))
+    return classifier_epochs(arch, steps_in(len(data.train_x), _batch_size(data)))
 
 def _in_domain_recipe(data:ImageSet, arch:str) -> str: return f'trained {_in_domain_epochs(data, arch)} epochs on the training labels'
 

@@ -423,7 +423,7 @@ def test_of_images_that_grew_the_newest_count(tmp_path):
         if n == 30: make_folder(tmp_path/'images', n=n)
         row, = do_runs(plan_runs('pca-4', str(folder), size=16, judges=()), tmp_path/'runs', progress=Progress())
     found, which = find_run(tmp_path/'runs', 'pca-4')
-    assert found.name == row['run'] and 'trained on the newest images of 2 states of them' in which
+    assert found.name == row['run'] and '2 versions of the images are there, and this one trained on the latest' in which
     do_runs(plan_runs('pca-4', 'digits', size=16, judges=()), tmp_path/'runs', progress=Progress())
     with pytest.raises(UsageError, match='runs on several data sets, whose errors cannot be compared: give one run'): find_run(tmp_path/'runs', 'pca-4')
 

@@ -214,7 +214,7 @@ class Anomalies:
 
     def __repr__(self): return str(self)
     def __str__(self):
-        parts = [self.expectation()], self.names(), [self.resolution()], self.itself(), self.warning(), self.apart(), self.way_on()
+        parts = [self.expectation()], self.names(), self.resolution(), self.itself(), self.warning(), self.apart(), self.way_on()
         return '\n'.join(line for part in parts for line in part)
 
     @property
@@ -243,7 +243,7 @@ class Anomalies:
         if self.false_discovery:
             return f'{flagged} of {n:,} images flagged, of which {percent} are expected to be normal, at most.'
         if self.too_few:
-            return (f'None of {n:,} images can be flagged at {percent}: with {self.normal:,} normal images to compare with, '
+            return (f'None of {n:,} images can be flagged at {percent}: with {self.normal:,} held-out normal images to compare with, '
                     f'no p-value is below {self.lowest:.2g}.')
         if self.good: return f'{flagged} of {n:,} images flagged at {percent}: {", ".join(self._by_kind())}.'
         expected, low, high = alarms(self.level, self.normal, n - self.among)
@@ -263,10 +263,9 @@ class Anomalies:
         width = max(len(printable(o)) for o in first.path)
         return ['The strangest:', *(f'  {printable(o.path):{width}}  score {o.score:.4f}, p = {o.p_value:.2g}' for o in first.itertuples())]
 
-    def resolution(self) -> str:
+    def resolution(self) -> list[str]: # One sentence, none where `expectation` says it
         "What they were compared with, and the smallest p-value that there can be."
-        least = '' if self.too_few else f', so that no p-value is below {self.lowest:.2g}'
-        return f'Compared with {self.normal:,} held-out normal images{least}.'
+        return [] if self.too_few else [f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {self.lowest:.2g}.']
 
     def itself(self) -> list[str]: # One sentence or none
         "Where images that are judged are normal ones that are compared with."

@@ -306,8 +306,9 @@ def _no_model(folder:Path) -> UsageError:
 
 def _newest(folder:Path, rows:pd.DataFrame) -> pd.DataFrame:
     "The rows of the images that were trained on last. Raises `UsageError` for several data sets."
-    if rows.data.nunique() > 1:
-        each = listed(f'{folder/o.run} (on {printable(o.data_label)})' for o in rows.drop_duplicates('data').itertuples())
+    images = rows.drop_duplicates('data_fingerprint')  # which may be named in several ways
+    if images.data.nunique() > 1:
+        each = listed(f'{folder/o.run} (on {printable(o.data_label)})' for o in images.drop_duplicates('data').itertuples())
         raise UsageError(f'{folder} holds runs on several data sets, whose errors cannot be compared: give one run, such as {each}.')
     last = max(rows.itertuples(), key=lambda o: (folder/o.run/ROW_JSON).stat().st_mtime)
     return rows[rows.data_fingerprint == last.data_fingerprint]
@@ -334,7 +335,8 @@ def find_run(
     ours = _newest(folder, rows)
     best = ours.loc[ours.mse.idxmin()]
     of = f', the lowest MSE of {len(ours)} ({best.mse:.6f})' if len(ours) > 1 else ''
-    others = f', trained on the newest images of {rows.data_fingerprint.nunique()} states of them' if len(ours) < len(rows) else ''
+    versions = rows.data_fingerprint.nunique()
+    others = f'; runs on {versions} versions of the images are there, and this one trained on the latest' if versions > 1 else ''
     return folder/best.run, f'{_called(best)}{of}{others}: {folder/best.run}'
 
 def _called(row) -> str: return row.label + ('' if row.seed is None else f', seed {row.seed}')

@@ -23,7 +23,7 @@ from .run import HeldOut, callbacks_of, choose_all_gates, fit_run, learner_for, 
 from ..core.errors import UsageError, check_number
 from ..data.sets import ImageSet, load_images
 from ..registry import OPTIMIZERS, check_name, get_method, is_reference
-from ..settings import Run, divided, plan_runs
+from ..settings import Run, divided, in_fitting_batches, plan_runs
 from .. import training
 from ..training import AutoencoderLearner, Phase, Watcher
 
@@ -52,7 +52,7 @@ def _run_of(method:str, data, device, precision:str, settings:dict) -> Run: # `d
     if not isinstance(data, ImageSet): return Run(method, 'cifar10', size=data.shape[-1], **settings)  # for the paper's defaults
     if settings.get('latent') is not None: check_number(settings['latent'], 'latent', several='compare')
     run, = plan_runs([method], data.name, size=data.size, **settings)
-    return run
+    return run if settings.get('batch_size') else in_fitting_batches(run, len(data.train_x))
 
 def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dict, loss_func, cbs:Sequence, kwargs:dict) -> tuple:
     "The learner and its run, for batches of the user's own."

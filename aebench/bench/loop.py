@@ -31,8 +31,9 @@ from ..core.text import duration, listed, roughly
 from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, WEIGHTS, is_reference
-from ..settings import (
-    FEWEST_STEPS, PROBED_SIZE, READING, SCHEMA, Run, batch_for, divided, holds_all, numbers_in_image, row_settings, steps_in)
+from aebench.settings import (
+    FEWEST_STEPS, PROBED_SIZE, READING, SCHEMA, Run, divided, holds_all, in_fitting_batches, numbers_in_image, row_settings,
+    steps_in)
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -106,7 +107,7 @@ def result_line(row:dict, name:str, width:int=0) -> str: # `name` padded to `wid
     figures = [f'MSE {row["mse"]:#.3g}'] if isinstance(row.get('mse'), float) else []
     if isinstance(row.get('accuracy'), float): figures.append(f'accuracy {100*row["accuracy"]:.1f} %')
     if isinstance(row.get('seconds'), (int, float)): figures.append(duration(row['seconds']))
-    if row.get('gate') == 0: figures.append('its gate is closed: it copies as components do')
+    if row.get('gate') == 0: figures.append('gate closed: copies as components do')
     return '  '.join([f'✓ {name:{width}}', *figures])
 
 # %% ../../nbs/bench/05_loop.ipynb #a90ae481
@@ -237,7 +238,7 @@ def _get_judges(job:Job) -> list[Classifier]:
     try: judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
     except UsageError: raise
     except AebenchError as e:
-        raise AebenchError(f"{error_message(e)} Or let nothing judge, by --judges '': what needs no such weights is trained then.") from e
+        raise AebenchError(f"{error_message(e)} Or let nothing judge (--judges '', in Python judges=()): what needs no such weights is trained then.") from e
     return [o for o in judges if o]
 
 def _fail_without_weights(job:Job) -> list[dict]: # Their rows
@@ -298,10 +299,8 @@ def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
 def with_fitting_batches(
     runs:Iterable[Run] # As in `do_runs`
 ) -> list[Run]:
-    """The runs with smaller batches where there are few images, as `batch_for` says; those of the paper's protocol stay.
-    Raises as `load_images` does."""
-    def fitting(run, n): return run if run.protocol == 'report' else replace(run, batch_size=batch_for(n, run.batch_size))
-    return _fitted(runs, fitting)
+    "The runs `in_fitting_batches`, as few images want them. Raises as `load_images` does."
+    return _fitted(runs, in_fitting_batches)
 
 def with_enough_steps(
     runs:Iterable[Run] # As in `do_runs`

@@ -24,7 +24,7 @@ from ..data.sets import ImageSet, load_images
 from ..modern.recipe import held_of
 from ..registry import Method, get_method
 from ..run_folder import LENGTHS_CSV
-from ..settings import EPOCHS, READING, STEPS, Run, batch_for, divided, numbers_in_image, plan_runs, steps_in
+from ..settings import ENOUGH_EPOCHS, ENOUGH_STEPS, READING, Run, batch_for, divided, numbers_in_image, plan_runs, steps_in
 from ..training import Watcher, epoch_figures
 from .loop import Job, attempt, do_runs
 from .run import MAX_COPIED
@@ -37,8 +37,8 @@ def epochs_for(
     n:int, # Training images
     batch_size:int
 ) -> int:
-    "As many epochs as make `STEPS` steps, `EPOCHS` at least and `MOST_EPOCHS` at most."
-    return min(MOST_EPOCHS, max(EPOCHS, math.ceil(STEPS/steps_in(n, batch_size))))
+    "As many epochs as make `ENOUGH_STEPS` steps, `ENOUGH_EPOCHS` at least and `MOST_EPOCHS` at most."
+    return min(MOST_EPOCHS, max(ENOUGH_EPOCHS, math.ceil(ENOUGH_STEPS/steps_in(n, batch_size))))
 
 # %% ../../nbs/bench/10_train.ipynb #a1a9959d
 def trained_images(method:Method, data:ImageSet) -> int:
@@ -55,11 +55,10 @@ def plan_training(
     **settings # Further fields of `Run`, as `plan_runs` takes them
 ) -> Run:
     "The run that trains `method` on `data`. Raises `UsageError` for settings that can't be."
-    n = trained_images(get_method(method), data)
     if latent is None: latent = max(1, min(LATENT, numbers_in_image(data.name, data.size, data.channels)//2))
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
-    if batch_size is None: batch_size = batch_for(n, usual.batch_size)
-    if epochs is None: epochs = epochs_for(n, batch_size)
+    if batch_size is None: batch_size = batch_for(len(data.train_x), usual.batch_size)
+    if epochs is None: epochs = epochs_for(trained_images(get_method(method), data), batch_size)
     run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=divided(epochs), **settings)
     return run
 

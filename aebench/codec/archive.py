@@ -12,7 +12,6 @@ __all__ = ['MAGIC', 'MAX_RESTORED', 'MAX_HEADER', 'compress', 'pack_names', 'unp
 import hashlib
 import io
 import json
-import os
 import re
 import struct
 import unicodedata
@@ -28,7 +27,7 @@ from torch import Tensor
 from .coding import MAX_NOTCH, Coder
 from .protocol import Codec
 from ..core.errors import UsageError
-from ..core.files import check_new, expanded, fitted, inside, longest_name, longest_path, name_length
+from ..core.files import check_new, fitted, inside, longest_name, longest_path, name_length
 from ..core.files import write_bytes, write_many
 from ..core.pictures import png_bytes
 from ..core.text import log, printable

@@ -57,12 +57,6 @@ def too_few_steps(
     most = max(sum(epochs)*steps_in(n, size) for epochs, n, size in counted)
     return most if most < FEWEST_STEPS else 0
 
-def _few_steps_fact(rows:pd.DataFrame) -> str: # '' where there were enough
-    most = too_few_steps(rows)
-    if not most: return ''
-    return (f'{most} training step{"s"[:most > 1]} each, and below {FEWEST_STEPS} nothing can be learned about the methods: '
-            'give more --epochs, a smaller --batch-size, or more images.')
-
 def _unequal_training(rows:pd.DataFrame) -> str: # '' where all trained equally long
     found = lengths(rows)
     if len(found) < 2: return ''
@@ -80,7 +74,7 @@ def _skipped_phases_fact(rows:pd.DataFrame) -> str: # '' where every method did 
         if known.pretrained and len(epochs) > 1 and not epochs[0]: frozen.append(method_label(rows, row['method']))
     found = [f'{listed(resized)} trained at full size alone'] if resized else []
     found += [f'the encoder of {listed(frozen)} was never frozen'] if frozen else []
-    return f'{"; ".join(found)}: so few epochs leave none to the first phase, and --epochs 3 or more does.' if found else ''
+    return f'{"; ".join(found)}: the first phase had no epoch, and --epochs 3 or more would give it one.' if found else ''
 
 def _question_fact(rows:pd.DataFrame) -> str: # '' where nothing is equal
     "What the comparison holds equal: epochs and time are two questions."
@@ -270,7 +264,7 @@ def facts(
     rows = complete(rows)
     networks = trained(rows)
     found = [
-        _data_fact(rows), _training_fact(networks), _few_steps_fact(rows), _steps_fact(networks), _skipped_phases_fact(networks),
+        _data_fact(rows), _training_fact(networks), _steps_fact(networks), _skipped_phases_fact(networks),
         _unequal_training(networks), _question_fact(networks), _latent_fact(networks), _unequal_latents(networks),
         _bottleneck_fact(rows), _equals_fact(rows), _components_fact(rows),
         _bytes_fact(rows), _files_fact(rows), *_weights_facts(networks), _random_weights_fact(networks), _own_judge_fact(networks),

@@ -315,7 +315,7 @@ def _panel_values(rows:pd.DataFrame, several:dict[str, dict], single:dict[str, b
     def one(name, alt): return [_image(single[name], alt, .5)] if single[name] else []
     def by_measure(name, alt): return [_image(png, alt.format(MEASURES[k].title), .5) for k, png in several[name].items()]
     return dict(
-        tradeoff=one('tradeoff', 'Classifier accuracy against MSE, a named point a method; the figures are in the table'),
+        tradeoff=one('tradeoff', 'Recognised against MSE, a named point a method; the figures are in the table'),
         curves=_panel_images(several['curves'], rows, 'Training and validation loss'),
         lr=_panel_images(several['lr_find'], rows, 'Loss against learning rate'),
         sizes=bool(single['sizes']),

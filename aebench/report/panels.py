@@ -442,7 +442,7 @@ def _finite(table:pd.DataFrame, *names) -> pd.DataFrame:
     return table[np.isfinite(table[list(names)].astype(float)).all(axis=1)].astype(dict.fromkeys(names, float))
 
 def tradeoff_panel(rows:pd.DataFrame, name:str='accuracy') -> bytes|None: # PNG; None where fewer than two networks have both figures
-    "Classifier accuracy against error: networks by name, references grey."
+    "Recognised against error: networks by name, references grey."
     points, m = _finite(summarise(rows), 'mse', name), MEASURES[name]
     networks = points[[not is_reference(o) for o in points.index]]
     if len(networks) < 2 or not (networks.mse > 0).all(): return None
