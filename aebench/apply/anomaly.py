@@ -265,7 +265,8 @@ class Anomalies:
 
     def resolution(self) -> list[str]: # One sentence, none where `expectation` says it
         "What they were compared with, and the smallest p-value that there can be."
-        return [] if self.too_few else [f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {self.lowest:.2g}.']
+        if self.too_few: return []
+        return [f'Compared with {self.normal:,} held-out normal images, so that no p-value is below {self.lowest:.2g}.']
 
     def itself(self) -> list[str]: # One sentence or none
         "Where images that are judged are normal ones that are compared with."

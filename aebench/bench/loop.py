@@ -238,7 +238,8 @@ def _get_judges(job:Job) -> list[Classifier]:
     try: judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
     except UsageError: raise
     except AebenchError as e:
-        raise AebenchError(f"{error_message(e)} Or let nothing judge (--judges '', in Python judges=()): what needs no such weights is trained then.") from e
+        way_out = "Or let nothing judge (--judges '', in Python judges=()): what needs no such weights is trained then."
+        raise AebenchError(f'{error_message(e)} {way_out}') from e
     return [o for o in judges if o]
 
 def _fail_without_weights(job:Job) -> list[dict]: # Their rows
