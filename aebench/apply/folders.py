@@ -75,7 +75,8 @@ class Savings:
         paid = {k: 'never' if n is None else f'after {n:,} images' for k, n in self.paid_after.items()}
         paid = ', '.join(f'{v} against {k}' for k, v in paid.items())
         squares = dict(crop='cut to', pad='padded to', stretch='stretched to')[self.fit]
-        return (f'{self.images:,} images, {squares} squares of {self.size}×{self.size} pixels, in {self.bytes_per_image:{".3g" if self.bytes_per_image < 100 else ",.0f"}} bytes each\n'
+        each = format(self.bytes_per_image, '.3g' if self.bytes_per_image < 100 else ',.0f')
+        return (f'{self.images:,} images, {squares} squares of {self.size}×{self.size} pixels, in {each} bytes each\n'
                 f'MSE {self.mse:.6f}, PSNR {psnr(self.mse):.2f} dB\nBytes an image by other means: {others}\n'
                 f'The decoder itself is paid for {paid}.')
 
