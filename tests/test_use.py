@@ -117,7 +117,7 @@ def test_any_numbers_are_images_or_refused(ae, shape, kind, top, as_tensor):
     "What comes out has the shape that goes with what went in, and is in [0, 1]; all else is a sentence."
     with np.errstate(invalid='ignore'): x = np.full(shape, top).astype(kind)
     channels = -3 if as_tensor else -1
-    right = len(shape) == 2 or len(shape) in (3, 4) and shape[channels] in (1, 3)
+    right = len(shape) == 2 or len(shape) in (3, 4) and (shape[channels] in (1, 3) or not as_tensor and shape[-3] == 1)  # channels first
     right = right and 0 not in shape and (kind == 'uint8' or np.dtype(kind).kind == 'f' and top == 1)
     given = torch.from_numpy(x.astype(x.dtype.newbyteorder('='))) if as_tensor else x
     if not right:
@@ -377,7 +377,7 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv', '--device', 'cpu')
     assert code == 0 and out.startswith('None of 44 images can be flagged at 1 %') and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
     lines = out.strip().split('\n')
-    assert lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ') and lines[7].startswith('Compared with 50') and lines[-1].startswith('To flag any: --level 0.02, or')
+    assert lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ') and 'with 50 held-out normal images' in lines[0] and lines[-1].startswith('To flag any: --level 0.02, or')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'some.csv', '--level', .02, '--json', '--device', 'cpu')
     found = json.loads(out)  # the level that was named flags some
     assert code == 0 and found['flagged'] >= 4 and found['strangest'][0]['path'] == table.path[0] and found['lowest_p'] == 1/51, err
@@ -416,14 +416,14 @@ def test_a_file_finds_the_model_that_made_it(run, said, data, tmp_path):
     code, _, err = said('decompress', tmp_path/'x.ae', '--run', tmp_path/'runs', '--out', tmp_path/'no', '--device', 'cpu')
     assert code == 2 and 'which no run in' in err, err
 
-def test_of_images_that_grew_the_newest_count(tmp_path):
-    "Of several states of one folder the last one trained on is taken; several data sets are not compared."
+def test_of_images_that_grew_the_most_count(tmp_path):
+    "Of several versions of one folder the largest is taken; several data sets are not compared."
     folder = make_folder(tmp_path/'images', n=20)
     for n in (20, 30):
         if n == 30: make_folder(tmp_path/'images', n=n)
         row, = do_runs(plan_runs('pca-4', str(folder), size=16, judges=()), tmp_path/'runs', progress=Progress())
     found, which = find_run(tmp_path/'runs', 'pca-4')
-    assert found.name == row['run'] and '2 versions of the images are there, and this one trained on the latest' in which
+    assert found.name == row['run'] and '2 versions of the images are there, and this one trained on the most' in which
     do_runs(plan_runs('pca-4', 'digits', size=16, judges=()), tmp_path/'runs', progress=Progress())
     with pytest.raises(UsageError, match='runs on several data sets, whose errors cannot be compared: give one run'): find_run(tmp_path/'runs', 'pca-4')
 

@@ -304,21 +304,20 @@ def _no_model(folder:Path) -> UsageError:
     what = f'{printable(folder)} holds no trained model.' if folder.is_dir() else f'There is no folder {printable(folder)}.'
     return UsageError(printable(what + _nearby(folder)))
 
-def _newest(folder:Path, rows:pd.DataFrame) -> pd.DataFrame:
-    "The rows of the images that were trained on last. Raises `UsageError` for several data sets."
+def _of_most_images(folder:Path, rows:pd.DataFrame) -> pd.DataFrame:
+    "The rows of that version of the images with the most to train on. Raises `UsageError` for several data sets."
     images = rows.drop_duplicates('data_fingerprint')  # which may be named in several ways
     if images.data.nunique() > 1:
         each = listed(f'{folder/o.run} (on {printable(o.data_label)})' for o in images.drop_duplicates('data').itertuples())
         raise UsageError(f'{folder} holds runs on several data sets, whose errors cannot be compared: give one run, such as {each}.')
-    last = max(rows.itertuples(), key=lambda o: (folder/o.run/ROW_JSON).stat().st_mtime)
-    return rows[rows.data_fingerprint == last.data_fingerprint]
+    return rows[rows.data_fingerprint == rows.data_fingerprint[rows.n_train.fillna(0).idxmax()]]
 
 def find_run(
     folder:str|Path, # Of a run, or one that `aebench run` wrote, of many
     method:str|None=None, # Of many, which runs are looked at; None: all networks
     model:str='' # Fingerprint of the weights that are wanted, as a file that they made holds it; '': any
 ) -> tuple[Path, str]: # The run's folder; which it is, in a sentence, '' where `folder` is a run itself
-    """The run in `folder` whose model copies best; of several states of one data set, of those trained on the newest.
+    """The run in `folder` whose model copies best; of several versions of the same images, of the largest.
     Raises `UsageError` where it holds none that left a model, and for several data sets, whose errors can't be compared."""
     folder = expanded(folder)
     if folder.is_file():
@@ -332,11 +331,11 @@ def find_run(
     what = f'run of {method}' if method else 'network'
     if rows.empty: raise UsageError(f'{folder} holds no finished {what} that left a model: give the folder of one run, or train one.')
     if model: return _maker(folder, rows, model)
-    ours = _newest(folder, rows)
+    ours = _of_most_images(folder, rows)
     best = ours.loc[ours.mse.idxmin()]
     of = f', the lowest MSE of {len(ours)} ({best.mse:.6f})' if len(ours) > 1 else ''
     versions = rows.data_fingerprint.nunique()
-    others = f'; runs on {versions} versions of the images are there, and this one trained on the latest' if versions > 1 else ''
+    others = f'; runs on {versions} versions of the images are there, and this one trained on the most' if versions > 1 else ''
     return folder/best.run, f'{_called(best)}{of}{others}: {folder/best.run}'
 
 def _called(row) -> str: return row.label + ('' if row.seed is None else f', seed {row.seed}')
