@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def compared(home, tmp_path_factory):
     "A technique crossed with another over two seeds, beside references."
     out = tmp_path_factory.mktemp('compared')
-    code, table, err = quickly(*QUICK, '--design', 'factorial', '--methods', 'pixel_shuffle,progressive_resizing', '--seeds', 2, '--references', '--batch-size', 56, '--verbose', '--out', out, home=home)  # 50 steps
+    code, table, err = quickly(*QUICK, '--design', 'factorial', '--methods', 'pixel_shuffle,progressive_resizing', '--seeds', 2, '--references', '--batch-size', 16, '--verbose', '--out', out, home=home)  # 50 steps
     assert code == 0, err
     return out, table, err, pd.read_csv(out/'results.csv')
 

@@ -449,7 +449,7 @@ def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
     (['compress', 'FOLDER', '--run', 'RUN', '--quality', '.9'], '--quality is a PSNR in dB and no share: give one such as 30, not 0.9.'),
     (['compress', 'FOLDER', '--run', 'RUNZ'], 'There is no folder'),
-    (['run', 'FOLDER', '--dry-run', '--out', 'FOLDER/x'], 'lies within'),
+    (['run', 'FOLDER', '--batch-size', '8', '--dry-run', '--out', 'FOLDER/x'], 'lies within'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--normal', 'EMPTY'], 'holds no images'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.csv'),
     (['export', '--run', 'RUN', '--out', 'FOLDER'], 'name it *.onnx'),
