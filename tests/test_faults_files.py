@@ -229,7 +229,7 @@ def test_a_folder_of_runs_is_not_a_run(runs, tmp_path):
     "Where one run is meant, the message names those in it; --run takes the best, and says which."
     code, err = said('diff', runs, runs/'baseline')
     assert code == 2 and 'It is a folder of runs: give one of them, baseline and pca-16.' in err, err
-    code, err = said('compress', runs, '--run', runs, '--out', tmp_path/'all.ae')
+    code, err = said('compress', make_folder(tmp_path/'in'), '--run', runs, '--out', tmp_path/'all.ae')
     assert code == 0 and f'The model: Baseline, seed 3333: {runs/"baseline"}' in err, err
 
 def test_caches_are_made_anew(tmp_path, monkeypatch):

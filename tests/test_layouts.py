@@ -184,7 +184,7 @@ def test_faults_are_found_by_one_command(flags, n_train, n_test, among, parts, a
     good = table.kind == 'good'
     assert code == 0 and table.kind.value_counts().to_dict() == dict(good=60, inverted=20, half=20), err
     assert f'AUROC {roc_auc_score(~good, table.score):.3f} (95 % interval' in out and re.search(r'\n  half +[01]\.\d+ .*\n  inverted +1\.000 ', out), out
-    assert f'{table.flagged[good].sum()} of 60 normal ones, {table.flagged[~good].sum()} of 40 others' in out
+    assert f'{table.flagged[good].sum()} of 60 normal ones, {table.flagged[~good].sum()} of 40 faulty ones' in out
     assert (f'{among} of the images are among these' in out) == bool(among) and '220 images of the folder were not judged' in out
     assert table.flagged[good].sum() == 3 if among else table.flagged[good].sum() <= 9
     assert table.p_value.min() == pytest.approx(1/(n_test + 1)) and table.flagged[table.kind == 'inverted'].all()

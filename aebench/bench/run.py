@@ -265,7 +265,8 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
 def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
     "What of the user's own a network is built of that this process does not know, in a sentence."
     parts = dict(encoder=ENCODERS, upsample=UPSAMPLERS)
-    lost = [f'{entries.what} {build[k]}' for k, entries in parts.items() if k in build and build[k] not in entries]
+    names = {k: o for k in parts if isinstance(o := build.get(k), str) and o.isidentifier()}  # all others are harmed files
+    lost = [f'{parts[k].what} {o}' for k, o in names.items() if o not in parts[k]]
     if not lost: return ''
     lines = (folder/CONFIG).read_text(encoding='utf-8').splitlines() if (folder/CONFIG).is_file() else []
     file = next((shlex.quote(json.loads(o[8:])) for o in lines if o.startswith('import: ')), 'FILE')

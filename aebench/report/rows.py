@@ -324,7 +324,7 @@ def rows_with_originals(
     made:list[dict] # Rows as row.json holds them
 ) -> pd.DataFrame: # As `read_rows` gives it
     "The rows of a comparison, with those of the untouched images that its classifiers read."
-    rows, kept = frame_rows(made), read_rows(folder)
+    rows, kept = frame_rows([o for o in made if isinstance(o.get('method'), str)]), read_rows(folder)  # a damaged row may lack it
     judged = {o for o in distinct(rows[~is_failed(rows)], 'classifier')} or set(distinct(kept, 'classifier'))
     found = kept.method.eq('original') & kept.data_fingerprint.isin(rows.data_fingerprint)
     found &= kept.classifier.isin(judged) if judged else kept.classifier.map(missing).astype(bool)
