@@ -108,7 +108,7 @@ def test_the_last_screen_of_a_training(home, tmp_path):
     lines, text = screen(said, 80, 24), said.decode()
     assert code == 0 and 'measuring…' in text and not any('measuring' in o for o in lines), text
     first = next(i for i, o in enumerate(lines) if o.startswith('Nested Latents + Modern on '))
-    assert lines[first].endswith('16×16 pixels ↔ 16 numbers') and re.search(rf'  aebench anomaly NEW-IMAGES (\\\n    )?--run {tmp_path}/a', '\n'.join(lines)), lines  # on two lines where one has no room
+    assert lines[first].endswith('16×16 pixels ↔ 16 numbers') and re.search(rf'  aebench anomaly NEW-IMAGES (\\ +)?--run {tmp_path}/a', ''.join(lines)), lines  # on two lines where one has no room
     assert f'{"".join(lines)}'.count('samples.png') == 1 and not any(len(o) == 80 and '/' not in o for o in lines[first:]), lines
 
 def test_the_last_screen_holds_the_whole_result(home, tmp_path):
