@@ -40,9 +40,9 @@ from .core.files import fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
-from .run_folder import MODEL, SAMPLES_PNG
-from .settings import BUDGETS, FileReading, Reading, Run, Training, divided, names_of, plan_runs, read_names
-from .settings import read_schedule, read_setting, write_list, write_setting
+from .run_folder import MODEL, REPORT_HTML, ROW_JSON, SAMPLES_PNG
+from .settings import BUDGETS, MEASURED_SIZES, TRAIN_METHOD, FileReading, Reading, Run, Training, divided, names_of
+from .settings import plan_runs, read_names, read_schedule, read_setting, write_list, write_setting
 from .registry import DATA, DESIGNS, METHODS, REFERENCES, TRACKERS, DataSource, get_data, get_method, import_techniques
 from .registry import is_reference
 
@@ -163,7 +163,7 @@ def words_of(f:Callable) -> list[Word]:
     parameters, comments = inspect.signature(f).parameters, _comments(f)
     taken = next((TAKEN[p.annotation] for p in parameters.values() if p.kind is p.VAR_KEYWORD), {})
     words = [_word_of(p, comments.get(p.name, ()), taken) for p in parameters.values() if p.kind is not p.VAR_KEYWORD]
-    if {'run', 'method', 'methods', 'sizes'} & {f.__name__, *parameters}: words.append(_word_of(_IMPORT, (), {}))
+    if {'run', 'method', 'methods', 'sizes', 'repo'} & {f.__name__, *parameters}: words.append(_word_of(_IMPORT, (), {}))
     named = {o.flag for o in words}
     return words + [Word(o.name, flag, o.type, argparse.SUPPRESS) for flag, o in taken.items() if flag not in named]
 
@@ -505,14 +505,16 @@ def _tell_places(out:Path, everything:str|None=None, show:bool=False): # The fol
     log(f'Report: {_short(out/"report.html")}\nFolder: {everything or _short(out)}')
     if not show: return
     import webbrowser
-    webbrowser.open((out/'report.html').absolute().as_uri())
+    webbrowser.open((out/REPORT_HTML).absolute().as_uri())
 
-def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None):
-    "Print what would be trained, and how long that would take."
+def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None, track:str|None=None):
+    "Print what would be trained, and how long that would take. Raises `UsageError` for a tracker that cannot be used."
     with _imports():
         from aebench.bench.estimate import needs_of
         from aebench.bench.loop import plan_costs
+        from aebench.callback.trackers import check_tracker
     from aebench.core.text import roughly
+    if track: check_tracker(track)
     data, plan = plan_costs(runs, folder, overwrite, log)
     if as_json: return _print_json(plan)
     width = max(len(o['label']) for o in plan)
@@ -530,7 +532,7 @@ def _failures(out:Path, rows:Sequence[dict]) -> int: # The exit code
     "Log how many runs failed, and why where no table shows it."
     failed = [row for row in rows if row['status'] != 'done']
     for row in failed:
-        if not (out/row['run']/'row.json').exists(): log(row['reason'])
+        if not (out/row['run']/ROW_JSON).exists(): log(row['reason'])
     if failed: log(f'{len(failed)} of {len(rows)} runs failed; the same command tries them again.')
     return 1 if failed else 0
 
@@ -582,9 +584,10 @@ def run(
     is_silent = quiet or dry_run or _n_processes() > 1 and os.environ.get('RANK', '0') != '0'
     if not is_silent: log(f'Results go to {out}, and without the models to {folder}' if remote else f'Results go to {folder}')
     runs = planned(*(where := _resolved(device, precision)))
-    runs = _suited(runs, 'batch_size' not in settings, quick and not (epochs or schedule or settings.get('seconds')))
+    with _imports(): from aebench.bench.loop import suited_to_images
+    runs = suited_to_images(runs, 'batch_size' not in settings, quick and not (epochs or schedule or settings.get('seconds')))
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
-    if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds)
+    if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds, track)
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
     with _executor(runs, where[0], out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0
@@ -595,12 +598,6 @@ def run(
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
     if not is_silent: _tell_places(folder, out if remote else None, open)
     return code
-
-def _suited(runs:Sequence[Run], batches:bool, steps:bool) -> Sequence[Run]:
-    "The runs as few images want them: in smaller `batches`, and with enough `steps`."
-    with _imports(): from aebench.bench.loop import with_enough_steps, with_fitting_batches
-    if batches: runs = with_fitting_batches(runs)
-    return with_enough_steps(runs) if steps else runs
 
 def _resolved(device:str, precision:str) -> tuple[str, str]:
     "Both without `auto`. Raises `UsageError` for a device that there is not."
@@ -621,7 +618,7 @@ def train(
     images:str|None=None, # DATA: a data set that is known by name, or a folder of images
     *,
     data:str|None=None,
-    method:str='modern+nested', # NAME: what to train, one of aebench methods or a combination
+    method:str=TRAIN_METHOD, # NAME: what to train, one of aebench methods or a combination
     latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
     quick:bool=False, # a first look: --limit 1000 --epochs 3, where they are not given
     epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 400 steps, up to 100)
@@ -922,7 +919,7 @@ def diff(
 def sizes(
     out:str, # DIR: folder that aebench run wrote
     *,
-    sizes:list[int]=(16, 24, 32, 48, 64, 96), # S: pixels a side, multiples of 4
+    sizes:list[int]=MEASURED_SIZES, # S: pixels a side, multiples of 4
     device:str='auto',
     json:bool=False # as JSON
 ):
@@ -959,7 +956,7 @@ def methods(*,
     if json: return _print_json([*networks, *references])
     for o in networks: print('{name:22}{label:22}{summary}'.format(**o))
     print('A+B                   A and B together, such as pixel_shuffle+feature_loss')
-    print('nested+modern         what aebench train takes: modern for any first numbers')
+    print(f'{TRAIN_METHOD:22}what aebench train takes: modern for any first numbers')
     print('\nReferences, which train no network:')
     for o in references: print('{name:22}{label:32}{summary}'.format(**o))
 
@@ -1010,9 +1007,9 @@ def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:di
     "What a run of all methods on `folder` would cost."
     with _imports():
         from aebench.bench.estimate import estimate_runs
-        from aebench.bench.loop import with_fitting_batches
+        from aebench.bench.loop import suited_to_images
     settings = dict(zip(('device', 'precision'), _resolved(device, 'auto')), size=size)
-    runs = with_fitting_batches(plan_runs(data=Path(folder), **reading, **settings))  # decoded as `aebench run` will, once for both
+    runs = suited_to_images(plan_runs(data=Path(folder), **reading, **settings))  # decoded as `aebench run` will, once for both
     print(estimate_runs(runs, steps=steps))
 
 # %% ../nbs/11_cli.ipynb #bf2a4beb
@@ -1039,7 +1036,7 @@ def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job 
 def _import(files:str): # With commas between them
     "Run the files of --import."
     with _imports():
-        for o in files.split(','): import_techniques(os.path.expanduser(o.strip()))
+        for o in files.split(','): import_techniques(o.strip())
 
 def _exit_on_signals():
     "TERM and HUP leave as Ctrl-C does."

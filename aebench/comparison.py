@@ -19,7 +19,7 @@ import torch
 
 from .apply.trained import Trained, load
 from .bench.devices import resolve_device, resolve_precision
-from .bench.loop import do_runs, throttled, with_fitting_batches
+from .bench.loop import do_runs, suited_to_images, throttled
 from .callback.progress import Progress, default_progress
 from .core.errors import UsageError, choose
 from .core.files import expanded
@@ -226,7 +226,7 @@ def compare(
     device = resolve_device(device)
     settings |= dict(latent=latent, epochs=epochs, device=device, precision=resolve_precision(precision, device))
     runs = plan_runs(methods, source.name, seeds, references=references, **settings)
-    if settings.get('batch_size') is None: runs = with_fitting_batches(runs)
+    runs = suited_to_images(runs, batches=settings.get('batch_size') is None)
     is_long = seeds > 1 or isinstance(latent, Sequence)  # then the log begins with how long it will take; what is stopped goes on later
     progress, update, ended = progress or default_progress(), throttled(lambda: gather(folder)), []
     def after_each():

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core.pictures import psnr
-from .models import device_of
+from .models import device_of, evaluating
 from .weights import Classifier
 from .core.errors import UsageError
 from .data.batches import torch_device
@@ -131,21 +131,19 @@ def evaluate(
     "Measure `model` on all test images of `data`, without augmentation. Raises `UsageError` for what can't be measured."
     if not isinstance(data, ImageSet): raise UsageError(f'{type(data).__name__} is no image set: give what load_images gives.')
     model, judges = _network_of(model), _judges_of(judges)
-    training = model.training
-    model.eval()
     device = torch_device(device or device_of(model))
     exact = 'cpu' if device.type == 'mps' else device  # no float64 there
     measures, errors, labels = PixelMeasures(exact), [], [[] for _ in judges]
     indices = torch.arange(len(data.test_x))
     chosen, pictures = subsample(indices, n_samples), []
-    for batch, x in zip(indices.split(BATCH), data.test_x.split(BATCH)):
-        x = x.to(device).float().div_(255)
-        pred = model(x.contiguous(memory_format=torch.channels_last))
-        _check_copies(pred, x)
-        pictures.append(pred[torch.isin(batch, chosen).to(pred.device)].mul(255).round().to(torch.uint8).cpu())
-        measures.update(pred.to(exact), x.to(exact))
-        errors.append((pred - x).square().mean((1, 2, 3)).cpu())
-        for judge, judge_labels in zip(judges, labels): judge_labels.append(judge.labels(pred).cpu())
-    model.train(training)
+    with evaluating(model):
+        for batch, x in zip(indices.split(BATCH), data.test_x.split(BATCH)):
+            x = x.to(device).float().div_(255)
+            pred = model(x.contiguous(memory_format=torch.channels_last))
+            _check_copies(pred, x)
+            pictures.append(pred[torch.isin(batch, chosen).to(pred.device)].mul(255).round().to(torch.uint8).cpu())
+            measures.update(pred.to(exact), x.to(exact))
+            errors.append((pred - x).square().mean((1, 2, 3)).cpu())
+            for judge, judge_labels in zip(judges, labels): judge_labels.append(judge.labels(pred).cpu())
     by_judge, right = _judged(judges, [torch.cat(o) for o in labels], data, device)
     return Evaluation(measures.compute() | by_judge, data.test_x[chosen], torch.cat(pictures), dict(mse=torch.cat(errors)) | right)

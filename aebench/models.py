@@ -6,12 +6,13 @@ Docs: https://aebench.github.io/aebench/models.html.md"""
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'ConcatPool', 'resnet_body', 'channels_into',
-           'body_encoder', 'upsample_step', 'upsample_steps', 'conv_decoder', 'check_numbers', 'AutoEncoder',
-           'map_encoder', 'MapAutoEncoder', 'check_size', 'autoencoder', 'conv_autoencoder', 'map_autoencoder',
-           'body_autoencoder', 'new_network', 'parameter_count', 'device_of']
+           'evaluating', 'body_encoder', 'upsample_step', 'upsample_steps', 'conv_decoder', 'check_numbers',
+           'AutoEncoder', 'map_encoder', 'MapAutoEncoder', 'check_size', 'autoencoder', 'conv_autoencoder',
+           'map_autoencoder', 'body_autoencoder', 'new_network', 'parameter_count', 'device_of']
 
 # %% ../nbs/05_models.ipynb #472bcbea
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -71,12 +72,17 @@ def channels_into(body:nn.Module, channels:int) -> int: # `channels` where `body
     first = next((m for m in body.modules() if isinstance(m, nn.Conv2d)), None)
     return 3 if first and first.in_channels == 3 else channels
 
+@contextmanager
+def evaluating(model:nn.Module) -> Iterator[nn.Module]:
+    "`model` in eval mode; in the end in the mode it was in."
+    was_training = model.training
+    try: yield model.eval()
+    finally: model.train(was_training)
+
 @torch.no_grad()
 def _channels_out(body:nn.Module, channels:int) -> int:
-    training, device = body.training, next((p.device for p in body.parameters()), None)
-    maps = body.eval()(torch.zeros(1, channels, 64, 64, device=device))
-    body.train(training)
-    return maps.shape[1]
+    device = next((p.device for p in body.parameters()), None)
+    with evaluating(body): return body(torch.zeros(1, channels, 64, 64, device=device)).shape[1]
 
 def body_encoder(
     body:nn.Module, # (N, channels, H, W) → (N, C, h, w), or (N, 3, H, W); its children are the stages

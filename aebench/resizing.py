@@ -32,10 +32,11 @@ def resized(
 # %% ../nbs/07_resizing.ipynb #31f74ff2
 @patch
 def set_image_size(self:Learner,
-    size:int # Pixels a side; at most the size at which the data was loaded
+    size:int # Pixels a side; at most the size at which the data was loaded, with loaders of one's own only the model's
 ):
     "Train on images of `size` from now on, with the same weights. Raises `UsageError` where loaders, model or size don't allow it."
     whole = vars(self.dls).get('full_size', self.dls)
+    if not isinstance(whole.train, ImageDL) and size == getattr(self.model, 'size', None): return self
     if not (isinstance(whole.train, ImageDL) and hasattr(self.model, 'set_size')):
         raise UsageError('Other image sizes need DataLoaders made by data.dls() and a model with set_size, as autoencoder() gives: '
                          'load the images with load_images.')

@@ -7,8 +7,8 @@ Docs: https://aebench.github.io/aebench/run_folder.html.md"""
 # %% auto #0
 __all__ = ['ROW_JSON', 'RUN_JSON', 'CONFIG', 'MODEL', 'STATE', 'ERROR_TXT', 'HISTORY_CSV', 'LR_FIND_CSV', 'SIZES_CSV',
            'SAMPLES_PNG', 'PER_IMAGE', 'RATES_CSV', 'CODER', 'LENGTHS_CSV', 'NEIGHBOURS_PNG', 'BETWEEN_PNG', 'MAP_PNG',
-           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RUN_FILES', 'is_finished', 'is_run', 'is_report_beside',
-           'holds_runs', 'runs_in']
+           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RESULTS_CSV', 'REPORT_HTML', 'RUN_FILES', 'is_finished',
+           'is_run', 'is_report_beside', 'holds_runs', 'runs_in']
 
 # %% ../nbs/02_run_folder.ipynb #5e262626
 from collections.abc import Container
@@ -26,6 +26,7 @@ SAMPLES_PNG, PER_IMAGE = 'samples.png', 'per_image.safetensors'
 RATES_CSV, CODER, LENGTHS_CSV = 'rates.csv', 'coder.safetensors', 'lengths.csv'
 NEIGHBOURS_PNG, BETWEEN_PNG, MAP_PNG, UMAP_PNG = 'neighbours.png', 'between.png', 'map.png', 'map-umap.png'
 COMPONENTS_CSV, FILES_CSV = 'components.csv', 'files.csv'
+RESULTS_CSV, REPORT_HTML = 'results.csv', 'report.html' # Of several runs, beside their folders
 
 RUN_FILES = { # In the order in which people look at them
     ROW_JSON: 'The run\'s row of the table: settings, status, measures. Written last, so that all else is there where it says `done`.',
@@ -68,7 +69,7 @@ def is_report_beside(
     names:Container[str] # As `is_run` takes them
 ) -> bool:
     "Does the folder hold the report on several runs, whose pictures lie in `report/`?"
-    return 'report.html' in names and 'results.csv' in names
+    return REPORT_HTML in names and RESULTS_CSV in names
 
 def holds_runs(folder:str|Path) -> bool:
     "Is it the folder of a run, or of several?"

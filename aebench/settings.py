@@ -6,13 +6,14 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
-           'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS', 'READING', 'Reading', 'FileReading',
-           'Training', 'FEWEST_STEPS', 'ENOUGH_EPOCHS', 'ENOUGH_STEPS', 'SMALLEST_BATCH', 'kind_of', 'setting',
-           'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers',
-           'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule',
-           'write_schedule', 'Run', 'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of',
-           'row_settings', 'run_from_row', 'numbers_in_image', 'steps_in', 'batch_for', 'in_fitting_batches',
-           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs']
+           'TRAIN_METHOD', 'MEASURED_SIZES', 'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS',
+           'READING', 'Reading', 'FileReading', 'Training', 'FEWEST_STEPS', 'ENOUGH_EPOCHS', 'ENOUGH_STEPS',
+           'SMALLEST_BATCH', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
+           'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
+           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
+           'command_of', 'call_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'steps_in',
+           'batch_for', 'in_fitting_batches', 'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods',
+           'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -25,7 +26,8 @@ from typing import get_args
 from .core.errors import UsageError, check_number, choose
 from .core.files import fingerprint
 from .registry import (
-    DATA, JUDGES, METHODS, PAPER_LATENT, WEIGHTS, Method, Reference, default_references, get_data, get_method, get_methods, is_reference)
+    DATA, JUDGES, METHODS, PAPER_EPOCHS, PAPER_LATENT, WEIGHTS, Method, Reference,
+    default_references, get_data, get_method, get_methods, is_reference)
 
 # %% ../nbs/01_settings.ipynb #5e070707
 PROTOCOLS = {'tuned': 'after the first phase a rate that lr_find suggests, 0.01 at most', 'report': "the paper's own rates"}
@@ -60,6 +62,8 @@ WAYS = {
 # %% ../nbs/01_settings.ipynb #8a2651f9
 SCHEMA = 2 # Of row.json and results.csv; raised when a column changes its meaning
 SEED = 3333 # The first; the paper's
+TRAIN_METHOD = 'modern+nested' # What `aebench train` trains
+MEASURED_SIZES = 16, 24, 32, 48, 64, 96 # Pixels a side at which `aebench sizes` measures
 PROBED_SIZE = 32 # Pixels a side at which raw pixels are probed, at most: a probe's memory grows with the fourth power of it
 SHOWN = (0, 1, 2) # The channels that pictures show of images that have neither one nor three
 LARGEST = 4096 # Pixels a side of the images that networks are trained on
@@ -210,7 +214,7 @@ class Run:
         table_title='{0}×{0} pixels')
     latent:int|None = setting('numbers in the latent, by default as many as the encoder has; several are compared', None,
         group='Networks', scope='network', metavar='N[,N…]', bounds=(1, 2**20), column='latent_asked', table_title='')
-    epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', (5, 10), group='Training',
+    epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', PAPER_EPOCHS, group='Training',
         scope='network', metavar='N',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
     batch_size:int = setting('images a batch; where few are trained on, down to 32 by default', 128, group='Training',
@@ -251,14 +255,14 @@ class Run:
     shown_channels:tuple = setting('which one, two or three channels pictures show of images that have neither one nor three', SHOWN,
         group='Images', metavar='C,…', read=read_numbers_of, write=write_list, check=_shown_fault, table_title='', pictures=True,
         added_later=True)
-    seconds:float|None = setting('train each run for so many seconds in place of epochs: equal time, not equal images', None,
+    seconds:float|None = setting('train each run for T seconds in place of a number of epochs: equal time, not equal images', None,
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
         read=read_names, write=write_list, metavar='NAMES', table_title='', added_later=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         table_title='augmentation {}', added_later=True)
-    limit:int|None = setting('train on so many of the training images, drawn alike each time', None, group='Images', metavar='N',
+    limit:int|None = setting('train on only N of the training images, drawn alike each time', None, group='Images', metavar='N',
         bounds=(8, 2**40), table_title='{} training images', reading=True, added_later=True)
     lr:float|None = setting('the highest learning rate of each phase, in place of what the protocol or the method says', None,
         group='Training', scope='network', metavar='R', bounds=(1e-9, 100), column='lr_asked', table_title='learning rate {:g}',
@@ -493,7 +497,7 @@ def few_steps(
 # %% ../nbs/01_settings.ipynb #c4c44349
 def divided(
     epochs:int,
-    usual:tuple=(5, 10) # Epochs of each phase
+    usual:tuple=PAPER_EPOCHS # Epochs of each phase
 ) -> tuple: # Likewise
     "So many epochs in all, in the proportion of the usual ones; the last phase has what rounding leaves."
     first = [epochs*o//sum(usual) for o in usual[:-1]]

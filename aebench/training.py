@@ -41,7 +41,7 @@ from .core.errors import AebenchError, UsageError
 from .data.batches import ImageDL
 from .data.sets import ImageSet
 from .models import AutoEncoder, parameter_count
-from .registry import CALLBACKS, Callbacks, add_technique
+from .registry import CALLBACKS, PAPER_EPOCHS, Callbacks, add_technique
 from .settings import divided
 from .speed import FusedAdam
 
@@ -508,7 +508,7 @@ class StepCount(Callback):
 
 @patch
 def fit_phases(self:Learner,
-    epochs:int|Sequence[int]=(5, 10), # One cycle for each; one number is divided as the default, the paper's
+    epochs:int|Sequence[int]=PAPER_EPOCHS, # One cycle for each; one number is divided as the default, the paper's
     sizes:Sequence[int]|None=None, # Pixels a side in each phase; None: as the data is
     freeze_first:int=0, # Number of phases (True: one) that train only the unfrozen part; later ones train all, at discriminative rates
     lr:float=1e-3, # Maximum rate of the first phase

@@ -37,7 +37,7 @@ from .core.text import listed
 from .core.tensors import read_tensors, write_tensors
 from .models import Normalize, new_network
 from .registry import WEIGHTS
-from .settings import steps_in
+from .settings import SEED, steps_in
 from .speed import FusedAdam, native_precision, use_bf16
 from .training import StopOnNonFinite, same_randomness
 
@@ -175,7 +175,7 @@ def train_classifier(
     data:ImageSet, # With classes
     arch:str='resnet34', # A name in `HEADS`
     device=None, # To train on; None: fastai's default device
-    seed:int=3333,
+    seed:int=SEED,
     epochs:int|None=None, # None: `classifier_epochs`
     callbacks_for:Callable|None=None, # (title, number of epochs) → callbacks that show the training
     checkpoint:Checkpoint|None=None # To save to and to resume from
@@ -319,7 +319,7 @@ def finetune_classifier(
     weights:str, # 'imagenet', or a path
     arch:str='resnet34', # A name in `HEADS`
     device=None, # None: fastai's default device
-    seed:int=3333,
+    seed:int=SEED,
     epochs:Sequence[int]=JUDGE_EPOCHS, # Of the head; of the head at the rate found; of everything
     callbacks_for:Callable|None=None,
     checkpoint:Checkpoint|None=None # As in `train_classifier`

@@ -223,7 +223,7 @@ def pythae_networks(kind:str, channels:int, size:int, latent:int) -> tuple[nn.Mo
         encoder.train()
     return encoder, decoder
 
-def by_pythae(kind:str) -> Callable:
+def by_pythae(kind:str, rate:float=1e-3) -> Callable:
     "pythae's trainer with the settings of its README; its training set is the one that its schedule looks at."
     def train(task:Task) -> tuple[nn.Module, Callable]:
         from pythae.data.datasets import BaseDataset
@@ -246,7 +246,7 @@ def by_pythae(kind:str) -> Callable:
                 if course.left <= 0: raise TimeUp()
         with tempfile.TemporaryDirectory() as folder:
             config = BaseTrainerConfig(
-                output_dir=folder, num_epochs=10**6, learning_rate=1e-3, per_device_train_batch_size=batch, no_cuda=True,
+                output_dir=folder, num_epochs=10**6, learning_rate=rate, per_device_train_batch_size=batch, no_cuda=True,
                 optimizer_cls='AdamW', optimizer_params=dict(weight_decay=.05, betas=(.91, .995)),
                 scheduler_cls='ReduceLROnPlateau', scheduler_params=dict(patience=5, factor=.5))
             try: BaseTrainer(model, BaseDataset(data.train_x/255, data.train_y), training_config=config, callbacks=[Noted()]).train()
@@ -272,6 +272,8 @@ PEERS = {
                      "batches of 128, the paper's augmentation; one cycle up to 1e-3 for a third of the time, one as a search suggests"),
     'pythae_conv': Peer('pythae convolutional', 'pythae', by_pythae('Conv'), _README),
     'pythae_resnet': Peer('pythae residual', 'pythae', by_pythae('ResNet'), _README),
+    'pythae_resnet_slow': Peer('pythae residual, 1e-4', 'pythae', by_pythae('ResNet', 1e-4),
+                               'likewise at a tenth of that rate, by which its outputs do not die'),
     'fastai': Peer('plain fastai', 'fastai', plain_fastai,
                    'Adam, batches of 64, no augmentation; `lr_find`, then one cycle over the time at the rate that it suggests'),
 }
@@ -340,19 +342,20 @@ def draw(rows:pd.DataFrame): # Of the summary, of one budget and one machine; a 
     from matplotlib.patches import Patch
     from matplotlib.ticker import LogLocator, NullFormatter
     rows, budget = rows[rows.peer != 'pca'], rows.budget.iloc[0]
-    peers, latents, sets = [o for o in PEERS if o in set(rows.peer)], sorted(rows.latent.unique()), rows.data.unique()
-    height, size = .8/len(latents), (9, .6 + len(sets)*(.6 + .45*len(peers)))
+    peers, sets = [o for o in PEERS if o in set(rows.peer)], {name: sorted(part.latent.unique()) for name, part in rows.groupby('data', sort=False)}
+    size, colours = (9, .6 + len(sets)*(.6 + .45*len(peers))), {o: f'C{i}' for i, o in enumerate(sorted(rows.latent.unique()))}
     fig, axs = plt.subplots(len(sets), 2, squeeze=False, sharex='col', sharey=True, layout='constrained', figsize=size)
-    for (left, right), name in zip(axs, sets):
+    for (left, right), (name, latents) in zip(axs, sets.items()):
+        height = .8/len(latents)
         for i, latent in enumerate(latents):
             part = rows[(rows.data == name) & (rows.latent == latent)]
             y = [peers.index(o) + height*(i + .5) - .4 for o in part.peer]
-            left.barh(y, part.seconds_to_pca.fillna(0), height, color=f'C{i}')
-            right.barh(y, (part.mse/part.pca_mse - 1).fillna(0), height, left=1, color=f'C{i}')
+            left.barh(y, part.seconds_to_pca.fillna(0), height, color=colours[latent])
+            right.barh(y, (part.mse/part.pca_mse - 1).fillna(0), height, left=1, color=colours[latent])
             for at, o in zip(y, part.itertuples()):
                 why = 'not available' if pd.isna(o.mse) else 'not reached' if pd.isna(o.seconds_to_pca) else ''
                 left.text(.02, at, why, transform=left.get_yaxis_transform(), va='center', fontsize='small')
-        left.set(title=name, ylim=(len(peers) - .5, -.5), xlim=(0, max(budget, rows.seconds_to_pca.max())))
+        left.set(title=f'{name}, {latents[0]} numbers' if len(latents) == 1 else name, ylim=(len(peers) - .5, -.5), xlim=(0, max(budget, rows.seconds_to_pca.max())))
         left.set_yticks(range(len(peers)), [PEERS[o].label for o in peers])
         right.axvline(1, c='gray', lw=1)
         right.set_xscale('log')
@@ -361,7 +364,7 @@ def draw(rows:pd.DataFrame): # Of the summary, of one budget and one machine; a 
         right.xaxis.set_minor_formatter(NullFormatter())
     axs[-1][0].set_xlabel('seconds to principal components')
     axs[-1][1].set_xlabel(f'MSE after {budget:g} s, times theirs')
-    axs[0][0].legend(handles=[Patch(color=f'C{i}', label=f'{o} numbers') for i, o in enumerate(latents)], loc='upper right')
+    axs[0][0].legend(handles=[Patch(color=c, label=f'{o} numbers') for o, c in colours.items()], loc='upper right')
     plt.close(fig)  # a notebook shows what it is given, and not again what is open
     return fig
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from aebench.bench.loop import do_runs
 from aebench.callback.progress import LineProgress
+from aebench.report.rows import frame_rows
 from aebench.settings import plan_runs
 from aebench.bench.devices import environment
 from speed import HERE, slug
@@ -34,10 +35,11 @@ def main():
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
         runs = plan_runs(args.methods, args.data, args.seeds, epochs=args.epochs, weights='in-domain', protocol='report', device=args.device)
-        rows = pd.DataFrame(do_runs([replace(run, precision=o) for run in runs for o in ('fp32', 'bf16')], tmp, LineProgress()))
+        rows = frame_rows(do_runs([replace(run, precision=o) for run in runs for o in ('fp32', 'bf16')], tmp, LineProgress()))
     where = environment(args.device)
     found = differences(rows).assign(data=args.data, epochs=rows.epochs[0], **where)
     out = args.out or HERE/'results'/f'precision-{slug(args.data)}-{slug(where["device_name"])}.csv'
+    out.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(out, index=False)
     table = found.groupby('method', sort=False)[['mse_percent', 'accuracy_points']].agg(['mean', 'min', 'max'])
     Console(width=120).print(table.to_string(float_format='{:+.2f}'.format))

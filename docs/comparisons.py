@@ -47,8 +47,6 @@ def title_of(folder:Path) -> str:
 
 def seeds_of(rows:pd.DataFrame) -> int: return max(trained(rows).groupby('method').seed.nunique(), default=0)
 
-def plural(n:int, word:str) -> str: return f'{n:,} {word}' + ('' if n == 1 else 's')
-
 def name_html(rows:pd.DataFrame, method:str, up:str='../') -> str:
     "A method's name, with a link to its card."
     known, label = find_method(method), html.escape(method_label(rows, method))
@@ -87,7 +85,7 @@ def _command(methods:list, seeds:set, latents:set, words:dict) -> str:
     data = words.pop('--data', '')
     parts = ['aebench run --data', data if data in DATA else 'FOLDER', '--methods', ','.join(methods)]
     if numbers := sorted(filter(None, latents), key=int): parts += ['--latent', ','.join(numbers)]
-    if first := min(filter(None, seeds), default=''):
+    if first := min(filter(None, seeds), key=int, default=''):
         if int(first) != Run.seed: parts += ['--seed', first]
         if len(seeds) > 1: parts += ['--seeds', str(len(seeds))]
     return ' '.join([*parts, *(f'{k} {v}'.strip() for k, v in words.items())])

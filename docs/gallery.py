@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from aebench.core.pictures import png_bytes
+from aebench.core.pictures import png_bytes, psnr
+from aebench.core.text import plural
 from aebench.registry import is_reference
 from aebench.report.columns import MEASURES
 from aebench.report.panels import samples_of, side_by_side
 from aebench.report.rows import distinct, is_failed, lengths, missing
 from aebench.report.tables import bytes_of, method_label
-from comparisons import all_parts, data_title, name_html, plural, title_of
+from comparisons import all_parts, data_title, name_html, title_of
 from pages import Page, index_page
 
 SHOWN = 6 # Images a method
@@ -20,10 +21,10 @@ PATH = 'benchmarks/gallery.md'
 
 def samples(folder:Path, rows:pd.DataFrame) -> dict[str, list]: return {m: pairs[:SHOWN] for m, pairs in samples_of(folder, rows).items()}
 
-def psnr(pair:tuple) -> str:
+def closeness(pair:tuple) -> str:
     a, b = (np.asarray(o, dtype=float)/255 for o in pair)
     error = ((a - b)**2).mean()
-    return f'PSNR {-10*np.log10(error):.1f} dB' if error > 1e-12 else 'the same in every pixel'
+    return f'PSNR {psnr(error):.1f} dB' if error > 1e-12 else 'the same in every pixel'
 
 def figures(rows:pd.DataFrame, method:str) -> str:
     "Error, share that is still recognised, bytes: what stands below a method's name."
@@ -59,7 +60,7 @@ def grid(
             buttons.append(f'<button type="button" popovertarget="{ident}">{one(copy, f"{label}, image {i}")}</button>')
             pictures = one(put(f'original-{i}', pair[0]), f'Test image {i}') + one(copy, f'Its copy by {label}')
             large.append(f'<div popover id="{ident}" class="large"><div class="both">{pictures}</div>'
-                         f'<p>Original and {html.escape(label)}: {psnr(pair)}.</p>'
+                         f'<p>Original and {html.escape(label)}: {closeness(pair)}.</p>'
                          f'<button type="button" popovertarget="{ident}" popovertargetaction="hide">Close</button></div>')
         heading = f'<div class="name">{name}<small>{html.escape(said)}</small></div>'
         rows.append(f'<div class="row">{heading}<div class="cells">{"".join(buttons)}</div></div>')

@@ -6,9 +6,11 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from aebench.core.text import plural
 from aebench.report.columns import MEASURES
 from aebench.report.rows import distinct, is_failed, length_text, lengths, missing, trained
-from comparisons import all_parts, data_title, name_html, numbers_of, plural, rows_of, title_of
+from aebench.run_folder import RATES_CSV
+from comparisons import all_parts, data_title, name_html, numbers_of, rows_of, title_of
 from links import ROOT, result_folders
 from pages import Page, html_table, index_page
 
@@ -96,7 +98,7 @@ def _curves(data:str) -> list[tuple[dict, pd.DataFrame]]:
     for folder in result_folders():
         rows = rows_of(folder)
         for row in trained(rows[rows.data_fingerprint == data]).to_dict('records'):
-            path = folder/row['run']/'rates.csv'
+            path = folder/row['run']/RATES_CSV
             if path.is_file(): found.append((dict(row, folder=folder, rows=rows), pd.read_csv(path).rename(columns=dict(bytes_per_image='bytes'))))
     return found
 

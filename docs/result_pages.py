@@ -9,6 +9,7 @@ import pandas as pd
 
 import aebench.report.page as report_page
 import gallery
+from aebench.core.text import plural
 from aebench.registry import DATA, is_reference
 from aebench.report.columns import MEASURES
 from aebench.report.facts import setup_line
@@ -18,7 +19,8 @@ from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_tab
 from aebench.report.rows import distinct, is_failed, references, sweeps, trained
 from aebench.report.tables import best, best_value, brief_cells, cells, method_label
 from aebench.report.verdicts import sweep_facts
-from comparisons import commands_again, name_html, numbers_of, parts_of, plural, rows_of, seeds_of, title_of, wrapped
+from aebench.run_folder import MODEL, REPORT_HTML, RESULTS_CSV
+from comparisons import commands_again, name_html, numbers_of, parts_of, rows_of, seeds_of, title_of, wrapped
 from guide_pages import heading
 from links import COLAB, REPOSITORY
 from pages import Page, figure, fold, html_table, index_page, items, lead, table_of_pages, text_table
@@ -63,9 +65,9 @@ def copied_report(folder:Path) -> tuple[dict[str, bytes], dict]: # Path below th
         return found
     with tempfile.TemporaryDirectory() as tmp, patch.object(report_page, 'sentences', heard):
         copy = Path(tmp)/folder.name
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns('model.safetensors'))
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(MODEL))
         report_page.make_report(copy)
-        paths = [copy/'report.html', copy/'results.csv', *sorted((copy/'report').rglob('*.*'))]
+        paths = [copy/REPORT_HTML, copy/RESULTS_CSV, *sorted((copy/'report').rglob('*.*'))]
         return {f'benchmarks/{folder.name}/{o.relative_to(copy)}': o.read_bytes() for o in paths}, said
 
 def sheet(folder:Path, name:str, i:int, copied:dict) -> str: # Of the `i`-th group; '' where the report has none

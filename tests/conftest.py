@@ -7,10 +7,10 @@ if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS',
 
 import pytest
 
-LONGEST = 'lessons notebooks faults jobs checkpoints docs faults_data use cli comparison release benchmarks'.split() # Files, by what they compute
+LONGEST = 'lessons notebooks faults jobs checkpoints docs fuzz faults_data use cli comparison release benchmarks'.split() # Files, by what they compute
 
 def pytest_collection_modifyitems(items):
-    "The longest files first: what is begun last is short, and neither of two workers waits long for the other."
+    "The longest files first: what is begun last is short, and no worker waits long for another."
     def place(item): return LONGEST.index(name) if (name := item.path.stem.removeprefix('test_')) in LONGEST else len(LONGEST)
     items.sort(key=place)
 

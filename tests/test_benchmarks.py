@@ -109,3 +109,14 @@ def test_own_images_are_never_above_their_components():
     ratios = pd.read_csv(ROOT/'results'/'own-images.csv').ratio
     assert len(ratios) == 24 and ratios.max() < 1
     assert f'{ratios.min():.0%}'.rstrip('%') + f' to {ratios.max():.0%}'.replace('%', ' %') in (ROOT/'docs'/'guide'/'own_images.md').read_text(encoding='utf-8')
+
+def test_precision(monkeypatch, tmp_path, home):
+    "A pair of runs, and a line that says what bfloat16 changed."
+    monkeypatch.syspath_prepend(str(ROOT/'benchmarks'))
+    monkeypatch.setenv('AEBENCH_HOME', str(home))
+    import precision
+    out = tmp_path/'new'/'found.csv'
+    monkeypatch.setattr(sys, 'argv', ['precision.py', '--methods', 'baseline', '--seeds', '1', '--epochs', '0', '1', '--out', str(out)])
+    precision.main()
+    row, = pd.read_csv(out).itertuples()
+    assert row.method == 'baseline' and abs(row.mse_percent) < 5 and row.epochs == '0 1'

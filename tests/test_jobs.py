@@ -294,11 +294,14 @@ def test_nothing_needs_the_extras():
     code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.bench.cluster, aebench.bench.store, aebench.bench.team, aebench.cli'
     subprocess.run([sys.executable, '-c', code], check=True)
 
-def test_wandb_without_login(monkeypatch, tmp_path):
+def test_wandb_without_login(monkeypatch, tmp_path, said):
+    "It is said before anything is trained, by a dry run too."
     pytest.importorskip('wandb', reason='needs aebench[wandb]')
     for name in ('WANDB_MODE', 'WANDB_API_KEY'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path)), monkeypatch.setenv('NETRC', str(tmp_path/'none'))
     with pytest.raises(UsageError, match='WANDB_MODE=offline'): check_tracker('wandb', tmp_path)
+    code, _, err = said('run', 'digits', '--methods', 'pca-8', '--track', 'wandb', '--out', tmp_path/'runs', '--dry-run')
+    assert code == 2 and 'WANDB_MODE=offline' in err and not (tmp_path/'runs').exists()
 
 @pytest.mark.parametrize('words, sentence', [
     (['--ray', '127.0.0.1:9'], 'No cluster of Ray'),

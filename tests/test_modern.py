@@ -29,7 +29,8 @@ from aebench.codec.references import principal_components
 from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
-from aebench.modern.linear_path import PathAutoEncoder, choose_gates, nested_lengths
+from aebench.modern.linear_path import PathAutoEncoder, choose_gates
+from aebench.modern.nested import nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out
 from aebench.registry import METHODS
 from aebench.settings import Run, plan_runs

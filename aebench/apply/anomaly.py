@@ -326,7 +326,7 @@ class Anomalies:
     ) -> list[Path]:
         """Write the table, its names as `shown_name` writes them, and the picture beside it.
         Raises `UsageError` where another file would be overwritten."""
-        path, table = Path(path), self.table.assign(path=self.table.path.map(shown_name))
+        path, table = expanded(path), self.table.assign(path=self.table.path.map(shown_name))
         return write_new({path: to_csv(table).encode(), path.with_suffix('.png'): self.picture}, overwrite)
 
 # %% ../../nbs/apply/04_anomaly.ipynb #d2454542

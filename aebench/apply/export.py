@@ -26,7 +26,7 @@ from .trained import Trained
 from ..bench.run import load_model
 from ..codec.protocol import Codec
 from ..core.errors import AebenchError, UsageError, choose
-from ..core.files import write_new
+from ..core.files import expanded, write_new
 
 # %% ../../nbs/apply/05_export.ipynb #2698e6aa
 PARTS = {
@@ -156,4 +156,4 @@ def export_model(
         images=f'float32 in [0, 1], (N, {run.channels}, {run.size}, {run.size})', latents=f'float32, (N, {run.latent})')
     data = write(network, about)
     _check_equal(data, read, network)
-    return write_new({Path(out): data}, overwrite)[0]
+    return write_new({expanded(out): data}, overwrite)[0]

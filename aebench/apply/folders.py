@@ -26,7 +26,7 @@ from ..codec.coding import Coder, bytes_at, coarsest_step, decode_latents, encod
 from ..codec.coding import decode_levels, read_coder
 from ..codec.references import raw_bytes
 from ..core.errors import UsageError, suggestion
-from ..core.files import check_outside, write_new
+from ..core.files import check_outside, expanded, write_new
 from ..core.pictures import psnr
 from ..core.text import log, printable
 from ..data.folders import read_folder
@@ -125,7 +125,7 @@ def compress_folder(
     if most_bytes is not None: coder = _within_bytes(coder, run, lambda o: len(file_of(o))/len(names), most_bytes)
     if quality is not None: coder = _of_quality(coder, run, z, images, quality, numbers)
     file = file_of(coder)
-    write_new({Path(out): file}, overwrite)
+    write_new({expanded(out): file}, overwrite)
     size = len(file)/len(names)
     mse = float(pixel_errors(decode_levels(run.codec, coder, coder.quantise(z, numbers)), images).mean())
     others = _others(images, mse)
@@ -161,8 +161,8 @@ def _whole(z:np.ndarray, run:Trained) -> np.ndarray: # (N, k)
 # %% ../../nbs/apply/03_folders.ipynb #afae4ac0
 def _bytes_of(path:str|Path) -> bytes:
     "The content of a compressed file. Raises `UsageError` where there is none."
-    if not Path(path).is_file(): raise UsageError(f'There is no file {printable(path)}.')
-    return Path(path).read_bytes()
+    if not expanded(path).is_file(): raise UsageError(f'There is no file {printable(path)}.')
+    return expanded(path).read_bytes()
 
 def _chosen(names:Sequence[str], only:Sequence[str], path:str|Path) -> list[int]:
     "The places in `names` of what `only` names; of all where it is empty. Raises `UsageError` for a name that is not there."

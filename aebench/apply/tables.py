@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import UsageError
-from ..core.files import plain_csv, write_new
+from ..core.files import expanded, plain_csv, write_new
 from ..core.text import listed, printable
 
 # %% ../../nbs/apply/02_tables.ipynb #37d2aaec
@@ -70,7 +70,7 @@ def write_latents(
 ) -> Path:
     "Write the table of latents. Raises `UsageError` for another suffix, and where another file would be overwritten."
     check_kind(path)
-    path, kind, names = Path(path), Path(path).suffix.lower(), [shown_name(o) for o in names]
+    path, kind, names = expanded(path), Path(path).suffix.lower(), [shown_name(o) for o in names]
     about = dict(aebench='latents', model=model, latent=z.shape[1])
     if kind == '.npy': return write_new(_array_files(path, names, z, mse, about), overwrite)[-1]
     described = pd.DataFrame(dict(name=names, mse=mse, model=f'{_WEIGHTS}{model}'))
@@ -188,7 +188,7 @@ def read_latents(
 ) -> tuple[list[str], np.ndarray]: # Names, and (N, ≤latent) float32
     "Names and latents of a table. Raises `UsageError` for one that can't be read, or was made with another model."
     check_kind(path)
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file(): raise UsageError(f'There is no table {path}.')
     try:
         names, z = _READERS[path.suffix.lower()](path, model, latent)

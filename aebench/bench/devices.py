@@ -17,21 +17,22 @@ import torch
 
 from ..core.errors import UsageError, choose
 from ..core.files import git_revision
+from ..data.batches import gpu_kind
 from ..settings import PRECISIONS, kind_of
 from ..speed import native_precision
 
 # %% ../../nbs/bench/01_devices.ipynb #26a919a3
 def resolve_device(
-    device:str='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, 'mps', or 'gpu' for whichever of the two there is
+    device:str|torch.device='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, 'mps', or 'gpu' for whichever of the two there is
 ) -> str:
     "The device to train on; 'auto' takes a GPU where there is one. Raises `UsageError` for one that isn't there."
-    available = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    if kind_of(device) == 'gpu': device = device.replace('gpu', 'mps' if available['mps'] and not available['cuda'] else 'cuda')
+    device, available = str(device), dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    if kind_of(device) == 'gpu': device = device.replace('gpu', gpu_kind())
     if device == 'auto': return 'cuda' if available['cuda'] else 'cpu'
     kind, current, count = kind_of(device), 0, 1
     if kind == 'cuda' and available['cuda']: current, count = torch.cuda.current_device(), torch.cuda.device_count()
-    index = str(device)[len(kind)+1:] or str(current)
-    if not (available.get(kind) and index.isdecimal() and index.isascii() and int(index) < count):
+    index = device[len(kind)+1:] or str(current)
+    if not (available.get(kind) and not device.endswith(':') and index.isdecimal() and index.isascii() and int(index) < count):
         raise UsageError(f'There is no {device} device here: choose --device {" or ".join(k for k, v in available.items() if v)}.')
     if kind == 'cuda': torch.cuda.set_device(int(index))  # code that asks for «the» GPU means this one
     return device
@@ -59,13 +60,10 @@ def _cpu_name() -> str:
 
 REVISION = git_revision(Path(aebench.__file__).parent) # Of the code that was loaded
 
-def joined_processes() -> int:
-    "How many processes train together; 1 for one alone."
-    return torch.distributed.get_world_size() if torch.distributed.is_available() and torch.distributed.is_initialized() else 1
-
-def _joined() -> dict:
-    "The number of processes, as an entry for a run's row; empty for one alone."
-    n = joined_processes()
+def joined_processes() -> dict:
+    "How many processes train together, as `processes` for a run's row; empty for one alone."
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
+    n = torch.distributed.get_world_size() if joined else 1
     return dict(processes=n) if n > 1 else {}
 
 def environment(device:str='cpu') -> dict:
@@ -76,4 +74,4 @@ def environment(device:str='cpu') -> dict:
         device=kind, device_name=torch.cuda.get_device_name() if kind == 'cuda' else _cpu_name(),
         threads=torch.get_num_threads(), deterministic='yes' if deterministic else 'no',
         platform=f'{platform.system()} {platform.machine()}', python=platform.python_version(),
-        **{o: version(o) for o in ('aebench', 'torch', 'torchvision', 'fastai')}, git_revision=REVISION, **_joined())
+        **{o: version(o) for o in ('aebench', 'torch', 'torchvision', 'fastai')}, git_revision=REVISION, **joined_processes())

@@ -89,7 +89,7 @@ def autoencoder_learner(
         raise UsageError(f'loss_func={loss_func!r} cannot be called: give a function of prediction and target, or a method by its name, '
                          f'autoencoder_learner(data, {loss_func!r}).')
     if isinstance(method, str): return _named_learner(data, method, loss_func, cbs, device, precision, kwargs)
-    own = [o for o in kwargs if o in _SETTINGS and o != 'batch_size']
+    own = [o for o in kwargs if o in _SETTINGS and o != 'batch_size'] + ['precision']*(precision != 'auto')
     if own: raise UsageError(f'{own[0]} is a setting of a method, and a model is given: leave it out, or give a method by its name.')
     if isinstance(data, ImageSet): data = data.dls(kwargs.pop('batch_size', 128), resolve_device(device))
     return training.autoencoder_learner(data, method, *([loss_func] if loss_func else []), cbs=cbs, **kwargs)

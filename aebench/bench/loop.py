@@ -6,8 +6,7 @@ Docs: https://aebench.github.io/aebench/bench/loop.html.md"""
 
 # %% auto #0
 __all__ = ['is_done', 'mark_failed', 'row_of', 'do_original', 'name_of', 'result_line', 'equals_line', 'why_failed', 'Job',
-           'attempt', 'sequential', 'throttled', 'configure_torch', 'with_fitting_batches', 'with_enough_steps',
-           'do_runs', 'plan_costs']
+           'attempt', 'sequential', 'throttled', 'configure_torch', 'suited_to_images', 'do_runs', 'plan_costs']
 
 # %% ../../nbs/bench/05_loop.ipynb #bf267a7f
 import math
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from ..core.errors import AebenchError, UsageError, error_line, error_message
 from ..core.text import duration, listed, roughly
-from ..core.files import check_outside, clear_folder, fingerprint, read_json, read_numbers, remove, write_json, write_text
+from ..core.files import check_outside, clear_folder, expanded, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, WEIGHTS, is_reference
 from aebench.settings import (
@@ -297,27 +296,20 @@ def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
     try: show_chosen(run, data, folder)
     except AebenchError as e: log(f'The pictures of {run.title} stay as they are: {e}')
 
-def with_fitting_batches(
-    runs:Iterable[Run] # As in `do_runs`
+def suited_to_images(
+    runs:Iterable[Run], # As in `do_runs`
+    batches:bool=True, # `in_fitting_batches`?
+    steps:bool=False # With more epochs, in the proportion that they have, where fewer than `FEWEST_STEPS` would be trained?
 ) -> list[Run]:
-    "The runs `in_fitting_batches`, as few images want them. Raises as `load_images` does."
-    return _fitted(runs, in_fitting_batches)
-
-def with_enough_steps(
-    runs:Iterable[Run] # As in `do_runs`
-) -> list[Run]:
-    "The runs with more epochs, in the proportion that they have, where fewer than `FEWEST_STEPS` would be trained. Raises likewise."
-    def longer(run, n):
-        enough = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size))
-        return replace(run, epochs=divided(max(sum(run.epochs), enough), run.epochs))
-    return _fitted(runs, longer)
-
-def _fitted(runs:Iterable[Run], change:Callable) -> list[Run]:
-    "The runs as `change` makes each that trains a network of it and of the number of training images."
+    "The runs as the number of training images wants them. Raises as `load_images` does."
     runs = list(runs)
-    if all(is_reference(o.method) for o in runs): return runs
+    if not (batches or steps) or all(is_reference(o.method) for o in runs): return runs
     with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
-    return [o if is_reference(o.method) else change(o, n) for o in runs]
+    def suited(run):
+        if batches: run = in_fitting_batches(run, n)
+        fewest = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size)) if steps else 0
+        return replace(run, epochs=divided(max(sum(run.epochs), fewest), run.epochs)) if steps else run
+    return [o if is_reference(o.method) else suited(o) for o in runs]
 
 def _remove_stale_states(out:Path):
     "Remove the training states of finished runs, whose process ended between writing the row and tidying up."
@@ -367,7 +359,7 @@ def do_runs(
     verbose:bool=False # Log of each network also how many components it is worth, and what WebP makes of its bytes?
 ) -> list[dict]: # The rows of `runs`, in their order; of those that hold no images of so many channels there are none
     "Make every run that `out` doesn't hold yet; one that fails costs no other. Raises `AebenchError` where none can begin."
-    runs, out, progress = list(runs), Path(out).absolute(), progress or default_progress()
+    runs, out, progress = list(runs), expanded(out).absolute(), progress or default_progress()
     configure_torch()
     if runs[0].data not in DATA: check_outside(out, runs[0].data)
     with one_writer(out, progress.log if wait else None):

@@ -39,8 +39,8 @@ from ..run_folder import runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
-from ..modern.linear_path import LinearPath, choose_gates, nested_lengths
-from ..modern.nested import nest
+from ..modern.linear_path import LinearPath, choose_gates
+from ..modern.nested import nest, nested_lengths
 from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
 from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike
@@ -58,7 +58,7 @@ from ..codec.references import Components, LinearCodec, make_reference, principa
 from ..codec.coding import MAX_CURVE, MAX_STUDIED, Coder, coarsest_step, decode_floats, decode_latents, decoder_sensitivity
 from ..codec.coding import encode_images, fit_coder, pixel_errors, rate_curve
 from ..codec.latents import between_picture, map_picture, measure_latents, neighbour_picture
-from .devices import _joined, environment
+from .devices import environment, joined_processes
 from .memory import PeakMemory
 
 # %% ../../nbs/bench/03_run.ipynb #b50094b1
@@ -207,7 +207,7 @@ def _about(run:Run, data:ImageSet) -> dict:
     method = {k: v for k, v in asdict(run.recipe).items() if k not in ('taught', 'lesson')}  # documentation makes no difference
     images = dict(label=data.label, fingerprint=data.fingerprint, channels=data.channels, n_train=len(data.train_x),
                   n_test=len(data.test_x), classes=data.classes, unreadable=data.unreadable,
-                  jpeg_files=getattr(data, 'jpeg_share', None))
+                  jpeg_files=data.jpeg_share)
     return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
 
 def _begin_folder(run:Run, folder:Path, about:dict): # As `_about` gives it
@@ -384,7 +384,8 @@ def training_state(
 ) -> Checkpoint:
     "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
     versions = {o: version(o) for o in ('aebench', 'torch', 'fastai')}
-    checkpoint = (kind or Checkpoint)(folder/STATE, dict(run=folder.name, device=kind_of(run.device), **versions, **_joined()), log=log)
+    about = dict(run=folder.name, device=kind_of(run.device), **versions, **joined_processes())
+    checkpoint = (kind or Checkpoint)(folder/STATE, about, log=log)
     if checkpoint.found: log(f'{run.title}, {_where(checkpoint.found, run)}')
     return checkpoint
 

@@ -29,7 +29,7 @@ from ..modern.residual import ResidualEncoder
 from ..callback.progress import LineProgress, Progress
 from ..codec.references import LinearCodec
 from ..run_folder import MODEL, ROW_JSON, RUN_JSON, SIZES_CSV
-from ..settings import READING
+from ..settings import MEASURED_SIZES, READING
 from .run import load_model
 
 # %% ../../nbs/bench/06_sizes.ipynb #201e3ad3
@@ -114,7 +114,7 @@ def _measure_run(folder:Path, row:dict, settings:dict|None, sizes:list[int], dev
 # %% ../../nbs/bench/06_sizes.ipynb #cb715426
 def measure_sizes(
     out:str|Path, # Folder of finished runs
-    sizes:Iterable[int]=(16, 24, 32, 48, 64, 96), # Pixels a side
+    sizes:Iterable[int]=MEASURED_SIZES, # Pixels a side
     device:str='cpu',
     progress:Progress|None=None # None: a line a model
 ) -> pd.DataFrame: # A row for each run, size and way

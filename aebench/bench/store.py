@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..core.errors import AebenchError, UsageError, error_line
 from ..core.files import cache_home, fingerprint, inside, remove, write_bytes, write_json, write_text
-from ..run_folder import MODEL, ROW_JSON, STATE, is_finished
+from ..run_folder import MODEL, REPORT_HTML, RESULTS_CSV, ROW_JSON, STATE, is_finished
 from ..core.text import printable
 
 # %% ../../nbs/bench/07_store.ipynb #c2500007
@@ -183,7 +183,7 @@ def upload_rest(self:Remote):
     for folder in self.copy.glob('original-*'): self.upload_run(folder)
     with self._explain_errors('written to'):
         if self.fs.exists(f'{self.root}/report'): self.fs.rm(f'{self.root}/report', recursive=True)  # pictures of runs that are gone
-    pages = (*self.copy.glob('report/**/*'), *self.copy.glob('report.html'), *self.copy.glob('results.csv'))
+    pages = (*self.copy.glob('report/**/*'), *self.copy.glob(REPORT_HTML), *self.copy.glob(RESULTS_CSV))
     self.upload(self.copy, [o for o in pages if o.is_file()])
 
 @patch

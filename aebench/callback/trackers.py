@@ -103,12 +103,12 @@ def _mlflow(run:Run, folder:Path):
 # %% ../../nbs/callback/02_trackers.ipynb #ccfd7b65
 def check_tracker(
     track:str, # A name in `TRACKERS`
-    out:Path # Folder of the results
+    out:Path|None=None # Folder of the results; None: nothing is written, and no store is opened
 ):
     "Raise `UsageError` where a tracker can't be used: its package is missing, its store can't be opened, or it would ask for a login."
     choose(track, TRACKERS, 'tracker')
     if find_spec(track) is None: raise UsageError(f'--track {track} needs further packages: pip install "aebench[{track}]".')
-    if track == 'mlflow':
+    if track == 'mlflow' and out is not None:
         try: _mlflow_store(out)  # one process makes it, before several write to it
         except Exception as e:
             raise UsageError(f'MLflow cannot be used ({error_line(e)}): '

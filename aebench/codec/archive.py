@@ -27,7 +27,7 @@ from torch import Tensor
 from .coding import MAX_NOTCH, Coder
 from .protocol import Codec
 from ..core.errors import UsageError
-from ..core.files import check_new, fitted, inside, longest_name, longest_path, name_length
+from ..core.files import check_new, expanded, fitted, inside, longest_name, longest_path, name_length
 from ..core.files import write_bytes, write_many
 from ..core.pictures import png_bytes
 from ..core.text import log, printable
@@ -189,7 +189,7 @@ def image_paths(
     suffix:str='.png'
 ) -> list[Path]:
     "A path of a file for each of `names`, no two the same on any disk. Raises `UsageError` for a name that leads out of `out`."
-    out = Path(out).absolute()
+    out = expanded(out).absolute()
     room, taken, changed = (longest_name(out), longest_path(out)), {}, []
     for name in names: inside(out, name.encode('utf-8', 'replace').decode())
     targets = [name if name.lower().endswith(suffix) else f'{name}{suffix}' for name in names]
@@ -230,7 +230,7 @@ def write_images(
     if chosen is not None: paths = [paths[i] for i in chosen]
     missing = []
     for i, path in enumerate(paths):
-        if path.exists(): check_new(path, file_of(i), overwrite)
+        if path.exists(): check_new(path, b'' if overwrite else file_of(i), overwrite)
         else: missing.append(i)
     for i in set(range(len(paths))) - set(missing) if overwrite else (): write_bytes(paths[i], file_of(i))
     write_many((paths[i], file_of(i)) for i in missing)

@@ -332,7 +332,7 @@ def decoder_sensitivity(
     probes:int=4 # Of noise, for each
 ) -> np.ndarray: # (k,) float32
     "The error of all pixels for an error of 1 of each number, root mean square; where a codec knows its `sensitivity`, that."
-    if (known := getattr(codec, 'sensitivity', None)) is not None: return np.asarray(known, np.float32)
+    if (known := getattr(codec, 'sensitivity', None)) is not None: return torch.as_tensor(known).detach().float().cpu().numpy()
     gen, total = torch.Generator().manual_seed(0), 0.
     chosen = torch.from_numpy(z[np.linspace(0, len(z) - 1, min(len(z), images)).astype(int)])
     with torch.enable_grad():

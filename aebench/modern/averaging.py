@@ -33,6 +33,10 @@ class AverageWeights(Watcher):
     def __init__(self, decay:float=.998): # As `averaged` takes it
         self.decay, self.means, self.steps = decay, [], 0
 
+    def before_fit(self):
+        super().before_fit()
+        if self.run: self.means, self.steps = [], 0  # those of a fit that was interrupted
+
     def after_step(self):
         state = [o.detach() for o in _state_of(self.model)]
         if not self.means: self.means = [o.clone() for o in state]

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/modern/linear_path.html.md"""
 
 # %% auto #0
 __all__ = ['GATES', 'LinearPath', 'zero_encoder', 'zero_decoder', 'restorer_for', 'PathAutoEncoder', 'choose_gate',
-           'nested_lengths', 'choose_gates']
+           'choose_gates']
 
 # %% ../../nbs/modern/02_linear_path.ipynb #440e4610
 from collections.abc import Callable, Iterable
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
-from ..models import AutoEncoder, MapAutoEncoder, check_numbers
+from ..models import AutoEncoder, MapAutoEncoder, check_numbers, evaluating
+from .nested import nested_lengths
 from .residual import ResidualDecoder, Restorer, zero_
 
 # %% ../../nbs/modern/02_linear_path.ipynb #068a1d80
@@ -92,9 +93,17 @@ class PathAutoEncoder(AutoEncoder):
         "Images → latents. Raises `UsageError` for images of other channels, and for part of a latent that is not nested."
         n = self.latent if numbers is None else numbers
         check_numbers(self, n)
-        more = self.latents(x)[:, :n].float()
+        return self.gated(*self.both_latents(x), n)
+
+    def both_latents(self, x:Tensor) -> tuple[Tensor, Tensor]: # (N, channels, S, S) in [0, 1] → (N, latent), twice
+        "The latents of the path, and what the encoder adds to them."
+        more = self.latents(x).float()
         if x.shape[-1] != self.full_size: x = F.interpolate(x, (self.full_size,)*2, mode='bilinear')
-        with torch.autocast(x.device.type, enabled=False): return torch.addcmul(self.path.encode(x.float())[:, :n], self.gates[n-1], more)
+        with torch.autocast(x.device.type, enabled=False): return self.path.encode(x.float()), more
+
+    def gated(self, z:Tensor, more:Tensor, n:int) -> Tensor: # (N, latent), twice, → (N, n)
+        "The first `n` numbers of latents, of what the encoder adds as much as their gate lets through."
+        return torch.addcmul(z[:, :n], self.gates[n-1], more[:, :n])
 
     def step_gate(self, step:Tensor|float) -> Tensor: # Broadcast over images
         "The gate for latents rounded by `step`, of a model whose decoder is trained for them."
@@ -139,21 +148,17 @@ def choose_gate(
         return error()
     return gates.fill_(min(GATES, key=under))[0].item()
 
-def nested_lengths(latent:int) -> list[int]:
-    "Powers of two from 4 on, and the whole."
-    return [o for o in (2**i for i in range(2, latent.bit_length())) if o < latent] + [latent]
-
 @torch.no_grad()
 def choose_gates(
     model:PathAutoEncoder,
     images:Iterable[Tensor] # Batches (N, channels, S, S) in [0, 1], which it was not trained on; on its device
 ) -> dict[int, float]: # By the length of the latent, one that is not nested having only the whole
     "Give `model` those of `GATES` under which it copies `images` best; lengths between those tried have the next longer one's."
-    images, was_training, chosen, shorter = list(images), model.training, {}, 0
-    model.eval()
-    def error(n): return sum(float((model.decode(model.encode(o, n)) - o).square().sum()) for o in images)
-    for n in nested_lengths(model.latent) if model.nested else [model.latent]:
-        chosen[n] = choose_gate(model.gates[shorter:n], partial(error, n))
-        shorter = n
-    model.train(was_training)
+    images, chosen, shorter = list(images), {}, 0
+    with evaluating(model):
+        latents = [model.both_latents(o) for o in images]
+        def error(n): return sum(float((model.decode(model.gated(*both, n)) - o).square().sum()) for both, o in zip(latents, images))
+        for n in nested_lengths(model.latent) if model.nested else [model.latent]:
+            chosen[n] = choose_gate(model.gates[shorter:n], partial(error, n))
+            shorter = n
     return chosen

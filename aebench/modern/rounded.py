@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..models import evaluating
 from .linear_path import LinearPath, PathAutoEncoder, choose_gate, restorer_for
 from .nested import weighed
 from .residual import Restorer
@@ -84,13 +85,11 @@ def choose_step_gates(
     images:Iterable[Tensor] # Batches (N, channels, S, S) in [0, 1], which it was not trained on; on its device
 ) -> dict[float, float]: # By the step, in pixels
     "Give `model` those gates under which it copies `images` best from rounded latents."
-    images, was_training = list(images), model.training
-    model.eval()
-    latents, steps = [model.encode(o) for o in images], [FINEST*2**i for i in range(len(model.step_gates))]
+    images, steps = list(images), [FINEST*2**i for i in range(len(model.step_gates))]
     def batch_error(z, x, step):
         z = rounded(z*model.path.spread, z.new_full((len(z),), step))/model.path.spread
         return float((model.decode(z, step) - x).square().sum())
-    def error(step): return sum(batch_error(z, x, step) for z, x in zip(latents, images))
-    chosen = {step: choose_gate(model.step_gates[i:i+1], partial(error, step)) for i, step in enumerate(steps)}
-    model.train(was_training)
-    return chosen
+    with evaluating(model):
+        latents = [model.encode(o) for o in images]
+        def error(step): return sum(batch_error(z, x, step) for z, x in zip(latents, images))
+        return {step: choose_gate(model.step_gates[i:i+1], partial(error, step)) for i, step in enumerate(steps)}

@@ -28,7 +28,7 @@ from ..core.locks import one_maker
 from ..core.pictures import png_bytes
 from ..core.text import listed, printable
 from ..registry import find_method, is_reference
-from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, RUN_JSON, UMAP_PNG
+from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, REPORT_HTML, RUN_JSON, UMAP_PNG
 from ..settings import PROBED_SIZE, write_numbers
 from .columns import ACCURACIES, CIRCUMSTANCES, LATENT_MEASURES, MEASURES, SUMMARY, TOOLTIPS, Column
 from .evidence import image_noise, image_spreads, jpeg_facts, webp_bytes, webp_facts
@@ -334,7 +334,7 @@ def make_report(
     link = next((o for o in (out/'report', out/'report'/'notebooks') if o.is_symlink()), None)
     if link: raise UsageError(f'{printable(link)} is a link, and pictures would be written and replaced where it leads: remove it.')
     if not out.is_dir(): read_rows(out)  # raises, before anything is made
-    with one_maker(out/'report.html'): return _write_report(out)
+    with one_maker(out/REPORT_HTML): return _write_report(out)
 
 def _write_report(out:Path) -> Path:
     "What `make_report` does, once it is alone: of two, one would remove the other's pictures."
@@ -352,7 +352,7 @@ def _write_report(out:Path) -> Path:
         images = [_image(png, f'{MEASURES[k].title} against latent size, a line a method', .5) for k, png in panels.items()]
         swept.append(dict(title=title, facts=sweep_facts(rows), panels=images))
     _drop_older(out, written)
-    return write_text(out/'report.html', _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))
+    return write_text(out/REPORT_HTML, _page(sections, swept, labels, style(distinct(rows_of_all, 'method'))))
 
 # %% ../../nbs/report/12_page.ipynb #43b53311
 def _keep_sheet(out:Path, name:str, i:int, png:bytes) -> Path: # `i`: number of the group

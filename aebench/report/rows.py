@@ -10,7 +10,11 @@ __all__ = ['JUDGED', 'SETTINGS', 'is_measured', 'missing', 'frame_rows', 'read_r
            'complete', 'data_label', 'rows_with_originals', 'read_results']
 
 # %% ../../nbs/report/02_rows.ipynb #237fc218
-import csv, io, json, shlex, warnings
+import csv
+import io
+import json
+import shlex
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +23,7 @@ from ..core.errors import UsageError
 from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
+from ..run_folder import RESULTS_CSV, ROW_JSON
 from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, read_setting, table_title_of, write_numbers, write_setting
 from .columns import COLUMNS, ENTRIES
 
@@ -106,7 +111,7 @@ def read_rows(
     out, rows = Path(out), []
     hint = f'Make some with: aebench run --out {shlex.quote(str(out))}'
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read results from. {hint}')
-    paths = {o.parent.name: o for o in sorted(out.glob('*/row.json'))}
+    paths = {o.parent.name: o for o in sorted(out.glob(f'*/{ROW_JSON}'))}
     for name, path in paths.items():
         try: row = read_json(path)
         except OSError as e:
@@ -140,7 +145,7 @@ def gather(
 ) -> pd.DataFrame: # As `read_rows` gives it
     "Write the rows of all runs in `out` to its results.csv. Raises `UsageError` without any, `AebenchError` where it can't be written."
     rows = read_rows(out)
-    write_text(Path(out)/'results.csv', to_csv(rows))
+    write_text(Path(out)/RESULTS_CSV, to_csv(rows))
     return rows
 
 # %% ../../nbs/report/02_rows.ipynb #9bd310d4

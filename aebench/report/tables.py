@@ -10,7 +10,8 @@ __all__ = ['NONE', 'NAME_WIDTH', 'method_label', 'bytes_of', 'summarise', 'best_
            'check_columns', 'sorted_by', 'terminal_table']
 
 # %% ../../nbs/report/03_tables.ipynb #237fc218
-import math, re
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
