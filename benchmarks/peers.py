@@ -364,7 +364,8 @@ def draw(rows:pd.DataFrame): # Of the summary, of one budget and one machine; a 
         right.xaxis.set_minor_formatter(NullFormatter())
     axs[-1][0].set_xlabel('seconds to principal components')
     axs[-1][1].set_xlabel(f'MSE after {budget:g} s, times theirs')
-    axs[0][0].legend(handles=[Patch(color=c, label=f'{o} numbers') for o, c in colours.items()], loc='upper right')
+    if max(map(len, sets.values())) > 1:
+        axs[0][0].legend(handles=[Patch(color=c, label=f'{o} numbers') for o, c in colours.items()], loc='upper right')
     plt.close(fig)  # a notebook shows what it is given, and not again what is open
     return fig
 

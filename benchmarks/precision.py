@@ -37,7 +37,7 @@ def main():
         runs = plan_runs(args.methods, args.data, args.seeds, epochs=args.epochs, weights='in-domain', protocol='report', device=args.device)
         rows = frame_rows(do_runs([replace(run, precision=o) for run in runs for o in ('fp32', 'bf16')], tmp, LineProgress()))
     where = environment(args.device)
-    found = differences(rows).assign(data=args.data, epochs=rows.epochs[0], **where)
+    found = differences(rows).assign(data=args.data, epochs=' '.join(map(str, rows.epochs[0])), **where)
     out = args.out or HERE/'results'/f'precision-{slug(args.data)}-{slug(where["device_name"])}.csv'
     out.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(out, index=False)
