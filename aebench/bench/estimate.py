@@ -46,7 +46,7 @@ def expected_seconds(
     steps:int=20, # Timed
     most_seconds:float=10. # Of timing, but not before three steps
 ) -> float:
-    "How long the training of `run` would take, from the time of a few steps."
+    "How long the training of `run` would take, from the time of a few steps; at most, where a phase has smaller images or frozen layers."
     if run.seconds: return run.seconds
     seed_everything(run.seed)
     untrained = replace(run, weights='random')
