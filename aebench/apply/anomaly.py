@@ -294,7 +294,8 @@ class Anomalies:
             return [f'With so few normal images, nothing is flagged unless {together} images or more are that strange.']
         if not self.too_few: return []
         needed = math.ceil(1/self.level - 1e-9) - (self.among < len(self.table))
-        return [f'To flag any: --level {level_for(self.normal):g}, or --normal FOLDER with {needed:,} normal images or more.']
+        return [f'To flag any: --level {level_for(self.normal):g}, or --normal FOLDER with {needed:,} normal images or more '
+                '(--overwrite replaces the table).']
 
     def aurocs(self) -> pd.DataFrame: # kind ('' for all), images, flagged, auroc, low, high; empty where no faults are known
         "How well the score tells each kind from the normal ones."

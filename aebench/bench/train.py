@@ -133,7 +133,7 @@ def _why_closed(row:dict, lengths:pd.DataFrame|None) -> str: # As `measure_lengt
     with_all = f'With all {row["latent"]} numbers, what' if fewer else 'What'
     return (f'{with_all} the network learned from {row["n_train"]:,} images did not help others that were held out to test it. '
             'So the saved model leaves it out, whatever was shown so far, and copies as the components do.'
-            f'{helps} More images may change that.')
+            f'{helps} More images{", or a smaller --latent," if row["n_train"] < 16*row["latent"] else ""} may change that.')
 
 MOST_LENGTHS = 8 # That are shown, so that they fit into 80 characters
 
