@@ -43,7 +43,7 @@ from .core.text import log, printable
 from .run_folder import MODEL, REPORT_HTML, ROW_JSON, SAMPLES_PNG
 from .settings import BUDGETS, MEASURED_SIZES, TRAIN_METHOD, FileReading, Reading, Run, Training, divided, names_of
 from .settings import plan_runs, read_names, read_schedule, read_setting, write_list, write_setting
-from .registry import DATA, DESIGNS, METHODS, REFERENCES, TRACKERS, DataSource, get_data, get_method, import_techniques
+from .registry import DATA, DESIGNS, METHODS, REFERENCES, TRACKERS, DataSource, get_data, import_techniques
 from .registry import is_reference
 
 # %% ../nbs/11_cli.ipynb #02675648
@@ -700,7 +700,6 @@ def report(
 # %% ../nbs/11_cli.ipynb #874ea92e
 def _load(run:str, device:str, method:str|None=None, made:str=''):
     "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method. It is logged which that is."
-    if method: get_method(method)
     with _imports(): from aebench.apply.trained import find_run, load
     folder, which = find_run(run, method, made)
     if which: log(f'The model: {which}')

@@ -111,6 +111,10 @@ def test_the_best_of_many_runs_is_taken(undisturbed, home, tmp_path):
         assert code == 0 and rows.run[taken] in err and json.loads(found)['images'] == 6, err
     code, _, err = quickly('reconstruct', folder, '--run', out, '--method', 'basline', home=home)
     assert code == 2 and 'Did you mean baseline?' in err
+    row = shutil.copytree(out/rows.run['baseline'], tmp_path/'own'/rows.run['baseline'])/'row.json'  # of a technique that this process does not know
+    row.write_text(json.dumps(json.loads(row.read_text()) | dict(method='edges', label='Edges')))
+    code, _, err = quickly('reconstruct', folder, '--run', tmp_path/'own', '--method', 'edges', '--out', tmp_path/'edges', home=home)
+    assert code == 0 and 'The model: Edges' in err, err
     printed = {words[0]: json.loads(quickly(*words, '--json', home=home)[1]) for words in (
         ('compress', folder, '--run', out, '--out', tmp_path/'a.ae'), ('encode', folder, '--run', out, '--out', tmp_path/'a.csv'),
         ('diff', *(out/o for o in rows.run[['baseline', 'pixel_shuffle']])), ('data',), ('export', '--run', out, '--to', 'folder', '--out', tmp_path/'model'),

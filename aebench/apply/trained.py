@@ -32,6 +32,7 @@ from ..data.folders import decode_files, listing, read_folder
 from ..data.images import image_pixels
 from ..data.pixels import Preprocessing, fit_array, fit_image, fit_tensor
 from ..models import device_of
+from ..registry import get_method
 from ..report.columns import MEASURES
 from ..report.rows import is_failed, missing, read_rows, trained
 from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG, STATE
@@ -326,6 +327,7 @@ def find_run(
     if (folder/MODEL).exists(): return folder, ''
     if not any(folder.glob(f'*/{ROW_JSON}')): raise _no_model(folder)
     rows = read_rows(folder)
+    if method and method not in set(rows.method): method = get_method(method).name  # one of the user's own is known by its rows alone
     rows = rows[~is_failed(rows)] if model else trained(rows) if method is None else rows[(rows.method == method) & ~is_failed(rows)]
     rows = rows[[(folder/run/MODEL).is_file() for run in rows.run]]
     what = f'run of {method}' if method else 'network'
