@@ -15,7 +15,7 @@ from rich.console import Console
 from aebench.bench.loop import do_runs
 from aebench.callback.progress import LineProgress
 from aebench.report.rows import frame_rows
-from aebench.settings import plan_runs
+from aebench.settings import plan_runs, write_numbers
 from aebench.bench.devices import environment
 from speed import HERE, slug
 
@@ -37,7 +37,7 @@ def main():
         runs = plan_runs(args.methods, args.data, args.seeds, epochs=args.epochs, weights='in-domain', protocol='report', device=args.device)
         rows = frame_rows(do_runs([replace(run, precision=o) for run in runs for o in ('fp32', 'bf16')], tmp, LineProgress()))
     where = environment(args.device)
-    found = differences(rows).assign(data=args.data, epochs=' '.join(map(str, rows.epochs[0])), **where)
+    found = differences(rows).assign(data=args.data, epochs=write_numbers(rows.epochs[0]), **where)
     out = args.out or HERE/'results'/f'precision-{slug(args.data)}-{slug(where["device_name"])}.csv'
     out.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(out, index=False)

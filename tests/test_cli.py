@@ -130,9 +130,8 @@ def test_a_first_look(home, tmp_path):
     code, _, err = quickly(*words, home=home)
     row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['baseline']
     assert code == 0 and (row.n_train, row.n_test, row.limit, row.epochs) == (64, 359, 64, '8 17') and '--limit 64' in row.command, err
-    code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--dry-run', home=home)
-    assert code == 0 and '100 training' in plan and len(list(tmp_path.glob('baseline*'))) == 1, plan + err
-    assert re.search('^Baseline  (about|less than) ', plan, re.M), plan  # a fast machine takes less than a second
+    code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--epochs', 3000, '--dry-run', home=home)  # seconds on a fast machine too
+    assert code == 0 and '100 training' in plan and 'Baseline  about' in plan and len(list(tmp_path.glob('baseline*'))) == 1, plan + err
 
 def test_without_words_it_says_what_to_try(home):
     code, out, err = aebench(home=home)

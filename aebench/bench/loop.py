@@ -307,8 +307,9 @@ def suited_to_images(
     with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
     def suited(run):
         if batches: run = in_fitting_batches(run, n)
-        fewest = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size)) if steps else 0
-        return replace(run, epochs=divided(max(sum(run.epochs), fewest), run.epochs)) if steps else run
+        if not steps: return run
+        fewest = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size))
+        return replace(run, epochs=divided(max(sum(run.epochs), fewest), run.epochs))
     return [o if is_reference(o.method) else suited(o) for o in runs]
 
 def _remove_stale_states(out:Path):
