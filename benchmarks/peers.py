@@ -342,8 +342,9 @@ def draw(rows:pd.DataFrame): # Of the summary, of one budget and one machine; a 
     from matplotlib.patches import Patch
     from matplotlib.ticker import LogLocator, NullFormatter
     rows, budget = rows[rows.peer != 'pca'], rows.budget.iloc[0]
-    peers, sets = [o for o in PEERS if o in set(rows.peer)], {name: sorted(part.latent.unique()) for name, part in rows.groupby('data', sort=False)}
-    size, colours = (9, .6 + len(sets)*(.6 + .45*len(peers))), {o: f'C{i}' for i, o in enumerate(sorted(rows.latent.unique()))}
+    peers, colours = [o for o in PEERS if o in set(rows.peer)], {o: f'C{i}' for i, o in enumerate(sorted(rows.latent.unique()))}
+    sets = {name: sorted(part.latent.unique()) for name, part in rows.groupby('data', sort=False)}
+    size = 9, .6 + len(sets)*(.6 + .45*len(peers))
     fig, axs = plt.subplots(len(sets), 2, squeeze=False, sharex='col', sharey=True, layout='constrained', figsize=size)
     for (left, right), (name, latents) in zip(axs, sets.items()):
         height = .8/len(latents)
@@ -355,7 +356,8 @@ def draw(rows:pd.DataFrame): # Of the summary, of one budget and one machine; a 
             for at, o in zip(y, part.itertuples()):
                 why = 'not available' if pd.isna(o.mse) else 'not reached' if pd.isna(o.seconds_to_pca) else ''
                 left.text(.02, at, why, transform=left.get_yaxis_transform(), va='center', fontsize='small')
-        left.set(title=f'{name}, {latents[0]} numbers' if len(latents) == 1 else name, ylim=(len(peers) - .5, -.5), xlim=(0, max(budget, rows.seconds_to_pca.max())))
+        left.set(title=f'{name}, {latents[0]} numbers' if len(latents) == 1 else name, ylim=(len(peers) - .5, -.5),
+                 xlim=(0, max(budget, rows.seconds_to_pca.max())))
         left.set_yticks(range(len(peers)), [PEERS[o].label for o in peers])
         right.axvline(1, c='gray', lw=1)
         right.set_xscale('log')

@@ -161,8 +161,9 @@ def _whole(z:np.ndarray, run:Trained) -> np.ndarray: # (N, k)
 # %% ../../nbs/apply/03_folders.ipynb #afae4ac0
 def _bytes_of(path:str|Path) -> bytes:
     "The content of a compressed file. Raises `UsageError` where there is none."
-    if not expanded(path).is_file(): raise UsageError(f'There is no file {printable(path)}.')
-    return expanded(path).read_bytes()
+    file = expanded(path)
+    if not file.is_file(): raise UsageError(f'There is no file {printable(path)}.')
+    return file.read_bytes()
 
 def _chosen(names:Sequence[str], only:Sequence[str], path:str|Path) -> list[int]:
     "The places in `names` of what `only` names; of all where it is empty. Raises `UsageError` for a name that is not there."
