@@ -205,7 +205,7 @@ def test_training_starts_where_components_end(method, latent, data):
 @pytest.mark.parametrize('seed, n, channels, method', [(0, 500, 1, 'modern'), (2, 500, 3, 'modern'), (3, 1000, 1, 'modern+nested')])
 def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
     images = gaussian(seed, n, channels=channels)
-    run = Run(method, 'noise', size=8, latent=16, epochs=(1, 2), batch_size=50)
+    run = Run(method, 'noise', size=8, latent=16, epochs=(1, 3), batch_size=50)
     learn, *_ = train_run(run, images)
     model, components = learn.model.eval(), principal_components(images)
     for k in nested_lengths(16) if model.nested else [16]: assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE

@@ -39,7 +39,7 @@ from ..run_folder import runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
-from ..modern.linear_path import LinearPath, choose_gates
+from ..modern.linear_path import LinearPath, along, choose_gates
 from ..modern.nested import nest, nested_lengths
 from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
@@ -68,15 +68,14 @@ def in_precision(run:Run, module:nn.Module) -> nn.Module: # `module`
 
 def make_model(
     run:Run,
-    data:ImageSet, # For in-domain weights
-    callbacks_for:Callable|None=None, # As in `train_classifier`
-    fitted:ImageSet|None=None # Whose principal components it begins with; None: those of `data`
+    data:ImageSet, # For principal components and in-domain weights
+    callbacks_for:Callable|None=None # As in `train_classifier`
 ) -> AutoEncoder: # On the CPU
     "The autoencoder of `run`; a pretraining method's encoder has trained weights. Raises what `trained_network` raises."
     method = get_method(run.method)
     encoder = method.encoder
     if method.pretrained: encoder = resnet_body(trained_network(method.encoder_entry.arch, run.weights, data, run.device, callbacks_for))
-    latent, components = run.latent or method.latent, principal_components(fitted or data, run.device) if method.uses_components else None
+    latent, components = run.latent or method.latent, principal_components(data, run.device) if method.uses_components else None
     path = method.linear_path and path_of(components, latent)
     model = build_network(encoder, method.upsample, latent, run.size, data.channels, path)
     if method.nested: nest(model, components.errors_of(model.latent))
@@ -117,7 +116,7 @@ def path_of(components:Components, latent:int) -> LinearPath:
 class HeldOut:
     "What gates are chosen by."
     images:Tensor # uint8, training images that the model was not trained on
-    whole:LinearPath|None=None # Of all images, for a model whose gates are closed; None: the model has it already
+    unseen:LinearPath # Of the others, where the model's path is that of all
 
 # %% ../../nbs/bench/03_run.ipynb #f29cbc3d
 def learner_for(
@@ -131,14 +130,12 @@ def learner_for(
     method = run.recipe
     seed_everything(run.seed)
     train, held = hold_out(data) if method.linear_path else (data, None)
-    apart = held is not None and data.apart is not None
-    model = make_model(run, data, callbacks_for, train if apart else data)
+    model = make_model(run, data, callbacks_for)
     loss_func = kwargs.pop('loss_func', None) or make_loss(run, data, callbacks_for)
-    whole = path_of(principal_components(data, run.device), model.latent) if apart else None
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
     learn = autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs)
-    return learn, held if held is None else HeldOut(held, whole)
+    return learn, held if held is None else HeldOut(held, path_of(principal_components(train, run.device), model.latent))
 
 def callbacks_of(run:Run) -> list[Callback]: # New ones each time
     "The callbacks of a method: its own, and one that averages its weights."
@@ -166,9 +163,10 @@ def choose_all_gates(
     device
 ):
     "Let a model beside a linear path count as much as it helps: for each length of its latent, and for each step where it is rounded."
-    gates = [*choose_gates(model, batches_of(held.images, device)).values()]
-    if model.rounded: gates += choose_step_gates(model, batches_of(held.images, device)).values()
-    if held.whole and not any(gates): model.path.load_state_dict(held.whole.state_dict())
+    unseen = held.unseen.to(device)
+    choose_gates(model, batches_of(held.images, device), unseen)
+    if not model.rounded: return
+    with along(model, unseen, model.latent): choose_step_gates(model, batches_of(held.images, device))
 
 # %% ../../nbs/bench/03_run.ipynb #bc9ea130
 def train_run(
