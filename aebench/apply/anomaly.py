@@ -6,11 +6,9 @@ Docs: https://aebench.github.io/aebench/apply/anomaly.html.md"""
 
 # %% auto #0
 __all__ = ['LEVELS', 'MAX_PICTURED', 'MAX_NAMED', 'FLAT', 'conformal_p', 'find_among', 'alarms', 'flag', 'level_for', 'auroc',
-           'known_kinds', 'scores_of', 'image_keys', 'images_of_run', 'Normal', 'normal_images', 'Anomalies',
-           'find_anomalies', 'write_anomalies']
+           'known_kinds', 'scores_of', 'Normal', 'normal_images', 'Anomalies', 'find_anomalies', 'write_anomalies']
 
 # %% ../../nbs/apply/04_anomaly.ipynb #2e97e9e7
-import hashlib
 import math
 import os
 import re
@@ -25,11 +23,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .tables import shown_name
-from .trained import Trained, check_order
+from .trained import Trained, check_order, image_keys, images_of_run
 from ..data.folders import read_folder
-from ..data.sets import ImageSet, load_images
-from ..registry import DATA
-from ..settings import READING
+from ..data.sets import ImageSet
 from ..core.errors import AebenchError, UsageError
 from ..core.files import check_outside, expanded, write_new
 from ..core.pictures import draw_rows, figure_png, shown
@@ -158,18 +154,6 @@ def _measured_scores(run:Trained) -> np.ndarray: # (n,) float64
     raise UsageError(f'The errors of test images in {run.folder} are damaged, and p-values from them would be wrong: '
                      f'{_WAY_OUT}.')
 
-def image_keys(images:Tensor) -> list[bytes]: # uint8
-    "What tells each image from others: equal pixels, equal keys."
-    return [hashlib.blake2b(o.numpy().tobytes(), digest_size=16).digest() for o in images]
-
-def images_of_run(run:Trained) -> ImageSet|None: # None where they are gone, other ones, or would have to be downloaded
-    "The images that the model was trained and tested on."
-    data, settings = run.row.get('data'), run.row.get('settings') or {}
-    if not isinstance(data, str) or data in DATA and not DATA[data].bundled: return None
-    with suppress(AebenchError, OSError, TypeError):
-        found = load_images(data, run.size, **{k: settings[k] for k in READING if k in settings})
-        if found.fingerprint == run.row.get('data_fingerprint'): return found
-
 @dataclass
 class Normal:
     "The normal images that others are compared with."
@@ -235,7 +219,7 @@ class Anomalies:
         import matplotlib.pyplot as plt
         inputs, copies = (o[:max_n] for o in self.strangest)
         draw_rows({'image': inputs, 'copy': copies}, imsize)
-        for ax, score in zip(plt.gcf().axes, self.table.score[:len(inputs)]): ax.set_title(f'{score:.4f}', fontsize=8)
+        for ax, score in zip(plt.gcf().axes, self.table.score[:len(inputs)]): ax.set_title(f'{score:.3g}', fontsize=8)
 
     def expectation(self) -> str:
         "How many were flagged, and how many would be if all were normal."
@@ -261,7 +245,7 @@ class Anomalies:
         "The strangest images with their scores."
         first = self.table.iloc[:MAX_NAMED]
         width = max(len(printable(o)) for o in first.path)
-        return ['The strangest:', *(f'  {printable(o.path):{width}}  score {o.score:.4f}, p = {o.p_value:.2g}' for o in first.itertuples())]
+        return ['The strangest:', *(f'  {printable(o.path):{width}}  score {o.score:.3g}, p = {o.p_value:.2g}' for o in first.itertuples())]
 
     def resolution(self) -> list[str]: # One sentence, none where `expectation` says it
         "What they were compared with, and the smallest p-value that there can be."
@@ -355,7 +339,7 @@ def _picture(
             ax.imshow(image, interpolation='nearest', **style)
             ax.set_axis_off()
             if not i: ax.set_title(title, fontsize=9)
-        text = f'{_short_name(row.path)}\nscore {row.score:.4f}, p = {row.p_value:.2g}'
+        text = f'{_short_name(row.path)}\nscore {row.score:.3g}, p = {row.p_value:.2g}'
         fig.text(.385, top*(1 - (i + .5)/n), text, ha='right', va='center', fontsize=8, parse_math=False)
     return figure_png(fig), (given, copied)
 

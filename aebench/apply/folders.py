@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from .tables import check_kind, read_latents, write_latents
-from .trained import Trained, check_order
+from .trained import Trained, check_order, image_keys, images_of_run
 from ..codec.archive import compress, packed_model, packed_names, paid_after, unpack, write_images
 from ..codec.coding import Coder, bytes_at, coarsest_step, decode_latents, encode_images, file_points, finest_step, pixel_errors
 from ..codec.coding import decode_levels, read_coder
@@ -39,6 +39,18 @@ def _tell_scale(run:Trained):
     low, high = (f'{o:,.6g}' for o in run.prep.range)
     log(f'Written with 8 bits: 0 stands for {low} and 255 for {high}')
 
+def _tell_size(sizes:Sequence[tuple[int, int]], size:int):
+    "Log how to have the sizes of the images where the model's is another."
+    if any(side != size for o in sizes for side in o): log(f'Written at the {size}×{size} pixels of the model; --original-size gives each the size of its image')
+
+def _tell_trained(run:Trained, images:Tensor): # As `image_keys` takes them
+    "Log how many images the model was trained on, as far as that is known, since these say little of others."
+    own = images_of_run(run)
+    seen = set(image_keys(own.train_x) if own else ())
+    if not (n := sum(o in seen for o in image_keys(images))): return
+    many = 'One of these images was' if n == 1 else f'{n:,} of these images were'
+    log(f'{many} trained on, and copied better than new ones: of the images that tested the model the MSE was {run.row["mse"]:.6f}')
+
 def reconstruct_folder(
     folder:str|Path, # Of images
     run:Trained,
@@ -54,6 +66,8 @@ def reconstruct_folder(
     found = read_folder(folder, run.size, run.prep, **reading)
     copied = decode_latents(run.codec, encode_images(run.codec, found.images))
     _tell_scale(run)
+    if not original_size: _tell_size(found.sizes, run.size)
+    _tell_trained(run, found.images)
     written = write_images(copied, found.names, out, shapes=found.sizes if original_size else (), fit=run.prep.fit,
                            overwrite=overwrite)
     return written, float(pixel_errors(copied, found.images).mean())
@@ -64,7 +78,7 @@ class Savings:
     "What a compressed file saves."
     images:int
     size:int # Pixels a side
-    fit:str # How they became squares
+    fit:str # How they became squares; '': they were
     bytes_per_image:float
     mse:float # Of what will come back
     others:dict # Bytes an image by other means: WebP of the same error, PNG, raw pixels
@@ -74,9 +88,9 @@ class Savings:
         others = ', '.join(f'{k} {v:,.0f}' for k, v in self.others.items())
         paid = {k: 'never' if n is None else f'after {n:,} images' for k, n in self.paid_after.items()}
         paid = ', '.join(f'{v} against {k}' for k, v in paid.items())
-        squares = dict(crop='cut to', pad='padded to', stretch='stretched to')[self.fit]
+        shaped = dict(crop=', cut to squares', pad=', padded to squares', stretch=', stretched to squares').get(self.fit, '')
         each = format(self.bytes_per_image, '.3g' if self.bytes_per_image < 100 else ',.0f')
-        return (f'{self.images:,} images, {squares} squares of {self.size}×{self.size} pixels, in {each} bytes each\n'
+        return (f'{self.images:,} images{shaped} of {self.size}×{self.size} pixels, in {each} bytes each\n'
                 f'MSE {self.mse:.6f}, PSNR {psnr(self.mse):.2f} dB\nBytes an image by other means: {others}\n'
                 f'The decoder itself is paid for {paid}.')
 
@@ -125,12 +139,14 @@ def compress_folder(
     if most_bytes is not None: coder = _within_bytes(coder, run, lambda o: len(file_of(o))/len(names), most_bytes)
     if quality is not None: coder = _of_quality(coder, run, z, images, quality, numbers)
     file = file_of(coder)
+    _tell_trained(run, images)
     write_new({expanded(out): file}, overwrite)
     size = len(file)/len(names)
     mse = float(pixel_errors(decode_levels(run.codec, coder, coder.quantise(z, numbers)), images).mean())
     others = _others(images, mse)
     paid = {k: paid_after(run.codec, coder, size, o) for k, o in others.items()}
-    return Savings(len(names), run.size, run.prep.fit, size, mse, others, paid)
+    fit = run.prep.fit if any(w != h for w, h in found.sizes) else ''
+    return Savings(len(names), run.size, fit, size, mse, others, paid)
 
 # %% ../../nbs/apply/03_folders.ipynb #9d466660
 def check_kept(numbers:int|None, latent:int):
@@ -210,6 +226,7 @@ def decompress_file(
         raise UsageError(f'{printable(path)} does not hold the sizes of its images: leave out --original-size.')
     shapes = [packed.shapes[i] for i in chosen] if original_size else ()
     _tell_scale(run)
+    if not original_size: _tell_size([packed.shapes[i] for i in chosen] if packed.shapes else [], run.size)
     return write_images(images, packed.names, out, chosen, shapes, packed.fit, overwrite)
 
 # %% ../../nbs/apply/03_folders.ipynb #136db832

@@ -45,6 +45,11 @@ class Column:
 
     def signed(self, x:float) -> str: return ('+' if x >= 0 else '−') + self.show(abs(x))
 
+    def apart(self, x:float) -> str:
+        "How far two values lie apart, as text: by `x`, or where factors compare them by its exponential."
+        if self.ratio: return f'{math.expm1(x):.0%} more' if x < math.log(3) else f'{math.exp(x):.0f} times as much'
+        return f'{100*x:.1f} points' if self.brief is _percent else self.show(x) + self.unit
+
 # %% ../../nbs/report/00_columns.ipynb #cfe75028
 def _error(x:float) -> str: return f'{x:.2e}' if 0 < x < 1e-5 else f'{x:.6f}'
 def _rate(x:float) -> str: return f'{x:,.1f}' if x < 10 else f'{x:,.0f}'

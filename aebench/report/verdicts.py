@@ -9,7 +9,6 @@ __all__ = ['MIN_SWEEP_GAIN', 'headline', 'sweep_facts', 'crossed_effects', 'effe
            'settling_command', 'verdicts']
 
 # %% ../../nbs/report/07_verdicts.ipynb #5e3e3e3e
-import math
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -237,9 +236,6 @@ def settling_command(
     if networks.method.value_counts().max() < 2: return _command_of_more(networks, out)(methods, 3)
     return next((o.command for o in found if o.command), '')
 
-def _difference_text(m:Column) -> Callable: # A difference, or the logarithm of a factor, to text
-    return (lambda x: f'{math.expm1(x):.0%} more') if m.ratio else m.show
-
 def verdicts(
     rows:pd.DataFrame, # Of one group
     out:str|Path|None=None, # Folder of the runs, for the command; None: unknown
@@ -257,5 +253,5 @@ def verdicts(
         if len(means) < 2: continue
         pairs, beyond_images = differences(networks, m.name, m.ratio), partial(_exceeds_image_noise, networks, m.name, out)
         leader = (means*m.better).idxmax()
-        found.append(verdict(leader, pairs, labels, m.title, m.better, _difference_text(m), seconds, command, beyond_images))
+        found.append(verdict(leader, pairs, labels, m.title, m.better, m.apart, seconds, command, beyond_images))
     return [o for o in found if o]
