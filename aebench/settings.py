@@ -7,13 +7,13 @@ Docs: https://aebench.github.io/aebench/settings.html.md"""
 # %% auto #0
 __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS', 'FRAMES', 'BUDGETS', 'WAYS', 'SCHEMA', 'SEED',
            'TRAIN_METHOD', 'MEASURED_SIZES', 'PROBED_SIZE', 'SHOWN', 'LARGEST', 'MAX_PIXELS', 'SETTING_COLUMNS',
-           'READING', 'Reading', 'FileReading', 'Training', 'FEWEST_STEPS', 'ENOUGH_EPOCHS', 'ENOUGH_STEPS',
-           'SMALLEST_BATCH', 'kind_of', 'setting', 'kind_of_setting', 'names_of', 'table_title_of', 'read_numbers_of',
-           'read_range', 'write_numbers', 'write_list', 'write_number', 'write_range', 'read_setting', 'write_setting',
-           'read_names', 'read_schedule', 'write_schedule', 'Run', 'matters', 'is_default', 'check_setting',
-           'command_of', 'call_of', 'config_of', 'row_settings', 'run_from_row', 'numbers_in_image', 'steps_in',
-           'batch_for', 'in_fitting_batches', 'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods',
-           'plan_runs']
+           'READING', 'Reading', 'FileReading', 'Training', 'FEWEST_STEPS', 'QUICK_LIMIT', 'QUICK_EPOCHS',
+           'ENOUGH_EPOCHS', 'ENOUGH_STEPS', 'SMALLEST_BATCH', 'kind_of', 'setting', 'kind_of_setting', 'names_of',
+           'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
+           'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
+           'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
+           'run_from_row', 'numbers_in_image', 'steps_in', 'quick_epochs', 'batch_for', 'in_fitting_batches',
+           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -452,6 +452,12 @@ FEWEST_STEPS = 50 # Training steps below which methods cannot be told apart: in 
 def steps_in(n_train:int, batch_size:int) -> int:
     "Training steps an epoch."
     return max(1, n_train//batch_size)
+
+QUICK_LIMIT, QUICK_EPOCHS = 1000, 3 # Training images and epochs of a first look
+
+def quick_epochs(n_train:int, batch_size:int) -> int:
+    "Epochs of a first look: more where these make fewer than `FEWEST_STEPS` steps."
+    return max(QUICK_EPOCHS, math.ceil(FEWEST_STEPS/steps_in(n_train, batch_size)))
 
 ENOUGH_EPOCHS, ENOUGH_STEPS = 15, 400 # A training is to have at least so many, both
 SMALLEST_BATCH = 32 # Images, where few images come in smaller batches

@@ -30,9 +30,8 @@ from ..core.text import duration, listed, roughly
 from ..core.files import check_outside, clear_folder, expanded, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..registry import DATA, WEIGHTS, is_reference
-from aebench.settings import (
-    FEWEST_STEPS, PROBED_SIZE, READING, SCHEMA, Run, divided, holds_all, in_fitting_batches, numbers_in_image, row_settings,
-    steps_in)
+from ..settings import (
+    PROBED_SIZE, READING, SCHEMA, Run, divided, holds_all, in_fitting_batches, numbers_in_image, quick_epochs, row_settings)
 from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
@@ -299,17 +298,15 @@ def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
 def suited_to_images(
     runs:Iterable[Run], # As in `do_runs`
     batches:bool=True, # `in_fitting_batches`?
-    steps:bool=False # With more epochs, in the proportion that they have, where fewer than `FEWEST_STEPS` would be trained?
+    quick:bool=False # With as many epochs as a first look has, in the proportion that they have?
 ) -> list[Run]:
     "The runs as the number of training images wants them. Raises as `load_images` does."
     runs = list(runs)
-    if not (batches or steps) or all(is_reference(o.method) for o in runs): return runs
+    if not (batches or quick) or all(is_reference(o.method) for o in runs): return runs
     with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
     def suited(run):
         if batches: run = in_fitting_batches(run, n)
-        if not steps: return run
-        fewest = math.ceil(FEWEST_STEPS/steps_in(n, run.batch_size))
-        return replace(run, epochs=divided(max(sum(run.epochs), fewest), run.epochs))
+        return replace(run, epochs=divided(quick_epochs(n, run.batch_size), run.epochs)) if quick else run
     return [o if is_reference(o.method) else suited(o) for o in runs]
 
 def _remove_stale_states(out:Path):

@@ -26,7 +26,7 @@ from ..modern.recipe import held_of
 from ..registry import Method, get_method
 from ..run_folder import LENGTHS_CSV
 from ..settings import ENOUGH_EPOCHS, ENOUGH_STEPS, READING, TRAIN_METHOD, Run
-from ..settings import batch_for, divided, numbers_in_image, plan_runs, steps_in
+from ..settings import batch_for, divided, numbers_in_image, plan_runs, quick_epochs, steps_in
 from ..training import Watcher, epoch_figures
 from .loop import Job, attempt, do_runs
 from .run import MAX_COPIED
@@ -54,13 +54,14 @@ def plan_training(
     latent:int|None=None, # None: `LATENT`, or half of what an image holds
     epochs:int|None=None, # None: as `epochs_for` says
     batch_size:int|None=None, # None: as `batch_for` says
+    quick:bool=False, # Epochs of a first look, where none are given?
     **settings # Further fields of `Run`, as `plan_runs` takes them
 ) -> Run:
     "The run that trains `method` on `data`. Raises `UsageError` for settings that can't be."
     if latent is None: latent = max(1, min(LATENT, numbers_in_image(data.name, data.size, data.channels)//2))
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
     if batch_size is None: batch_size = batch_for(len(data.train_x), usual.batch_size)
-    if epochs is None: epochs = epochs_for(trained_images(get_method(method), data), batch_size)
+    if epochs is None: epochs = (quick_epochs if quick else epochs_for)(trained_images(get_method(method), data), batch_size)
     run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=divided(epochs), **settings)
     return run
 
