@@ -741,7 +741,7 @@ def compress(
     run:str,
     method:str|None=None,
     out:str|None=None, # PATH: the file (default: FOLDER.ae)
-    bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as many as leave the error as it is)
+    bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as few as hardly raise the error)
     quality:float|None=None, # DB: the least PSNR, in place of --bytes
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
     overwrite:bool=False, # replace files that are there

@@ -401,8 +401,10 @@ def config_of(run:Run) -> str: # YAML
     "The file that `aebench run --config` takes to make `run` again: a flag a line, without its dashes."
     def written(f, value): return json.dumps(getattr(run, f.name) if kind_of_setting(f) in (int, float) else value)
     lines = [f'{flag[2:]}: {written(f, value)}\n' for flag, f, value in _flags_of(run, [run.method])]
-    if files := _imported(_own([run.method])): lines.insert(0, f'import: {json.dumps(files)}\n')
+    own = _own([run.method])
+    if files := _imported(own): lines.insert(0, f'import: {json.dumps(files)}\n')
     about = '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n'
+    if any(not o.sources for o in own): about += f'# {run.method} was added in Python: --import FILE, with the file that adds it, is needed as well.\n'
     return about + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON
