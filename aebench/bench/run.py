@@ -39,7 +39,7 @@ from ..run_folder import runs_in
 from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, SAMPLES_PNG, UMAP_PNG
 from ..speed import use_bf16
 from ..models import AutoEncoder, parameter_count, resnet_body
-from ..modern.linear_path import LinearPath, along, choose_gates
+from ..modern.linear_path import DEARER, LinearPath, along, choose_gates
 from ..modern.nested import nest, nested_lengths
 from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
@@ -117,6 +117,7 @@ class HeldOut:
     "What gates are chosen by."
     images:Tensor # uint8, training images that the model was not trained on
     unseen:LinearPath # Of the others, where the model's path is that of all
+    dearer:float|None=None # As `choose_gates` takes it
 
 # %% ../../nbs/bench/03_run.ipynb #f29cbc3d
 def learner_for(
@@ -135,7 +136,9 @@ def learner_for(
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
     learn = autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs)
-    return learn, held if held is None else HeldOut(held, path_of(principal_components(train, run.device), model.latent))
+    if held is None: return learn, None
+    unseen = path_of(principal_components(train, run.device), model.latent)
+    return learn, HeldOut(held, unseen, None if method.loss == 'mse' else DEARER)
 
 def callbacks_of(run:Run) -> list[Callback]: # New ones each time
     "The callbacks of a method: its own, and one that averages its weights."
@@ -164,7 +167,7 @@ def choose_all_gates(
 ):
     "Let a model beside a linear path count as much as it helps: for each length of its latent, and for each step where it is rounded."
     unseen = held.unseen.to(device)
-    choose_gates(model, batches_of(held.images, device), unseen)
+    choose_gates(model, batches_of(held.images, device), unseen, held.dearer)
     if not model.rounded: return
     with along(model, unseen, model.latent): choose_step_gates(model, batches_of(held.images, device))
 
