@@ -65,7 +65,7 @@ SHARED = {
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
-    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} (more epochs where images are few), where they are not given'),
+    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} where they are not given; of few images, more epochs'),
     '--wait': ('', 'wait for another command that writes to the same folder'),
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
@@ -489,9 +489,8 @@ def _finite(row:dict) -> dict:
 
 def _columns(columns:str|None, sort:str|None) -> dict: # Arguments of `terminal_table`
     "Which columns the table is to have, and its order. Raises `UsageError` for what names no column."
-    from aebench.report.columns import MEASURES
-    names = read_names(columns or '')
-    for o in (*names, *([sort] if sort else [])): choose(o, MEASURES, 'column')
+    from aebench.report.columns import check_columns
+    check_columns(names := read_names(columns or ''), sort)
     return dict(columns=names, sort=sort)
 
 def _short(path:Path) -> str:
@@ -521,7 +520,7 @@ def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, m
         cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else roughly(o['seconds'])
         print(f'{o["label"]:{width}}  {cost}')
     times = [o['seconds'] for o in plan if o['seconds']]
-    total = f'{len(times)} to train, {roughly(sum(times))} on {runs[0].device}' if times else 'Nothing to train'
+    total = f'{len(times)} to train, {roughly(sum(times))} on {runs[0].device}, and then measured' if times else 'Nothing to train'
     todo = {o['method'] for o in plan if not o['done']}
     print(f'{total}; results would go to {_short(folder)}.', *needs_of([o for o in runs if o.method in todo], data), sep='\n')
     if most_seconds and sum(times) > most_seconds: print('That is more than is begun unasked: add --yes, or ask for fewer.')

@@ -102,9 +102,7 @@ def pixel_loss() -> Callable:
 # %% ../nbs/06_losses.ipynb #8f017a35
 @LOSSES.builder('feature')
 class FeatureLoss(nn.Module):
-    """Perceptual loss on a VGG's early features and their Gram matrices (Johnson, Alahi and Fei-Fei 2016), weighted as in the paper.
-    `vgg` is a torchvision VGG with the weights wanted, or its `features`; each of `weights` is for one feature map, from the image
-    inwards, and `gram_weight` times its square for the map's Gram matrix; `normalize` applies ImageNet's mean and standard deviation."""
+    "Perceptual loss on a VGG's early features and their Gram matrices (Johnson, Alahi and Fei-Fei 2016), weighted as in the paper."
     def __init__(self,
         vgg:nn.Module, # A torchvision VGG with the weights wanted, or its `features`; it is copied, not changed
         weights:Sequence[float]=(30, 20, 10), # One for each feature map, from the image inwards

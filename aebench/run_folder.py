@@ -7,8 +7,8 @@ Docs: https://aebench.github.io/aebench/run_folder.html.md"""
 # %% auto #0
 __all__ = ['ROW_JSON', 'RUN_JSON', 'CONFIG', 'MODEL', 'STATE', 'ERROR_TXT', 'HISTORY_CSV', 'LR_FIND_CSV', 'SIZES_CSV',
            'SAMPLES_PNG', 'PER_IMAGE', 'RATES_CSV', 'CODER', 'LENGTHS_CSV', 'NEIGHBOURS_PNG', 'BETWEEN_PNG', 'MAP_PNG',
-           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RESULTS_CSV', 'REPORT_HTML', 'RUN_FILES', 'is_finished',
-           'is_run', 'is_report_beside', 'holds_runs', 'runs_in']
+           'UMAP_PNG', 'COMPONENTS_CSV', 'FILES_CSV', 'RESULTS_CSV', 'REPORT_HTML', 'MODEL_JSON', 'RUN_FILES',
+           'is_finished', 'is_run', 'is_report_beside', 'holds_runs', 'runs_in']
 
 # %% ../nbs/02_run_folder.ipynb #5e262626
 from collections.abc import Container
@@ -27,6 +27,7 @@ RATES_CSV, CODER, LENGTHS_CSV = 'rates.csv', 'coder.safetensors', 'lengths.csv'
 NEIGHBOURS_PNG, BETWEEN_PNG, MAP_PNG, UMAP_PNG = 'neighbours.png', 'between.png', 'map.png', 'map-umap.png'
 COMPONENTS_CSV, FILES_CSV = 'components.csv', 'files.csv'
 RESULTS_CSV, REPORT_HTML = 'results.csv', 'report.html' # Of several runs, beside their folders
+MODEL_JSON = 'config.json' # The row of a model that was shared, as model hubs look for it
 
 RUN_FILES = { # In the order in which people look at them
     ROW_JSON: 'The run\'s row of the table: settings, status, measures. Written last, so that all else is there where it says `done`.',

@@ -211,7 +211,7 @@ class FusedAdam(Optimizer):
             self.state[p].update(step=torch.zeros((), device=p.device), grad_avg=torch.zeros_like(p), sqr_avg=torch.zeros_like(p))
         steps, avgs, sqr_avgs = ([self.state[p][k] for p in ps] for k in ('step', 'grad_avg', 'sqr_avg'))
         torch._foreach_add_(steps, 1)
-        tensors = ([_in_memory_order(o, p) for o, p in zip(os, ps)] for os in (ps, [p.grad for p in ps], avgs, sqr_avgs))
+        tensors = ([_in_memory_order(o, p) for o, p in zip(group, ps)] for group in (ps, [p.grad for p in ps], avgs, sqr_avgs))
         torch._fused_adamw_(*tensors, [], steps, lr=hyper['lr'], beta1=hyper['mom'], beta2=hyper['sqr_mom'],
                             weight_decay=wd, eps=hyper['eps'], amsgrad=False, maximize=False)
 

@@ -41,7 +41,8 @@ def _tell_scale(run:Trained):
 
 def _tell_size(sizes:Sequence[tuple[int, int]], size:int):
     "Log how to have the sizes of the images where the model's is another."
-    if any(side != size for o in sizes for side in o): log(f'Written at the {size}×{size} pixels of the model; --original-size gives each the size of its image')
+    if all(side == size for o in sizes for side in o): return
+    log(f'Written at the {size}×{size} pixels of the model; --original-size gives each the size of its image')
 
 def _tell_trained(run:Trained, images:Tensor): # As `image_keys` takes them
     "Log how many images the model was trained on, as far as that is known, since these say little of others."

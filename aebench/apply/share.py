@@ -28,7 +28,7 @@ from ..report.notebooks import literal
 from ..report.panels import is_picture
 from ..report.rows import frame_rows, length_of, length_text, missing
 from ..report.tables import MEASURES, bytes_of
-from ..run_folder import CODER, MODEL, PER_IMAGE, SAMPLES_PNG
+from ..run_folder import CODER, MODEL, MODEL_JSON, PER_IMAGE, SAMPLES_PNG
 
 # %% ../../nbs/apply/06_share.ipynb #af1d3bc2
 def _replaced(value, old:str, new:str):
@@ -147,7 +147,7 @@ def model_card(
 
 # %% ../../nbs/apply/06_share.ipynb #b9e67997
 COPIED = (MODEL, CODER, PER_IMAGE) # From the run's folder, where they are
-FILES = ('README.md', 'config.json', SAMPLES_PNG, *COPIED) # Of a shared folder; nothing else is fetched
+FILES = ('README.md', MODEL_JSON, SAMPLES_PNG, *COPIED) # Of a shared folder; nothing else is fetched
 
 def _enlarged(path:Path) -> bytes|None: # PNG; None where there is no picture that can be read
     "A strip of small pictures, each pixel repeated."
@@ -167,7 +167,7 @@ def model_folder(
     out = expanded(out)
     files = {o: (run.folder/o).read_bytes() for o in COPIED if (run.folder/o).exists()}
     if picture := _enlarged(run.folder/SAMPLES_PNG): files[SAMPLES_PNG] = picture
-    files['config.json'] = json_bytes(public_row(run.row) | dict(library_name='aebench', model=run.model))
+    files[MODEL_JSON] = json_bytes(public_row(run.row) | dict(library_name='aebench', model=run.model))
     card = model_card(run, repo or out.resolve().name)
     files['README.md'] = card.encode('utf-8', 'replace')  # names of folders may hold bytes that are no text
     return write_new({out/name: data for name, data in files.items()}, overwrite)

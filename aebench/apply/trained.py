@@ -38,7 +38,7 @@ from ..models import device_of
 from ..registry import DATA, get_method
 from ..report.columns import MEASURES
 from ..report.rows import is_failed, missing, read_rows, trained
-from ..run_folder import MODEL, ROW_JSON, SAMPLES_PNG, STATE
+from ..run_folder import MODEL, MODEL_JSON, ROW_JSON, SAMPLES_PNG, STATE
 from ..settings import READING, SHOWN
 
 # %% ../../nbs/apply/01_trained.ipynb #8c264f04
@@ -364,11 +364,11 @@ def load(
     Raises `UsageError` where it is missing or damaged, and for a device that isn't there."""
     folder, _ = find_run(folder, method)
     codec, model = load_model(folder), fingerprint([(folder/MODEL).read_bytes()])
-    row = read_json(folder/ROW_JSON) or read_json(folder/'config.json')
+    row = read_json(folder/ROW_JSON) or read_json(folder/MODEL_JSON)
     if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in _NEEDED.items()):
         raise UsageError(f'{folder/ROW_JSON} is missing or damaged: give the folder of a finished run.')
     if row.get('model', model) != model:
-        raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/"config.json"} says: '
+        raise UsageError(f'The weights in {folder} are {model} and not {row["model"]}, as {folder/MODEL_JSON} says: '
                          'get them again.')
     return Trained(codec.to(resolve_device(device)), codec.size, model, folder, row)
 

@@ -225,7 +225,7 @@ def _refuse_long(job:Job, most_seconds:float):
     one_each = {run.method: run for run in networks}.values()
     expected = {run.method: expected_seconds(run, job.data, steps=3, most_seconds=1.) for run in one_each}
     seconds = sum(expected[run.method] for run in networks)
-    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}')
+    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}, and then measured')
     if seconds > most_seconds:
         raise UsageError(f'{len(networks)} networks would take {roughly(seconds)} on {networks[0].device}: '
                          'add --yes to train them all the same, or ask for fewer.')

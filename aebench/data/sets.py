@@ -186,15 +186,13 @@ def _content_of(arrays:dict, classes:Sequence, prep:Preprocessing) -> str: # `ar
 
 @dataclass(frozen=True, repr=False)
 class ImageSet:
-    """A whole data set at one size. `train_x` and `test_x` are the images, uint8, (N, channels, size, size), `train_y` and `test_y`
-    the index in `classes` of the class of each, (N,), -1 where there are no classes. `dataclasses.replace` makes another of it, with
-    other images, labels or classes; where no fingerprint is given with them, it gets its own.
-    Raises `UsageError` for other numbers of images and labels."""
+    """A whole data set at one size. `dataclasses.replace` makes another of it, with other images, labels or classes; where no
+    fingerprint is given with them, it gets its own. Raises `UsageError` for other numbers of images and labels."""
     name:str # A name in `DATA`, or the folder's path
     label:str # For tables and headings
-    train_x:Tensor # uint8, (N, C, S, S)
+    train_x:Tensor # uint8, (N, channels, size, size)
     train_y:Tensor # int16, (N,): for each training image the index of its class in `classes`; -1 without classes
-    test_x:Tensor # uint8, (M, C, S, S)
+    test_x:Tensor # uint8, (M, channels, size, size)
     test_y:Tensor # int16, (M,): likewise for the test images
     classes:tuple # Names; empty where there are none
     fingerprint:str # Of pixels and labels, and of how they were made

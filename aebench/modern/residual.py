@@ -64,9 +64,9 @@ SPREAD = .25 # What an output of 1 means in pixels: about their standard deviati
 
 def _widths(size:int, width:int) -> list[int]: # Channels, from the outermost map inwards
     "The innermost map has `width` channels, those around it half as many, so that the cost of an image grows no faster than its pixels."
-    side, halvings = size//FOLD, 0
-    while side > CORE and side % 2 == 0: side, halvings = side//2, halvings + 1
-    return [width//2]*halvings + [width]
+    side, outer = size//FOLD, 0
+    while side > CORE and side % 2 == 0: side, outer = side//2, outer + 1
+    return [width//2]*outer + [width]
 
 def _core(size:int) -> int: # Places a side of the innermost map
     return size//FOLD//2**(len(_widths(size, 2)) - 1)

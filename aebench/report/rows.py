@@ -238,12 +238,12 @@ def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
         if place is None: found.append((settings[i], [i]))
         else: place.append(i)
     found = _in_order(found)
-    trained = list(found)
+    with_networks = list(found)
     for i in (i for i, o in enumerate(shared) if o):  # what trains nothing can stand beside several groups
         judged = {k: settings[i][k] for k in JUDGED if k in settings[i]}
-        places = [members for s, members in trained or found if _agree(s, judged, JUDGED)]
+        places = [members for s, members in with_networks or found if _agree(s, judged, JUDGED)]
         for members in places: members.append(i)
-        if not places and not trained: found.append((judged, [i]))  # one that no run belongs to any more has nothing to say
+        if not places and not with_networks: found.append((judged, [i]))  # one that no run belongs to any more has nothing to say
     return found
 
 def _in_order(found:list[tuple[dict, list[int]]]) -> list[tuple[dict, list[int]]]:
@@ -255,12 +255,12 @@ def _in_order(found:list[tuple[dict, list[int]]]) -> list[tuple[dict, list[int]]
 def _titles(settings:list[dict], labels:list[str]) -> list[str]:
     "What sets each group apart, in words."
     differ = [k for k in SETTINGS if len({s.get(k) for s in settings}) > 1 and k not in ('data_fingerprint', 'classifier')]
-    printable = [{**s, 'data': label} for s, label in zip(settings, labels)]
+    labelled = [{**s, 'data': label} for s, label in zip(settings, labels)]
     def word(k, value):
         if k == 'epochs': return length_text(value)
         if value is None: return f'{k.replace("_", " ")} by default'
         return _TITLES[k].format(write_numbers(value) if isinstance(value, tuple) else value)
-    def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in printable]
+    def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in labelled]
     keys = ['data', *(k for k in differ if k != 'data')]
     for longer in (differ, [*keys, 'data_fingerprint'], [*keys, 'data_fingerprint', 'classifier']):  # as short as tells them apart
         titles = words(longer)

@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/report/tables.html.md"""
 # %% auto #0
 __all__ = ['NONE', 'NAME_WIDTH', 'method_label', 'bytes_of', 'summarise', 'best_value', 'best', 'published_as', 'Cell',
            'brief_spread', 'figure_text', 'brief_cells', 'cells', 'comparison', 'beside_components', 'plain_text',
-           'check_columns', 'sorted_by', 'terminal_table']
+           'sorted_by', 'terminal_table']
 
 # %% ../../nbs/report/03_tables.ipynb #237fc218
 import math
@@ -22,9 +22,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..core.errors import choose
 from ..registry import PUBLISHED, Published, find_method, is_reference
-from .columns import ACCURACIES, MEASURES, SUMMARY, Column
+from .columns import ACCURACIES, MEASURES, SUMMARY, Column, check_columns
 from .rows import complete, distinct, groups, is_failed, missing, references, trained
 from .statistics import Interval, interval, leaders
 
@@ -206,10 +205,6 @@ def beside_components(
 def plain_text(text, **style) -> Text:
     "`text` for the terminal, just as it is: no markup, and no control characters."
     return Text(''.join(c if c.isprintable() or c == '\n' else '�' for c in str(text)), **style)
-
-def check_columns(columns:Iterable[str]=(), sort:str|None=None):
-    "Raise `UsageError` for what names no column of the table."
-    for name in (*columns, *([sort] if sort else [])): choose(name, MEASURES, 'column')
 
 def sorted_by(
     rows:pd.DataFrame, # Of one group
