@@ -19,7 +19,7 @@ from aebench import load
 from aebench.apply import Trained
 from aebench.apply.export import FORMATS, PARTS, export_model
 from aebench.apply.share import model_folder, pull
-from aebench.bench.run import do_run, make_model, train_run
+from aebench.bench.run import choose_all_gates, do_run, fit_run, learner_for, make_model, train_run
 from aebench.bench.sizes import at_sizes, ways_for
 from aebench.bench.train import batch_for, epochs_for, plan_training
 from aebench.callback.checkpoint import Checkpoint
@@ -214,6 +214,17 @@ def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
     assert mse_of(model, images.test_x) > components.errors_on(images.test_x, [16])[0] + FINE
     choose_gates(model, batches_of(images.train_x[held_out(n)], 'cpu'))
     assert [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]] == before
+
+def test_few_images_choose_gates_beside_components_that_have_not_seen_them(data):
+    "Those of all images know the held-out ones so well that a network that helps seems to harm."
+    few = replace(data, train_x=data.train_x[:200], train_y=data.train_y[:200], fingerprint='200 digits')
+    learn, held = learner_for(run := Run('modern', 'digits', size=16, latent=24, epochs=(0, 15), batch_size=32), few)
+    with learn.no_bar(), learn.no_logging(): fit_run(learn, run)
+    model, components = learn.model.eval(), principal_components(few)
+    choose_gates(model, batches_of(held.images, 'cpu'))
+    believed = mse_of(model, data.test_x)
+    choose_all_gates(model, held, 'cpu')
+    assert mse_of(model, data.test_x) < .96*believed < components.errors_on(data.test_x, [24])[0]
 
 def test_a_latent_longer_than_there_are_components(data):
     few = replace(data, train_x=data.train_x[:10], train_y=data.train_y[:10], fingerprint='ten digits')
