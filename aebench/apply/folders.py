@@ -11,6 +11,7 @@ __all__ = ['MIN_QUALITY', 'reconstruct_folder', 'Savings', 'compress_folder', 'c
 # %% ../../nbs/apply/03_folders.ipynb #5e565656
 import fnmatch
 import math
+import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ def _tell_size(sizes:Sequence[tuple[int, int]], size:int):
     if all(side == size for o in sizes for side in o): return
     log(f'Written at the {size}×{size} pixels of the model; --original-size gives each the size of its image')
 
-def _tell_trained(run:Trained, images:Tensor): # As `image_keys` takes them
-    "Log how many images the model was trained on, as far as that is known, since these say little of others."
-    own = images_of_run(run)
+def _tell_trained(run:Trained, folder:str|Path, images:Tensor): # As `image_keys` takes them
+    "Log how many images the model was trained on, since these say little of others: of its own folder, which is quick to read."
+    here, there = expanded(folder).resolve(), expanded(run.row.get('data') or os.devnull).resolve()
+    own = images_of_run(run) if here.is_relative_to(there) or there.is_relative_to(here) else None
     seen = set(image_keys(own.train_x) if own else ())
     if not (n := sum(o in seen for o in image_keys(images))): return
     many = 'One of these images was' if n == 1 else f'{n:,} of these images were'
@@ -68,7 +70,7 @@ def reconstruct_folder(
     copied = decode_latents(run.codec, encode_images(run.codec, found.images))
     _tell_scale(run)
     if not original_size: _tell_size(found.sizes, run.size)
-    _tell_trained(run, found.images)
+    _tell_trained(run, folder, found.images)
     written = write_images(copied, found.names, out, shapes=found.sizes if original_size else (), fit=run.prep.fit,
                            overwrite=overwrite)
     return written, float(pixel_errors(copied, found.images).mean())
@@ -140,7 +142,7 @@ def compress_folder(
     if most_bytes is not None: coder = _within_bytes(coder, run, lambda o: len(file_of(o))/len(names), most_bytes)
     if quality is not None: coder = _of_quality(coder, run, z, images, quality, numbers)
     file = file_of(coder)
-    _tell_trained(run, images)
+    _tell_trained(run, folder, images)
     write_new({expanded(out): file}, overwrite)
     size = len(file)/len(names)
     mse = float(pixel_errors(decode_levels(run.codec, coder, coder.quantise(z, numbers)), images).mean())
