@@ -65,7 +65,7 @@ SHARED = {
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
-    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} where they are not given; of few images, more epochs'),
+    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} (more where images are few), where not given'),
     '--wait': ('', 'wait for another command that writes to the same folder'),
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
@@ -520,7 +520,7 @@ def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, m
         cost = 'is there already' if o['done'] else 'trains no network' if o['seconds'] is None else roughly(o['seconds'])
         print(f'{o["label"]:{width}}  {cost}')
     times = [o['seconds'] for o in plan if o['seconds']]
-    total = f'{len(times)} to train, {roughly(sum(times))} on {runs[0].device}, and then measured' if times else 'Nothing to train'
+    total = f'{len(times)} to train, {roughly(sum(times))} on {runs[0].device}, plus measuring' if times else 'Nothing to train'
     todo = {o['method'] for o in plan if not o['done']}
     print(f'{total}; results would go to {_short(folder)}.', *needs_of([o for o in runs if o.method in todo], data), sep='\n')
     if most_seconds and sum(times) > most_seconds: print('That is more than is begun unasked: add --yes, or ask for fewer.')
@@ -648,7 +648,7 @@ def train(
     if dry_run: return _print_plan([plan_alone(data, method, **settings)[1]], folder.absolute(), overwrite, json)
     row, lines = train_alone(data, method, folder, Progress() if quiet else default_progress(), wait, overwrite=overwrite, **settings)
     if not lines: return _failures(folder, [row])
-    if quick: lines.append('This was a first look: without --quick it learns from all images, for longer.')
+    if quick and epochs is None: lines.append('This was a first look: without --quick the training is longer.')
     with _until_pipe_closes(): _print_json(_finite(row)) if json else _print_wrapped(*lines, *_model_places(row['folder']))
     if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'])
     return 0

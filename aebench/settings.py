@@ -404,7 +404,7 @@ def config_of(run:Run) -> str: # YAML
     own = _own([run.method])
     if files := _imported(own): lines.insert(0, f'import: {json.dumps(files)}\n')
     about = '# aebench run --config FILE makes this run again, and aebench train --config FILE the model alone; a flag beside it wins.\n'
-    if any(not o.sources for o in own): about += f'# {run.method} was added in Python: --import the file that adds it as well.\n'
+    if any(not o.sources for o in own): about += f'# {run.method} was added in Python: give --import with the file that adds it.\n'
     return about + ''.join(lines)
 
 def row_settings(run:Run) -> dict: # For JSON

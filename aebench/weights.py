@@ -147,7 +147,7 @@ def imagenet_weights(
     try: return read_weights(fetch([url], path, checksum))
     except AebenchError as e:
         others = 'in-domain, random or the path of a file' if classes else 'random or the path of a file'
-        raise AebenchError(f'The ImageNet weights of {arch} are not there: {e} To install them by hand, put {url} into '
+        raise AebenchError(f'The ImageNet weights of {arch} are missing: {e} To install them by hand, put {url} into '
                            f'{path.parent} (TORCH_HOME moves that folder). Or choose --weights {others}.') from e
 
 # %% ../nbs/09_weights.ipynb #0420c284

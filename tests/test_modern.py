@@ -29,7 +29,7 @@ from aebench.codec.references import principal_components
 from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
-from aebench.modern.linear_path import PathAutoEncoder, choose_gates
+from aebench.modern.linear_path import DEARER, PathAutoEncoder, choose_gates
 from aebench.modern.nested import nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out
 from aebench.registry import METHODS
@@ -140,6 +140,7 @@ def test_a_folder_is_trained_on_and_the_model_used(photos, said, tmp_path, monke
                   ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'], ['decompress', 'a.ae', '--out', 'back'], ['decode', 'a.csv', '--out', 'decoded']):
         code, _, err = said(*words, '--run', folder, '--device', 'cpu')
         assert code == 0, (words, err)
+        assert (words[0] in ('compress', 'reconstruct')) == ('was trained on 48 of these images' in err) and (words[0] in ('reconstruct', 'decompress')) == ('--original-size restores' in err), (words, err)
     assert len([*Path('back').iterdir()]) == len([*Path('decoded').iterdir()]) == 60
     shared, ae = load('shared', 'cpu'), load(folder, 'cpu')
     assert shared.nested and np.array_equal(shared.reconstruct(photos, 7), ae.reconstruct(photos, 7))
@@ -206,13 +207,16 @@ def test_training_starts_where_components_end(method, latent, data):
 def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
     images = gaussian(seed, n, channels=channels)
     run = Run(method, 'noise', size=8, latent=16, epochs=(1, 3), batch_size=50)
-    learn, *_ = train_run(run, images)
+    learn, held = learner_for(run, images)
+    with learn.no_bar(), learn.no_logging(): fit_run(learn, run)
     model, components = learn.model.eval(), principal_components(images)
+    choose_all_gates(model, held, 'cpu')
+    assert len(held.images) == held_out(n).sum()
     for k in nested_lengths(16) if model.nested else [16]: assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE
     before = [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]]
     model.gates.fill_(1.)  # without the gate it would be worse
     assert mse_of(model, images.test_x) > components.errors_on(images.test_x, [16])[0] + FINE
-    choose_gates(model, batches_of(images.train_x[held_out(n)], 'cpu'))
+    choose_all_gates(model, held, 'cpu')
     assert [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]] == before
 
 def test_few_images_choose_gates_beside_components_that_have_not_seen_them(data):
@@ -225,6 +229,26 @@ def test_few_images_choose_gates_beside_components_that_have_not_seen_them(data)
     believed = mse_of(model, data.test_x)
     choose_all_gates(model, held, 'cpu')
     assert mse_of(model, data.test_x) < .96*believed < components.errors_on(data.test_x, [24])[0]
+
+@pytest.mark.parametrize('method', ['feature_loss+modern', 'rounded+feature_loss+modern'])
+def test_another_loss_may_cost_some_error(method, data, monkeypatch):
+    "Each gate is the largest under which the error is within the limit, those of rounded latents too; the squared error's are of the least."
+    few = replace(data, train_x=data.train_x[:100], train_y=data.train_y[:100], fingerprint='100 digits')
+    learn, held = learner_for(Run(method, 'digits', size=16, latent=8, weights='random'), few)
+    model = learn.model.eval()
+    torch.nn.init.normal_(model.decoder.out.last.weight, std=.003)  # some harm
+    assert held.dearer == DEARER
+    def gates(dearer):
+        choose_all_gates(model, replace(held, dearer=dearer), 'cpu')
+        return [*model.gates.tolist(), *(model.step_gates.tolist() if model.rounded else ())]
+    found = [gates(o) for o in (None, 1.0001, DEARER, 1e9)]
+    assert all(np.less_equal(a, b).all() for a, b in zip(found, found[1:])) and found[0] != found[2] and set(found[-1]) == {1.}
+
+@pytest.mark.parametrize('n', [1, 2])
+def test_hardly_any_images(n, data):
+    few = replace(data, train_x=data.train_x[:n], train_y=data.train_y[:n], fingerprint=f'{n} digits')
+    learn, *_ = train_run(Run('modern', 'digits', size=16, latent=4, epochs=(0, 1), batch_size=4), few)
+    assert mse_of(learn.model.eval(), data.test_x) < 1
 
 def test_a_latent_longer_than_there_are_components(data):
     few = replace(data, train_x=data.train_x[:10], train_y=data.train_y[:10], fingerprint='ten digits')

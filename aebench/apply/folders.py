@@ -11,9 +11,9 @@ __all__ = ['MIN_QUALITY', 'reconstruct_folder', 'Savings', 'compress_folder', 'c
 # %% ../../nbs/apply/03_folders.ipynb #5e565656
 import fnmatch
 import math
-import os
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from ..core.files import check_outside, expanded, write_new
 from ..core.pictures import psnr
 from ..core.text import log, printable
 from ..data.folders import read_folder
+from ..registry import DATA
 from ..run_folder import CODER
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
@@ -43,16 +44,19 @@ def _tell_scale(run:Trained):
 def _tell_size(sizes:Sequence[tuple[int, int]], size:int):
     "Log how to have the sizes of the images where the model's is another."
     if all(side == size for o in sizes for side in o): return
-    log(f'Written at the {size}×{size} pixels of the model; --original-size gives each the size of its image')
+    log(f"The copies have the {size}×{size} pixels of the model; --original-size restores each image's own size")
 
 def _tell_trained(run:Trained, folder:str|Path, images:Tensor): # As `image_keys` takes them
     "Log how many images the model was trained on, since these say little of others: of its own folder, which is quick to read."
-    here, there = expanded(folder).resolve(), expanded(run.row.get('data') or os.devnull).resolve()
-    own = images_of_run(run) if here.is_relative_to(there) or there.is_relative_to(here) else None
-    seen = set(image_keys(own.train_x) if own else ())
-    if not (n := sum(o in seen for o in image_keys(images))): return
-    many = 'One of these images was' if n == 1 else f'{n:,} of these images were'
-    log(f'{many} trained on, and copied better than new ones: of the images that tested the model the MSE was {run.row["mse"]:.6f}')
+    data, here = run.row.get('data'), expanded(folder).resolve()
+    if not isinstance(data, str) or data in DATA: return
+    with suppress(OSError, ValueError, RuntimeError):  # what a row holds may be no path here
+        there = expanded(data).resolve()
+        if not (here.is_relative_to(there) or there.is_relative_to(here)) or not (own := images_of_run(run)): return
+        seen = set(image_keys(own.train_x))
+        if n := sum(o in seen for o in image_keys(images)):
+            log(f'The model was trained on {n:,} of these images, and copies them better than new ones: '
+                f'its MSE on test images is {run.row["mse"]:.6f}')
 
 def reconstruct_folder(
     folder:str|Path, # Of images
@@ -81,7 +85,7 @@ class Savings:
     "What a compressed file saves."
     images:int
     size:int # Pixels a side
-    fit:str # How they became squares; '': they were
+    fit:str # How they became squares; '': they were square already
     bytes_per_image:float
     mse:float # Of what will come back
     others:dict # Bytes an image by other means: WebP of the same error, PNG, raw pixels

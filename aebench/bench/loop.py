@@ -29,6 +29,7 @@ from ..core.errors import AebenchError, UsageError, error_line, error_message
 from ..core.text import duration, listed, roughly
 from ..core.files import check_outside, clear_folder, expanded, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
+from ..modern.recipe import trained_images
 from ..registry import DATA, WEIGHTS, is_reference
 from ..settings import (
     PROBED_SIZE, READING, SCHEMA, Run, divided, holds_all, in_fitting_batches, numbers_in_image, quick_epochs, row_settings)
@@ -225,7 +226,7 @@ def _refuse_long(job:Job, most_seconds:float):
     one_each = {run.method: run for run in networks}.values()
     expected = {run.method: expected_seconds(run, job.data, steps=3, most_seconds=1.) for run in one_each}
     seconds = sum(expected[run.method] for run in networks)
-    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}, and then measured')
+    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}, plus the time to measure them')
     if seconds > most_seconds:
         raise UsageError(f'{len(networks)} networks would take {roughly(seconds)} on {networks[0].device}: '
                          'add --yes to train them all the same, or ask for fewer.')
@@ -303,10 +304,10 @@ def suited_to_images(
     "The runs as the number of training images wants them. Raises as `load_images` does."
     runs = list(runs)
     if not (batches or quick) or all(is_reference(o.method) for o in runs): return runs
-    with _explain_out_of_memory(runs[0]): n = len(load_images(runs[0].data, runs[0].size, **runs[0].reading).train_x)
+    with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
     def suited(run):
-        if batches: run = in_fitting_batches(run, n)
-        return replace(run, epochs=divided(quick_epochs(n, run.batch_size), run.epochs)) if quick else run
+        if batches: run = in_fitting_batches(run, len(data.train_x))
+        return replace(run, epochs=divided(quick_epochs(trained_images(run.recipe, data), run.batch_size), run.epochs)) if quick else run
     return [o if is_reference(o.method) else suited(o) for o in runs]
 
 def _remove_stale_states(out:Path):

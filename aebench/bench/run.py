@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import noop
@@ -43,7 +44,7 @@ from ..modern.linear_path import DEARER, LinearPath, along, choose_gates
 from ..modern.nested import nest, nested_lengths
 from ..modern.rounded import choose_step_gates, round_latents
 from ..modern.averaging import AverageWeights
-from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike
+from ..modern.recipe import batches_of, build_network, hold_out, mirrors_alike, trained_images
 from .. import losses  # registers what builds each of `LOSSES`
 from ..training import AutoencoderLearner, History, Phase, autoencoder_learner
 from ..weights import Classifier, trained_network, weights_key
@@ -116,7 +117,7 @@ def path_of(components:Components, latent:int) -> LinearPath:
 class HeldOut:
     "What gates are chosen by."
     images:Tensor # uint8, training images that the model was not trained on
-    unseen:LinearPath # Of the others, where the model's path is that of all
+    unseen:LinearPath # Of the images that were not held out; the model's own is that of all
     dearer:float|None=None # As `choose_gates` takes it
 
 # %% ../../nbs/bench/03_run.ipynb #f29cbc3d
@@ -132,13 +133,14 @@ def learner_for(
     seed_everything(run.seed)
     train, held = hold_out(data) if method.linear_path else (data, None)
     model = make_model(run, data, callbacks_for)
-    loss_func = kwargs.pop('loss_func', None) or make_loss(run, data, callbacks_for)
+    given = kwargs.pop('loss_func', None)
+    loss_func = given or make_loss(run, data, callbacks_for)
     dls = train.dls(run.batch_size, run.device, make_augment(run, data, model), run.seed, valid_limit=2000)
     kwargs = dict(opt_func=OPTIMIZERS.builders[method.optimizer]) | kwargs
     learn = autoencoder_learner(dls, model, loss_func, cbs=[*callbacks_of(run), *cbs], **kwargs)
     if held is None: return learn, None
     unseen = path_of(principal_components(train, run.device), model.latent)
-    return learn, HeldOut(held, unseen, None if method.loss == 'mse' else DEARER)
+    return learn, HeldOut(held, unseen, None if method.loss == 'mse' and given in (None, F.mse_loss) else DEARER)
 
 def callbacks_of(run:Run) -> list[Callback]: # New ones each time
     "The callbacks of a method: its own, and one that averages its weights."
@@ -165,11 +167,11 @@ def choose_all_gates(
     held:HeldOut,
     device
 ):
-    "Let a model beside a linear path count as much as it helps: for each length of its latent, and for each step where it is rounded."
+    "Choose how much of a model beside a linear path counts: for each length of its latent, and for each step where it is rounded."
     unseen = held.unseen.to(device)
     choose_gates(model, batches_of(held.images, device), unseen, held.dearer)
     if not model.rounded: return
-    with along(model, unseen, model.latent): choose_step_gates(model, batches_of(held.images, device))
+    with along(model, unseen, model.latent): choose_step_gates(model, batches_of(held.images, device), held.dearer)
 
 # %% ../../nbs/bench/03_run.ipynb #bc9ea130
 def train_run(
@@ -406,7 +408,7 @@ def _save_training(folder:Path, phases:Sequence[Phase], epochs:pd.DataFrame):
 def _speed_measures(run:Run, data:ImageSet, epochs:pd.DataFrame) -> dict:
     "How fast the training was, and in how many threads: a list where it went on elsewhere with another number."
     threads = [int(o) for o in epochs.threads.unique()]
-    images = epochs.batches.sum()*min(run.batch_size, len(data.train_x))
+    images = epochs.batches.sum()*min(run.batch_size, trained_images(run.recipe, data))
     return dict(threads=threads[0] if len(threads) == 1 else threads, images_per_second=images/epochs.train_seconds.sum())
 
 # %% ../../nbs/bench/03_run.ipynb #dff53ed6

@@ -1,4 +1,4 @@
-"""Start where principal components end: the network learns only what they miss, and a gate sees to it that it is never worse.
+"""Start where principal components end: the network learns only what they miss, and a gate shuts out what would not help.
 
 Docs: https://aebench.github.io/aebench/modern/linear_path.html.md"""
 
@@ -51,7 +51,7 @@ class LinearPath(nn.Module):
         other:'LinearPath', # Of as many numbers
         n:int # Of which these are turned, and the rest is left out
     ) -> 'LinearPath':
-        "A path that makes the same images, by numbers that mean as nearly as can be what those of `other` do (Schönemann 1966)."
+        "A path that makes the same images, along directions as near as can be to those of `other` (Schönemann 1966), in its spreads."
         own, others = self.directions[:n], other.directions[:n]
         u, _, v = torch.linalg.svd(own @ others.T)
         return LinearPath(self.mean, (u @ v).T @ own, other.spread[:n].square(), len(self.directions))
@@ -160,7 +160,7 @@ def choose_gate(
         gates.fill_(gate)
         return error()
     errors = {o: under(o) for o in GATES}
-    best = min(errors, key=errors.get) if dearer is None else max(o for o in GATES if errors[o] <= dearer*errors[0.])
+    best = min(errors, key=errors.get) if dearer is None else max((o for o in GATES if errors[o] <= dearer*errors[0.]), default=0.)
     return gates.fill_(best)[0].item()
 
 @contextmanager
@@ -182,11 +182,14 @@ def choose_gates(
     unseen:LinearPath|None=None, # One that has not seen them, where its own has
     dearer:float|None=None # As `choose_gate` takes it
 ) -> dict[int, float]: # By the length of the latent, one that is not nested having only the whole
-    "Give `model` those of `GATES` under which it copies `images` best; lengths between those tried have the next longer one's."
+    "Give `model` the gates that `choose_gate` takes for `images`; lengths between those tried have the next longer one's."
     images, chosen, shorter = list(images), {}, 0
     def error(latents, n): return sum(float((model.decode(model.gated(*both, n)) - o).square().sum()) for both, o in zip(latents, images))
-    for n in nested_lengths(model.latent) if model.nested else [model.latent]:
-        with evaluating(model), along(model, unseen, n):
-            chosen[n] = choose_gate(model.gates[shorter:n], partial(error, [model.both_latents(o) for o in images], n), dearer)
-        shorter = n
+    with evaluating(model):
+        added = [model.both_latents(o)[1] for o in images]
+        for n in nested_lengths(model.latent) if model.nested else [model.latent]:
+            with along(model, unseen, n):
+                latents = [(model.path.encode(o), more) for o, more in zip(images, added)]
+                chosen[n] = choose_gate(model.gates[shorter:n], partial(error, latents, n), dearer)
+            shorter = n
     return chosen

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/modern/recipe.html.md"""
 
 # %% auto #0
 __all__ = ['ALIKE', 'HELD_OUT', 'MOST_HELD_OUT', 'OF_FEW', 'FEW_HELD_OUT', 'build_network', 'mirrors_alike', 'held_out',
-           'held_of', 'hold_out', 'batches_of']
+           'held_of', 'hold_out', 'trained_images', 'batches_of']
 
 # %% ../../nbs/modern/07_recipe.ipynb #15855c76
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from ..data.sets import ImageSet
 from ..models import AutoEncoder, autoencoder
 from .linear_path import LinearPath, PathAutoEncoder
 from .rounded import round_latents
+from ..registry import Method
 from . import muon, residual  # these register their builders
 
 # %% ../../nbs/modern/07_recipe.ipynb #838096b0
@@ -57,13 +58,13 @@ def mirrors_alike(
 
 # %% ../../nbs/modern/07_recipe.ipynb #1ba1a518
 HELD_OUT, MOST_HELD_OUT = 1/20, 1000 # The share of training images that is held out, and no more than so many in all;
-OF_FEW, FEW_HELD_OUT = 1/5, 64 # where these are fewer, so many, or this share of the images
+OF_FEW, FEW_HELD_OUT = 1/5, 64 # where that is fewer than 64, so many, or a fifth of the images where that is less
 
 def held_out(
     n:int # Training images
 ) -> Tensor: # (n,) bool
-    "Which of them are held out, evenly spread; at least one."
-    count = max(1, min(int(OF_FEW*n), FEW_HELD_OUT), min(int(HELD_OUT*n), MOST_HELD_OUT))
+    "Which of them are held out, evenly spread; at least one of two or more."
+    count = max(min(1, n - 1), min(int(OF_FEW*n), FEW_HELD_OUT), min(int(HELD_OUT*n), MOST_HELD_OUT))
     return torch.zeros(n, dtype=torch.bool).index_fill_(0, torch.linspace(0, n - 1, count).long(), True)
 
 def held_of(data:ImageSet) -> Tensor: # (N,) bool
@@ -77,10 +78,15 @@ def hold_out(data:ImageSet) -> tuple[ImageSet, Tensor]:
     key = fingerprint([data.fingerprint, 'less', held.numpy()])
     return replace(data, train_x=data.train_x[~held], train_y=data.train_y[~held], apart=None, fingerprint=key), data.train_x[held]
 
+def trained_images(method:Method, data:ImageSet) -> int:
+    "How many images of `data` a method is trained on: those beside a linear path leave some to choose the gate by."
+    n = len(data.train_x)
+    return n - int(held_of(data).sum()) if method.linear_path else n
+
 def batches_of(
     images:Tensor, # uint8, (N, C, S, S)
     device,
     bs:int=250
 ) -> Iterator[Tensor]: # float32 in [0, 1], channels last
     "Images as a network takes them."
-    for part in images.split(bs): yield part.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+    for part in images.split(bs) if len(images) else (): yield part.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)

@@ -82,9 +82,10 @@ def round_latents(
 @torch.no_grad()
 def choose_step_gates(
     model:PathAutoEncoder, # As `round_latents` gave it
-    images:Iterable[Tensor] # Batches (N, channels, S, S) in [0, 1], which it was not trained on; on its device
+    images:Iterable[Tensor], # Batches (N, channels, S, S) in [0, 1], which it was not trained on; on its device
+    dearer:float|None=None # As `choose_gate` takes it
 ) -> dict[float, float]: # By the step, in pixels
-    "Give `model` those gates under which it copies `images` best from rounded latents."
+    "Give `model` the gates that `choose_gate` takes for copies of `images` from rounded latents."
     images, steps = list(images), [FINEST*2**i for i in range(len(model.step_gates))]
     def batch_error(z, x, step):
         z = rounded(z*model.path.spread, z.new_full((len(z),), step))/model.path.spread
@@ -92,4 +93,4 @@ def choose_step_gates(
     with evaluating(model):
         latents = [model.encode(o) for o in images]
         def error(step): return sum(batch_error(z, x, step) for z, x in zip(latents, images))
-        return {step: choose_gate(model.step_gates[i:i+1], partial(error, step)) for i, step in enumerate(steps)}
+        return {step: choose_gate(model.step_gates[i:i+1], partial(error, step), dearer) for i, step in enumerate(steps)}
