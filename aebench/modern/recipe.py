@@ -89,4 +89,5 @@ def batches_of(
     bs:int=250
 ) -> Iterator[Tensor]: # float32 in [0, 1], channels last
     "Images as a network takes them."
-    for part in images.split(bs) if len(images) else (): yield part.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+    if not len(images): return  # which torch splits into one part
+    for part in images.split(bs): yield part.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
