@@ -231,7 +231,7 @@ def test_few_images_choose_gates_beside_components_that_have_not_seen_them(data)
     assert mse_of(model, data.test_x) < .96*believed < components.errors_on(data.test_x, [24])[0]
 
 @pytest.mark.parametrize('method', ['feature_loss+modern', 'rounded+feature_loss+modern'])
-def test_another_loss_may_cost_some_error(method, data, monkeypatch):
+def test_another_loss_may_cost_some_error(method, data):
     "Each gate is the largest under which the error is within the limit, those of rounded latents too; the squared error's are of the least."
     few = replace(data, train_x=data.train_x[:100], train_y=data.train_y[:100], fingerprint='100 digits')
     learn, held = learner_for(Run(method, 'digits', size=16, latent=8, weights='random'), few)

@@ -31,7 +31,6 @@ from ..core.files import check_outside, expanded, write_new
 from ..core.pictures import psnr
 from ..core.text import log, printable
 from ..data.folders import read_folder
-from ..registry import DATA
 from ..run_folder import CODER
 
 # %% ../../nbs/apply/03_folders.ipynb #da393498
@@ -49,7 +48,7 @@ def _tell_size(sizes:Sequence[tuple[int, int]], size:int):
 def _tell_trained(run:Trained, folder:str|Path, images:Tensor): # As `image_keys` takes them
     "Log how many images the model was trained on, since these say little of others: of its own folder, which is quick to read."
     data, here = run.row.get('data'), expanded(folder).resolve()
-    if not isinstance(data, str) or data in DATA: return
+    if not isinstance(data, str): return
     with suppress(OSError, ValueError, RuntimeError):  # what a row holds may be no path here
         there = expanded(data).resolve()
         if not (here.is_relative_to(there) or there.is_relative_to(here)) or not (own := images_of_run(run)): return
@@ -231,10 +230,10 @@ def decompress_file(
     images = decode_levels(run.codec, packed.coder, packed.levels[chosen])
     if original_size and not packed.shapes:
         raise UsageError(f'{printable(path)} does not hold the sizes of its images: leave out --original-size.')
-    shapes = [packed.shapes[i] for i in chosen] if original_size else ()
+    shapes = [packed.shapes[i] for i in chosen] if packed.shapes else ()
     _tell_scale(run)
-    if not original_size: _tell_size([packed.shapes[i] for i in chosen] if packed.shapes else [], run.size)
-    return write_images(images, packed.names, out, chosen, shapes, packed.fit, overwrite)
+    if not original_size: _tell_size(shapes, run.size)
+    return write_images(images, packed.names, out, chosen, shapes if original_size else (), packed.fit, overwrite)
 
 # %% ../../nbs/apply/03_folders.ipynb #136db832
 def encode_folder(
