@@ -24,7 +24,8 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], license=cfg['license'], keywords=cfg['keywords'].split(),
     python_requires=f">={cfg['min_python']}", packages=find_packages(include=['aebench', 'aebench.*']),
     package_data={'aebench.report': ['page.jinja', 'page.css']},
-    install_requires=lines('requirements'), extras_require={**extras, 'dev': lines('dev_requirements') + [o for found in extras.values() for o in found]},
+    install_requires=lines('requirements'),
+    extras_require={**extras, 'dev': lines('dev_requirements') + [o for found in extras.values() for o in found]},
     entry_points={'console_scripts': lines('console_scripts'), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     classifiers=['Development Status :: 4 - Beta', 'Intended Audience :: Developers', 'Intended Audience :: Science/Research',
                  'Topic :: Scientific/Engineering :: Artificial Intelligence']

@@ -3,8 +3,8 @@
     python benchmarks/bytes.py FOLDER --out results/bytes/jpeg.csv
     python benchmarks/bytes.py digits --size 16 --numbers 16 64 --most 10 20 40 --out bytes.csv
 
-Components and coder are fitted to the training images. Bytes are those of one archive of the test images, names, sizes and checksum included,
-divided by the images; the decoder is not counted.
+Components and coder are fitted to the training images. Bytes are those of one archive of the test images, names, sizes and checksum
+included, divided by the images; the decoder is not counted.
 """
 import argparse
 from collections.abc import Sequence

@@ -17,14 +17,16 @@ import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 PARTS = ('runs', 'overhead', 'together', 'distance', 'gather')
-JOINED = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'] # What starts two processes that train together; the tests take it from here
+# What starts two processes that train together; the tests take it from here
+JOINED = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 
 def seconds_of(words:list, cpus:set|None=None, before=(), threads:int=1) -> float:
     "How long `aebench run WORDS` takes, on the processors `cpus` alone."
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
     limit = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, *before, '-m', 'aebench.cli', 'run', '-q', *map(str, words)], env=env, capture_output=True, text=True, preexec_fn=limit)
+    done = subprocess.run([sys.executable, *before, '-m', 'aebench.cli', 'run', '-q', *map(str, words)],
+                          env=env, capture_output=True, text=True, preexec_fn=limit)
     if done.returncode: sys.exit(done.stderr)
     return time.perf_counter() - began
 
@@ -36,7 +38,7 @@ def times_of(words:list, turns:int, *args) -> list[float]:
     return found
 
 def many_rows(run:Path, out:Path, n:int):
-    "`n` finished runs like that in the folder `run`: two methods in many seeds, their figures a little apart; files are shared where they may be the same."
+    "`n` finished runs like the one in `run`: two methods in many seeds, figures a little apart; files are shared where they can be."
     row = json.loads((run/'row.json').read_text())
     for i in range(n):
         method = ('baseline', 'pixel_shuffle')[i % 2]
@@ -46,7 +48,8 @@ def many_rows(run:Path, out:Path, n:int):
             if path.is_file() and path.name not in ('row.json', 'model.safetensors'): os.link(path, folder/path.name)
         shift = 1 + .01*((i*7919 % 1000)/1000 - .5)
         values = {k: v*shift for k, v in row.items() if isinstance(v, float)}
-        (folder/'row.json').write_text(json.dumps({**row, **values, 'run': folder.name, 'method': method, 'label': method.replace('_', ' ').title(), 'seed': i//2}))
+        (folder/'row.json').write_text(json.dumps({**row, **values, 'run': folder.name, 'method': method,
+                                                   'label': method.replace('_', ' ').title(), 'seed': i//2}))
 
 def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
     "Measure one part: seconds, but for the distance of losses, which is a share of them, a value an epoch."
@@ -66,9 +69,11 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
         yield 'one run', 'two processes', 1, times_of(two, turns, None, JOINED)
     if part == 'distance':
         methods = 'baseline,pixel_shuffle,progressive_resizing'
-        words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64, '--protocol', 'report', '--precision', 'fp32', '--out']
+        words = ['--data', 'digits', '--methods', methods, '--epochs', 1, 1, '--batch-size', 64,
+                 '--protocol', 'report', '--precision', 'fp32', '--out']
         with tempfile.TemporaryDirectory() as d:
-            for out, more in dict(one={}, threads=dict(threads=2), processes=dict(before=JOINED)).items(): seconds_of([*words, f'{d}/{out}'], **more)
+            for out, more in dict(one={}, threads=dict(threads=2), processes=dict(before=JOINED)).items():
+                seconds_of([*words, f'{d}/{out}'], **more)
             for path in sorted(Path(d).glob('one/*/history.csv')):
                 for other in ('threads', 'processes'):
                     a, b = (pd.read_csv(o)[['train_loss', 'valid_loss']] for o in (path, Path(d)/other/path.relative_to(Path(d)/'one')))
@@ -96,7 +101,8 @@ def main():
     for part in args.parts.split(','):
         load = os.getloadavg()[0]
         for what, detail, count, values in rows_of(part, args.turns, args.rows):
-            rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's', median=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
+            rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's',
+                             median=median(values), low=min(values), high=max(values), turns=len(values), load=round(load, 1)))
             print(rows[-1], flush=True)
     from aebench.bench.devices import environment
     environment = {k: v for k, v in environment().items() if k not in ('device', 'threads', 'deterministic')}

@@ -53,7 +53,7 @@ def now(device:torch.device|str) -> float:
 SKIPPED = 2 # Batches of a turn that don't count: plain fastai's workers start in them
 
 class Lap:
-    "The time from when the first `SKIPPED` of `n` batches are done to when all are. Only then is a GPU waited for: at each batch it would run dry."
+    "Time from the end of the first `SKIPPED` of `n` batches to that of all. Only then is a GPU waited for: at each batch it would run dry."
     def __init__(self, n:int, device:torch.device|str): self.n, self.device, self.done, self.times = n, device, 0, []
     def batch_done(self):
         self.done += 1
@@ -89,11 +89,15 @@ def upsampling(method:Method, ni:int, nf:int) -> nn.Sequential:
 
 def plain_network(method:Method, size:int) -> nn.Module:
     "The paper's network in PyTorch's and fastai's own layers."
-    def halving(ni, nf, pixels): return [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), nn.AdaptiveMaxPool2d(pixels), nn.BatchNorm2d(nf), nn.ReLU()]
+    def halving(ni, nf, pixels):
+        return [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(),
+                nn.AdaptiveMaxPool2d(pixels), nn.BatchNorm2d(nf), nn.ReLU()]
     core = size//4
-    if not method.encoder_entry.arch: encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
+    if not method.encoder_entry.arch:
+        encoder, latent = nn.Sequential(*halving(3, 12, size//2), *halving(12, 24, core), nn.Flatten(), nn.Linear(24*core**2, 1000)), 1000
     else: encoder, latent = nn.Sequential(create_body(resnet34(), pretrained=False), AdaptiveConcatPool2d(), nn.Flatten()), 1024
-    decoder = nn.Sequential(nn.Linear(latent, 24*core**2), nn.Unflatten(1, (24, core, core)), upsampling(method, 24, 12), upsampling(method, 12, 3))
+    decoder = nn.Sequential(nn.Linear(latent, 24*core**2), nn.Unflatten(1, (24, core, core)),
+                            upsampling(method, 24, 12), upsampling(method, 12, 3))
     return nn.Sequential(Normalize(), encoder, decoder, nn.Hardtanh(0, 1))
 
 class PlainFeatureLoss(nn.Module):
@@ -150,7 +154,8 @@ def own_optimiser(method:Method) -> Callable: # As `adam`
     if method.optimizer == 'adam': return adam
     return lambda params: stepping(OPTIMIZERS.builders[method.optimizer](params, lr=1e-3))
 
-def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format, augment:Callable, stepper:Callable=adam) -> Callable:
+def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torch.memory_format,
+         augment:Callable, stepper:Callable=adam) -> Callable:
     "Augment, forward, loss, backward, step: nothing else. Network and loss go to where the images are, once."
     model.to(images.device, memory_format=layout)
     if isinstance(loss_func, nn.Module): loss_func.to(images.device)
@@ -168,7 +173,8 @@ def loop(model:nn.Module, loss_func:Callable, images:Tensor, bs:int, layout:torc
 
 def papers_way(task:Task) -> Callable:
     "The paper's network and loss in PyTorch's default memory format."
-    return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size, torch.contiguous_format, Augment())
+    return loop(plain_network(task.method, task.run.schedule[0][1]), plain_loss(task.method), small(task), task.batch_size,
+                torch.contiguous_format, Augment())
 
 def bare_loop(task:Task, fast:bool=True, compiled:bool=False) -> Callable:
     "aebench's network and loss, with none of fastai around them: the practical limit."
@@ -203,11 +209,13 @@ def aebench_learner(task:Task) -> Learner:
     "As a run has it, in its first phase."
     model, loss_func = make_model(task.run, task.images), make_loss(task.run, task.images)
     dls = task.images.dls(task.batch_size, task.run.device, make_augment(task.run, task.images, model), valid_limit=task.batch_size)
-    learn = autoencoder_learner(dls, model, loss_func, cbs=[History(), TellProgress(Progress(), 'benchmark', 1)], opt_func=OPTIMIZERS.builders[task.method.optimizer])
+    learn = autoencoder_learner(dls, model, loss_func, cbs=[History(), TellProgress(Progress(), 'benchmark', 1)],
+                                opt_func=OPTIMIZERS.builders[task.method.optimizer])
     if task.method.pretrained: learn.freeze()
     return learn.set_image_size(task.run.schedule[0][1])
 
 def aebench(task:Task) -> Callable: return timed(aebench_learner(task))
 
-CONTESTANTS = {'plain fastai': plain_fastai, "the paper's way": papers_way, 'usual layers': usual_layers, 'compiled loop': compiled_loop, 'bare loop': bare_loop, 'aebench': aebench}
+CONTESTANTS = {'plain fastai': plain_fastai, "the paper's way": papers_way, 'usual layers': usual_layers,
+               'compiled loop': compiled_loop, 'bare loop': bare_loop, 'aebench': aebench}
 WITHOUT_AEBENCH = ('plain fastai', "the paper's way") # As users have them: their memory is not kept either

@@ -23,10 +23,12 @@ def measured(size:int, method:str, batch_size:int, steps:int, device:str) -> dic
     "A row: images a second, and the peak of the process in MB, which has measured nothing else."
     configure_torch()
     data = load_images('digits', size)
-    run, = plan_runs(method, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device, precision=resolve_precision('auto', device))
+    run, = plan_runs(method, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device,
+                     precision=resolve_precision('auto', device))
     memory = PeakMemory(device)
     seconds = expected_seconds(run, data, steps, most_seconds=60.)
-    return dict(method=run.method, size=size, batch_size=batch_size, precision=run.precision, images_per_second=len(data.dls(batch_size, device).train)*batch_size/seconds, peak_memory_mb=memory.megabytes, steps=steps)
+    return dict(method=run.method, size=size, batch_size=batch_size, precision=run.precision,
+                images_per_second=len(data.dls(batch_size, device).train)*batch_size/seconds, peak_memory_mb=memory.megabytes, steps=steps)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -39,11 +41,14 @@ def main():
     args = p.parse_args()
     where = environment(args.device)
     asked = product(args.sizes, [o.name for o in get_methods(args.methods)], [args.batch_size], [args.steps], [args.device])
-    with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as one: rows = pd.DataFrame(one.starmap(measured, asked, chunksize=1)).assign(**where)
+    with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as one:
+        rows = pd.DataFrame(one.starmap(measured, asked, chunksize=1)).assign(**where)
     out = args.out or HERE/'results'/f'large-{slug(where["device_name"])}.csv'
     rows.to_csv(out, index=False)
     for figure, digits in (('images_per_second', 0), ('peak_memory_mb', 0)):
-        Console(width=120).print(f'{figure.replace("_", " ")}\n' + rows.pivot_table(index='method', columns='size', values=figure, sort=False).to_string(float_format=f'{{:,.{digits}f}}'.format))
+        Console(width=120).print(f'{figure.replace("_", " ")}\n'
+                                 + rows.pivot_table(index='method', columns='size', values=figure, sort=False).to_string(
+                                     float_format=f'{{:,.{digits}f}}'.format))
     print(f'Rows in {out}')
 
 if __name__ == '__main__': main()

@@ -22,7 +22,8 @@ from speed import HERE, slug
 def differences(rows:pd.DataFrame) -> pd.DataFrame:
     "bf16 less fp32, a line a method and seed: MSE in percent of fp32's, accuracy in points."
     pairs = rows.pivot(index=['method', 'seed'], columns='precision', values=['mse', 'accuracy'])
-    return pd.DataFrame(dict(mse_percent=100*(pairs.mse.bf16/pairs.mse.fp32 - 1), accuracy_points=100*(pairs.accuracy.bf16 - pairs.accuracy.fp32))).reset_index()
+    return pd.DataFrame(dict(mse_percent=100*(pairs.mse.bf16/pairs.mse.fp32 - 1),
+                             accuracy_points=100*(pairs.accuracy.bf16 - pairs.accuracy.fp32))).reset_index()
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,7 +35,8 @@ def main():
     p.add_argument('--out', type=Path, help='CSV to write (default: benchmarks/results/, named for the data and the machine)')
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
-        runs = plan_runs(args.methods, args.data, args.seeds, epochs=args.epochs, weights='in-domain', protocol='report', device=args.device)
+        runs = plan_runs(args.methods, args.data, args.seeds, epochs=args.epochs,
+                         weights='in-domain', protocol='report', device=args.device)
         rows = frame_rows(do_runs([replace(run, precision=o) for run in runs for o in ('fp32', 'bf16')], tmp, LineProgress()))
     where = environment(args.device)
     found = differences(rows).assign(data=args.data, epochs=write_numbers(rows.epochs[0]), **where)

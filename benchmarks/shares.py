@@ -11,7 +11,8 @@ class _Clock(Callback):
     "Notes the time of each event into `marks`: as the first callback, or as the last."
     def __init__(self, marks:dict, order:int):
         self.marks, self.order = marks, order
-        for event in EVENTS: setattr(self, event, lambda event=event: self.marks.setdefault((event, order), []).append(now(self.dls.device)))
+        for event in EVENTS:
+            setattr(self, event, lambda event=event: self.marks.setdefault((event, order), []).append(now(self.dls.device)))
 
 class _TimedAugment:
     "An augmentation that notes how long it took."
@@ -22,8 +23,9 @@ class _TimedAugment:
         self.seconds.append(now(x.device) - start)
         return x
 
-def step_shares(learn:Learner, turns:int, n:int=8) -> list[dict[str, float]]: # Percent, which add up to 100: a dict a turn, the turn with the shortest steps first
-    "What share of a step each of `PARTS` takes, over the middle half of `n` steps a turn: one that something came between would shift them."
+# In percent, which add up to 100: a dict a turn, the turn with the shortest steps first
+def step_shares(learn:Learner, turns:int, n:int=8) -> list[dict[str, float]]:
+    "What share of a step each of `PARTS` takes, over the middle half of `n` steps a turn: one that was interrupted would shift them."
     found = []
     for _ in range(turns + 1):
         marks, augment = {}, _TimedAugment(learn.dls.train.augment)
@@ -34,8 +36,9 @@ def step_shares(learn:Learner, turns:int, n:int=8) -> list[dict[str, float]]: # 
         steps = []
         for i in range(1, n + 1):  # from the end of the batch before; the first has none
             between = lambda a, b: first[b][i] - last[a][i]
-            parts = dict(augmentation=augment.seconds[i], forward=between('before_batch', 'after_pred'), loss=between('after_pred', 'after_loss'),
-                         backward=between('before_backward', 'after_backward'), optimiser=between('before_step', 'after_step'))
+            parts = dict(augmentation=augment.seconds[i], forward=between('before_batch', 'after_pred'),
+                         loss=between('after_pred', 'after_loss'), backward=between('before_backward', 'after_backward'),
+                         optimiser=between('before_step', 'after_step'))
             parts['loading'] = first['before_batch'][i] - last['after_batch'][i-1] - parts['augmentation']
             whole = last['after_batch'][i] - last['after_batch'][i-1]
             steps.append(parts | dict(framework=whole - sum(parts.values())))

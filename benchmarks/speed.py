@@ -57,7 +57,8 @@ def save_images(images:ImageSet, folder:Path) -> Path:
 
 def row(what:str, method:str, contestant:str, size:int, values:list[float], detail:str='') -> dict:
     "One line of the table."
-    return dict(what=what, method=method, contestant=contestant, size=size, detail=detail, median=median(values), low=min(values), high=max(values), n=len(values), unit=UNITS[what])
+    return dict(what=what, method=method, contestant=contestant, size=size, detail=detail,
+                median=median(values), low=min(values), high=max(values), n=len(values), unit=UNITS[what])
 
 def _serve(pipe, name:str, run:Run, n:int, folder:Path):
     "In a process of its own: train on as many batches as are asked for, until nobody is there to ask."
@@ -113,7 +114,8 @@ def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operation
         a = numbers(n, n)
         return 2*n**3/best(lambda: a @ a)
     def convolution(channels, size, n):
-        x, weight = (numbers(*o).contiguous(memory_format=torch.channels_last) for o in ((n, channels, size, size), (channels, channels, 3, 3)))
+        x, weight = (numbers(*o).contiguous(memory_format=torch.channels_last)
+                     for o in ((n, channels, size, size), (channels, channels, 3, 3)))
         return 2*x.numel()*channels*9/best(lambda: conv2d(x, weight, padding=1))
     products = [product(n) for n in ((512, 1024, 2048) if small else (4096, 8192))]
     convolutions = [convolution(*o) for o in (((64, 8, 128), (128, 16, 64)) if small else ((256, 32, 256), (512, 16, 256)))]
@@ -147,19 +149,23 @@ def counted_floor(task:Task, rates:tuple[float, float]) -> dict:
 
 def in_child(code:str, env:dict|None=None, **kwargs) -> str:
     "What a fresh Python prints."
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, cwd=HERE, env={**os.environ, **(env or {})}, **kwargs)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True,
+                          cwd=HERE, env={**os.environ, **(env or {})}, **kwargs)
     if done.returncode: sys.exit(f'A measurement failed: {done.stderr[-2000:]}')
     return done.stdout
 
 def peak_memory(run:Run) -> dict:
-    "Training, validation and evaluation in a process of their own, with as many images as CIFAR-10 has: the peak above what `import torch` takes."
-    return row('memory', run.method, 'aebench', run.size, [float(in_child(f'from memory import peak; from aebench.settings import Run; print(peak({run!r}))').split()[-1])], 'above a Python that has imported torch')
+    "Training, validation and evaluation in their own process, on as many images as CIFAR-10 has: the peak above what `import torch` takes."
+    return row('memory', run.method, 'aebench', run.size,
+               [float(in_child(f'from memory import peak; from aebench.settings import Run; print(peak({run!r}))').split()[-1])],
+               'above a Python that has imported torch')
 
 def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
     "From `aebench run` to its first training batch, less what `import torch` takes: without any cache, and with one."
     code = (f'import sys; from fastai.learner import Learner\nclass Begun(BaseException): pass\ndef begun(*_): raise Begun\n'
             f'Learner.one_batch = begun\nfrom aebench.cli import main\n'
-            f'try: main(["run", "-q", "--data", {data!r}, "--methods", "baseline", "--weights", "in-domain", "--out", OUT])\nexcept Begun: print("begun")')
+            f'try: main(["run", "-q", "--data", {data!r}, "--methods", "baseline", "--weights", "in-domain", "--out", OUT])\n'
+            'except Begun: print("begun")')
     def once(home:str) -> float:
         with tempfile.TemporaryDirectory() as out:
             start = time()
@@ -172,16 +178,21 @@ def start_seconds(data:str, home:str|None, turns:int) -> list[dict]:
     with tempfile.TemporaryDirectory() as tmp:
         cold, home = once(tmp), home or tmp
         with tempfile.TemporaryDirectory() as out:  # fills the cache
-            in_child(f'from aebench.cli import main; main(["run", "-q", "--data", {data!r}, "--methods", "baseline", "--weights", "in-domain", "--epochs", "1", "0", "--out", {out!r}])', dict(AEBENCH_HOME=home))
+            in_child('from aebench.cli import main; '
+                     f'main(["run", "-q", "--data", {data!r}, "--methods", "baseline", '
+                     f'"--weights", "in-domain", "--epochs", "1", "0", "--out", {out!r}])',
+                     dict(AEBENCH_HOME=home))
         torches, warm = zip(*[(bare(), once(home)) for _ in range(turns)])
     least = median(torches)
     return [row('start', 'baseline', 'import torch', 0, torches), row('start', 'baseline', 'aebench', 0, [cold-least], f'{data}, no cache'),
             row('start', 'baseline', 'aebench', 0, [o-least for o in warm], f'{data}, second start')]
 
 def share_rows(task:Task, turns:int) -> list[dict]:
-    "Where a step's time goes: the shares of the turn in the middle, by how long its steps took, which add up to 100; the lowest and the highest of all turns."
+    "Where a step's time goes: shares, adding up to 100, of the turn whose steps took the median time; the lowest and highest of all turns."
     shares = step_shares(aebench_learner(task), turns)
-    return [row('share', task.run.method, 'aebench', task.run.schedule[0][1], [o[part] for o in shares], part) | dict(median=shares[(turns - 1)//2][part]) for part in PARTS]
+    return [row('share', task.run.method, 'aebench', task.run.schedule[0][1], [o[part] for o in shares], part)
+            | dict(median=shares[(turns - 1)//2][part])
+            for part in PARTS]
 
 def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dict]:
     "Cost of an image at several sizes."
@@ -201,11 +212,13 @@ def contestants_for(method:str, full:bool) -> list[str]:
 def show(rows:pd.DataFrame, console:Console):
     "A table for each kind of measurement."
     for what, part in rows.groupby('what', sort=False):
-        table = Table('method', 'contestant', 'size', 'median', 'lowest to highest', 'n', '', title=f'{what}, {part.unit.iloc[0]}', title_justify='left')
+        table = Table('method', 'contestant', 'size', 'median', 'lowest to highest', 'n', '',
+                      title=f'{what}, {part.unit.iloc[0]}', title_justify='left')
         for o in part.itertuples():
             digits = 0 if o.median >= 100 else 1 if o.median >= 10 else 2
             number = lambda x: f'{x:,.{digits}f}'
-            table.add_row(o.method, o.contestant, str(o.size or ''), number(o.median), f'{number(o.low)} to {number(o.high)}' if o.n > 1 else '', str(o.n), o.detail)
+            table.add_row(o.method, o.contestant, str(o.size or ''), number(o.median),
+                          f'{number(o.low)} to {number(o.high)}' if o.n > 1 else '', str(o.n), o.detail)
         console.print(table)
 
 def slug(text:str) -> str: return re.sub(r'\W+', '-', text.lower()).strip('-')
@@ -230,7 +243,9 @@ def main():
     keep_freed_memory()
     def add(found:list[dict]):
         rows.extend(found)
-        for o in found: console.print(f'{perf_counter()-begun:6.0f} s  {o["what"]:7}{o["method"]:22}{o["contestant"]:18}{o["median"]:12,.1f} {o["unit"]}', highlight=False)
+        for o in found:
+            console.print(f'{perf_counter()-begun:6.0f} s  '
+                          f'{o["what"]:7}{o["method"]:22}{o["contestant"]:18}{o["median"]:12,.1f} {o["unit"]}', highlight=False)
     if 'start' in parts: add(start_seconds(args.data, args.home, turns))
     if 'memory' in parts: add([peak_memory(Run(m, 'noise', weights='random', **settings)) for m in methods])
     rates = machine_rates(device, settings['precision'])
@@ -245,7 +260,8 @@ def main():
             if 'floor' in parts: add([counted_floor(task, rates)])
     if 'cost' in parts:
         for method in methods if args.full or args.methods else ['baseline']: add(cost_by_size(method, args.sizes, turns, **settings))
-    where = environment(device) | dict(precision=settings['precision'], product_gflops=round(rates[0]/1e9), copy_gbytes=round(rates[1]/1e9, 1), form='full' if args.full else 'short')
+    where = environment(device) | dict(precision=settings['precision'], product_gflops=round(rates[0]/1e9),
+                                       copy_gbytes=round(rates[1]/1e9, 1), form='full' if args.full else 'short')
     frame = pd.DataFrame(rows).assign(**where)
     out = args.out or HERE/'results'/f'speed-{slug(where["device_name"])}-{where["threads"]}-threads-{where["precision"]}.csv'
     out.parent.mkdir(parents=True, exist_ok=True)

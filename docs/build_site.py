@@ -1,7 +1,8 @@
 """Build the docs site in _docs from the notebooks, the guide, the registry, the command line's parser and results/.
 
-notebooks → nbdev → pages of Markdown → Zensical. Warnings are errors. Usage: python docs/build_site.py [--serve]
+notebooks → nbdev → pages of Markdown → Zensical. Warnings are errors.
 """
+import argparse
 import http.server
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +66,10 @@ def all_pages(links:Links, files:dict) -> list[Page]:
     lessons = [o for o in made if o.folder == 'tutorials']
     titles = {o.file.removesuffix('.md'): o.title for o in lessons}
     cards = [technique_cards.card(m, opened, titles, links) for m in METHODS.values()]
-    compared = [result_pages.page_of(folder, files) for folder in result_folders()]
+    compared = []
+    with ProcessPoolExecutor() as pool:
+        for page, copied in pool.map(result_pages.page_of, result_folders()):
+            compared.append(page), files.update(copied)
     measured = [o for o in made if o.folder == 'benchmarks']
     files['pictures/results-digits-report-samples.png'] = ROOT/'results'/'digits'/'report'/'samples.png'  # of pages without a picture
     return [*made, *guide_pages.pages(links), *prose_pages(links), library_index(links), *room_indexes(made), tutorials_index(lessons),
@@ -171,6 +176,8 @@ def build():
     print(f'{len(found)} pages in {SITE}')
 
 if __name__ == '__main__':
-    try: serve() if '--serve' in sys.argv else build()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--serve', action='store_true', help='show the site that was built')
+    try: serve() if parser.parse_args().serve else build()
     except SiteError as e: sys.exit(f'The site was not made. {e}')
     except KeyboardInterrupt: pass

@@ -21,7 +21,8 @@ def parts_of(folder:Path) -> list[tuple[str, pd.DataFrame]]:
     "What may be compared in `folder`: titles ('' for a single one) and rows."
     return groups(rows_of(folder))
 
-def all_parts() -> list[tuple[Path, str, pd.DataFrame]]: return [(folder, *part) for folder in result_folders() for part in parts_of(folder)]
+def all_parts() -> list[tuple[Path, str, pd.DataFrame]]:
+    return [(folder, *part) for folder in result_folders() for part in parts_of(folder)]
 
 def numbers_of(part:pd.DataFrame) -> int: # 0 where no network was trained
     "The commonest length of the networks' latents: some bring a length of their own."

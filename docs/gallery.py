@@ -111,7 +111,8 @@ def page(files:dict) -> Page:
             _, folder, rows = methods[method]
             latent = rows[rows.method == method].latent.dropna()
             numbers = f'{plural(int(latent.iloc[0]), "number")} · ' if len(latent) and not is_reference(method) else ''
-            shown.append((name_html(rows, method), numbers + figures(rows, method), method_label(rows, method), samples(folder, rows)[method]))
+            shown.append((name_html(rows, method), numbers + figures(rows, method),
+                          method_label(rows, method), samples(folder, rows)[method]))
         folder = methods[order[0]][1]
         parts += [f'## {title if titles.count(title) == 1 else title_of(folder)}', grid(folder, shown, f'g{n}', files)]
     lead = ('The first test images of each data set, as each method copies them. A click or Enter opens a copy beside its original, '

@@ -93,7 +93,8 @@ def commands() -> Page:
     of = next(o for o in parser._actions if isinstance(o, argparse._SubParsersAction)).choices
     about = 'Every command, with an example and its flags. aebench COMMAND --help says the same in a terminal.'
     rows = [(f'<a href="#{o}"><code>{o}</code></a>', f'<td>{inline(p.description or "")}</td>') for o, p in of.items()]
-    parts = ['# Command line', lead('Every command, with an example and its flags. <code>aebench COMMAND --help</code> says the same in a terminal.'),
+    parts = ['# Command line',
+             lead('Every command, with an example and its flags. <code>aebench COMMAND --help</code> says the same in a terminal.'),
              html_table('Commands', ('Command', 'What it does'), rows, 'flags'), *flags(parser, 'aebench')]
     for name, p in of.items():
         usage = re.sub(r'^usage: ', '', re.sub(r'\s+', ' ', p.format_usage()).strip(), flags=re.I)

@@ -28,8 +28,9 @@ def page() -> Page:
              'Each name leads to the card of the method, the data to the comparison.']
     if table := by_bytes():
         parts += ['## With at most as many bytes', table,
-                  'PSNR in decibels, higher is better, read off each rate curve between its measured points; n/a where no file is so small. '
-                  'Latents are rounded and coded; WebP is counted without the headers of its file. What was measured with an earlier coder takes more bytes than it would today.']
+                  'PSNR in decibels, higher is better, read off each rate curve between its measured points; '
+                  'n/a where no file is so small. Latents are rounded and coded; WebP is counted without the headers of its file. '
+                  'What was measured with an earlier coder takes more bytes than it would today.']
     return index_page(PATH, 'Leaderboard', lead, *parts, wide=True)
 
 # ---- numbers
@@ -99,7 +100,8 @@ def _curves(data:str) -> list[tuple[dict, pd.DataFrame]]:
         rows = rows_of(folder)
         for row in trained(rows[rows.data_fingerprint == data]).to_dict('records'):
             path = folder/row['run']/RATES_CSV
-            if path.is_file(): found.append((dict(row, folder=folder, rows=rows), pd.read_csv(path).rename(columns=dict(bytes_per_image='bytes'))))
+            if path.is_file():
+                found.append((dict(row, folder=folder, rows=rows), pd.read_csv(path).rename(columns=dict(bytes_per_image='bytes'))))
     return found
 
 def _best_at(curves:list, size:int) -> list[tuple[float, dict]]: # The best PSNR first
@@ -130,7 +132,8 @@ def by_bytes() -> str: # '' where nothing was measured
             def cell(found):
                 if found is None: return '<td>n/a</td>'
                 value, row = found
-                return f'<td>{name_html(row["rows"], row["method"])}<br>{text(value)}<br><small>{plural(int(row["latent"]), "number")}</small></td>'
+                return (f'<td>{name_html(row["rows"], row["method"])}<br>{text(value)}<br>'
+                        f'<small>{plural(int(row["latent"]), "number")}</small></td>')
             link = f'<a href="{first[1]["folder"].name}.html">{html.escape(named.get(data, data))}</a>'
             lines.append((link, f'<td>{size}</td>{cell(first)}{cell(second)}<td>{text(values[1])}</td><td>{text(values[2])}</td>'))
     heads = 'Data', '<abbr title="The most that an image may take">Bytes</abbr>', 'Best', 'Second', 'PCA', 'WebP'

@@ -23,7 +23,8 @@ def front_matter(notebook:dict) -> dict:
 def maths(text:str) -> str:
     "`$…$` and `$$…$$` outside code as MathML."
     def inline(m): return latex2mathml.converter.convert(m[1])
-    def block(m): return latex2mathml.converter.convert(m[1].strip(), display='block').replace('<math ', '<math tabindex="0" ', 1)  # scrolls by keys
+    # With tabindex it scrolls by keys
+    def block(m): return latex2mathml.converter.convert(m[1].strip(), display='block').replace('<math ', '<math tabindex="0" ', 1)
     parts = re.split(r'(```.*?```|`[^`\n]*`)', text, flags=re.S)  # what is code stays as it is
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r'\$\$(.+?)\$\$', block, parts[i], flags=re.S)
@@ -98,7 +99,8 @@ def add_picture(png:str, cell:dict, page:Page) -> str:
     "Add the picture, base64, to `page`; return the tag that shows it."
     alt = directives(cell).get('fig-alt')
     if alt is None:
-        raise SiteError(f'{page.source}: the picture of cell {cell.get("id")} has no description: begin the cell with «#| fig-alt: what it shows».')
+        raise SiteError(f'{page.source}: the picture of cell {cell.get("id")} has no description: '
+                        'begin the cell with «#| fig-alt: what it shows».')
     name = f'pictures/{page.path.removesuffix(".md").replace("/", "-")}-{len(page.pictures)+1}.png'
     page.pictures[name] = base64.b64decode(png)
     return img('../'*page.path.count('/') + name, alt, page.pictures[name])

@@ -78,10 +78,12 @@ def sheet(folder:Path, name:str, i:int, copied:dict) -> str: # Of the `i`-th gro
 def sweep_parts(folder:Path, rows:pd.DataFrame, copied:dict) -> list[str]:
     parts = []
     for i, (title, part) in enumerate(sweeps(rows), 1):
-        parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)), sheet(folder, 'latent', i, copied)]
+        parts += [f'## What fewer numbers cost{": " + title if title else ""}', items(sweep_facts(part)),
+                  sheet(folder, 'latent', i, copied)]
     return parts
 
-def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:dict, files:dict) -> list[str]: # `said` as `sentences` gives it
+# `said` as `sentences` gives it
+def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:dict, files:dict) -> list[str]:
     "One comparison of a folder: what came out, its pictures, its table; behind clicks whatever else was measured."
     found, short = cells(rows, best(rows)), brief_cells(rows, best(rows))
     networks = [m for m in found if not is_reference(m) or m in ('original', f'pca-{numbers_of(rows)}')]
@@ -96,14 +98,17 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
     if apart: parts.append(fold('What trains no network', main_table(rows, short, others, 'References')))
     if title and pictures: parts.append(fold('Pictures', pictures))
     if said.effects:
-        effects = text_table('Effects', ('Effect', *map(heading, EFFECT_COLUMNS)), [(o['term'], o['cells']) for o in effect_lines(said.effects)])
+        effects = text_table('Effects', ('Effect', *map(heading, EFFECT_COLUMNS)),
+                             [(o['term'], o['cells']) for o in effect_lines(said.effects)])
         parts.append(fold('What each technique is worth', effects, sheet(folder, 'effects', i, copied), items(said.effect_words)))
     parts.append(sheet(folder, CHART, i, copied) if not title else '')
     shown = {*told[:SAID], *(said.effect_words if said.effects else ())}
-    rest = {'All columns': [whole_table(rows, found, folder.name)], **drawn_parts(folder, i, bool(title), copied), 'The latent': latent_parts(rows),
+    rest = {'All columns': [whole_table(rows, found, folder.name)],
+            **drawn_parts(folder, i, bool(title), copied), 'The latent': latent_parts(rows),
             'How it was measured': [items(o for o in said if o not in shown)]}
     rest = {name: of for name, of in rest.items() if of}
-    if title: return parts + [fold('All columns, curves, and how it was measured', *(o for name, of in rest.items() for o in (f'**{name}**', *of)))]
+    if title: return parts + [fold('All columns, curves, and how it was measured',
+                                   *(o for name, of in rest.items() for o in (f'**{name}**', *of)))]
     return parts + [fold(name, *of) for name, of in rest.items()]
 
 def drawn_parts(folder:Path, i:int, all_of_them:bool, copied:dict) -> dict[str, list]: # `all_of_them`: also what stands above otherwise
@@ -117,15 +122,12 @@ def latent_parts(rows:pd.DataFrame) -> list[str]:
     if not latent: return []
     return [text_table('The latent', ('Method', *map(heading, latent['columns'])), [(o['label'], o['cells']) for o in latent['lines']])]
 
-def page_of(
-    folder:Path,
-    files:dict # Receives what is copied: path below the site's root → file or bytes
-) -> Page:
+def page_of(folder:Path) -> tuple[Page, dict]: # With what is copied beside it: path below the site's root → file or bytes
     "The page of one folder of results."
     rows, name = rows_of(folder), folder.name
     page = Page(f'benchmarks/{name}.md', title_of(folder), '', source=f'results/{name}', wide=True)
     copied, said = copied_report(folder)
-    files |= copied
+    files = dict(copied)
     compared = [(i, title, part, said[tuple(part.run)]) for i, (title, part) in enumerate(parts_of(folder), 1)]
     compared.sort(key=lambda o: numbers_of(o[2]))
     page.description = html.escape(compared[0][3].headline, quote=False)
@@ -135,12 +137,13 @@ def page_of(
     needs = '' if next(iter(distinct(rows, 'data'))) in DATA else ' `FOLDER` is a folder with these images.'
     made = plural(len(rows) - int((rows.method == 'original').sum()), 'run')
     parts += ['## Make it again',
-              f'{"This command makes" if len(commands) == 1 else "These commands make"} {made} and the report; runs that are there are not made again.{needs}',
+              f'{"This command makes" if len(commands) == 1 else "These commands make"} {made} and the report; '
+              f'runs that are there are not made again.{needs}',
               *(f'```bash\n{wrapped(o)}\n```' for o in commands),
               f'[The whole report]({name}/report.html), as `aebench report` writes it · [all columns]({name}/results.csv) as CSV · '
               f'[results/{name}]({REPOSITORY}/tree/main/results/{name}), each run with its own command, settings, versions and curves.']
     page.text = '\n\n'.join(filter(None, parts)) + '\n'
-    return page
+    return page, files
 
 # ---- the index
 
@@ -154,7 +157,8 @@ def best_text(rows:pd.DataFrame, measure:str) -> str:
 def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
     parts = [part for _, part in parts_of(folder)]
     rows = max(parts, key=lambda o: (numbers_of(o), -o.mse.min()))
-    shown = (best_value(rows).get('mse') or distinct(trained(rows), 'method') or distinct(rows[references(rows) & ~is_failed(rows)], 'method')[-1:])[:1]
+    shown = (best_value(rows).get('mse') or distinct(trained(rows), 'method')
+             or distinct(rows[references(rows) & ~is_failed(rows)], 'method')[-1:])[:1]
     png = next((o for m in shown if (o := gallery.thumbnail(folder, rows, m))), b'')
     path = f'pictures/benchmarks-{folder.name}.png'
     if png: files[path], page.face = png, path
@@ -172,7 +176,9 @@ def index(pages:list[Page], others:list[Page], folders:list[Path], files:dict) -
     lines = [index_line(o, folder, files) for o, folder in zip(pages, folders)]
     heads = 'Comparison', 'Copies', 'Seeds', '<abbr title="Numbers in the latent">Numbers</abbr>', 'Best by MSE', 'Best by accuracy'
     table = html_table('Comparisons', heads, lines, 'scroll comparisons')
-    note = 'Of several lengths of the latent the longest is shown, of several trainings the one with the lowest error. With one seed a difference may be chance: [how to read the figures](../guide/reading.md).'
+    note = ('Of several lengths of the latent the longest is shown, of several trainings the one with the lowest error. '
+            'With one seed a difference may be chance: [how to read the figures](../guide/reading.md).')
     doors = '[Leaderboard](leaderboard.md){ .md-button } [Gallery](gallery.md){ .md-button }'
     measured = table_of_pages(('Page', 'What it measures'), others)
-    return index_page('benchmarks/index.md', 'Benchmarks', about, doors, '## Comparisons', table, note, '## Measured beside them', measured, wide=True)
+    return index_page('benchmarks/index.md', 'Benchmarks', about, doors,
+                      '## Comparisons', table, note, '## Measured beside them', measured, wide=True)

@@ -80,16 +80,19 @@ def measured(method:Method) -> list[dict]:
 def _measured_text(method:Method) -> str:
     lines = measured(method)
     if not lines: return 'Nothing yet.'
-    def name(o): return f'<a href="../benchmarks/{o["folder"].name}.html">{html.escape(title_of(o["folder"]))}</a><br><small>{html.escape(o["settings"])}</small>'
+    def name(o):
+        return (f'<a href="../benchmarks/{o["folder"].name}.html">{html.escape(title_of(o["folder"]))}</a><br>'
+                f'<small>{html.escape(o["settings"])}</small>')
     def cell(o): return f'<td>{o["mean"]}<br><small>{o["change"]}</small></td>'
     def cells(o): return f'<td>{o["seeds"]}</td>{cell(o["mse"])}{cell(o["accuracy"])}' + (f'<td>{o["time"]}</td>' if 'time' in o else '')
-    heads = ['Comparison', 'Seeds', *(heading(MEASURES[o].title) for o in ('mse', 'accuracy')), *(['Training time'] if 'time' in lines[0] else [])]
+    heads = ['Comparison', 'Seeds', *(heading(MEASURES[o].title) for o in ('mse', 'accuracy')),
+             *(['Training time'] if 'time' in lines[0] else [])]
     return html_table('Measured', heads, [(name(o), cells(o)) for o in lines])
 
 # ---- the card
 
-BESIDE = ('Beside the baseline, in the same run. With several seeds «holds» marks what a paired test finds after correction for many comparisons; '
-          'one seed can show nothing of the kind. Times are of one machine each.')
+BESIDE = ('Beside the baseline, in the same run. With several seeds «holds» marks what a paired test finds after correction '
+          'for many comparisons; one seed can show nothing of the kind. Times are of one machine each.')
 
 def card(
     method:Method,
@@ -100,9 +103,11 @@ def card(
     "The card of `method`. Raises `SiteError` where the method names no notebook, or its notebook lacks a part of the card."
     stem, _, heading = method.taught.partition('#')
     if stem not in notebooks or method.lesson and method.lesson not in lessons:
-        raise SiteError(f"The registry doesn't say where {method.name} is taught: give it taught='module#section', and as its lesson one that there is.")
+        raise SiteError(f"The registry doesn't say where {method.name} is taught: "
+                        "give it taught='module#section', and as its lesson one that there is.")
     notebook = notebooks[stem]
-    page = Page(method.card.replace('.html', '.md'), method.label, '', source=notebook['source'], description=html.escape(method.summary, quote=False))
+    page = Page(method.card.replace('.html', '.md'), method.label, '',
+                source=notebook['source'], description=html.escape(method.summary, quote=False))
     link = links.of(notebook['source'], page.path)
     cells = section_of(notebook['json'], heading)
     parts, picture = parts_of(cells), first_picture(cells, page, link)
@@ -113,7 +118,8 @@ def card(
     blocks = [f'# {method.label}', lead(html.escape(method.summary, quote=False)), f'`aebench run --methods {method.name}`']
     for part in PARTS:
         blocks += [f'## {part}', maths(link(parts[part]))]
-        if part == 'Why': blocks += [picture, '## Measured', f'{beside} The first column leads to the whole comparison.', _measured_text(method)]
+        if part == 'Why':
+            blocks += [picture, '## Measured', f'{beside} The first column leads to the whole comparison.', _measured_text(method)]
     taught = f'../{stem}.md' + (f'#{heading}' if heading else '')
     blocks.append(f'**How it is made:** [{notebook["title"]}]({taught}), with its code and its assertions.')
     if method.lesson: blocks[-1] += f' **Step by step:** [{lessons[method.lesson]}](../tutorials/{method.lesson}.md).'
@@ -124,6 +130,6 @@ def index(cards:list[Page]) -> Page:
     "All cards in one table."
     rows = [(f'[{o.title}]({o.file})', m.summary) for o, m in zip(cards, METHODS.values())]
     about = 'What each one changes, why, what it was measured to be worth, and how to use it.'
-    more = ('Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; `--design factorial` tries every combination. '
-            'What trains no network is in [References](../codec/references.md).')
+    more = ('Two or more at once are written with plus signs, `aebench run --methods pixel_shuffle+feature_loss`; '
+            '`--design factorial` tries every combination. What trains no network is in [References](../codec/references.md).')
     return index_page('techniques/index.md', 'Techniques', about, markdown_table(('Technique', 'What it changes'), rows), more)

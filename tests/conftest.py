@@ -3,11 +3,13 @@ import os
 import tempfile
 from pathlib import Path
 
-if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: threads of several processes wait for each other
+# before torch is imported: threads of several processes wait for each other
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 
-LONGEST = 'lessons notebooks faults jobs checkpoints docs fuzz faults_data use cli comparison release benchmarks'.split() # Files, by what they compute
+# Files, by what they compute
+LONGEST = 'lessons notebooks faults jobs checkpoints docs fuzz faults_data use cli comparison release benchmarks'.split()
 
 def pytest_collection_modifyitems(items):
     "The longest files first: what is begun last is short, and no worker waits long for another."

@@ -1,6 +1,7 @@
-"""Commands and notebooks in processes forked from one that has imported torch, fastai and the other packages, which takes each some seconds otherwise.
+"""Commands and notebooks in processes forked from one that has imported torch, fastai and the rest, which saves each some seconds.
 
-Run as a script, this is that process: it reads jobs as lines of JSON and answers each with an exit code. The package itself is imported by each command anew."""
+Run as a script, this is that process: it reads jobs as lines of JSON and answers each with an exit code.
+The package itself is imported by each command anew."""
 import atexit
 import importlib
 import json
@@ -13,19 +14,22 @@ import traceback
 import warnings
 from pathlib import Path
 
-PACKAGES = 'torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets matplotlib.pyplot safetensors rich.console torchmetrics'.split()
+PACKAGES = ('torch torchvision fastai.learner fastai.callback.schedule pandas scipy.stats sklearn.datasets '
+            'matplotlib.pyplot safetensors rich.console torchmetrics').split()
 _server = []
 
 def forked(*words, env:dict, cwd=None, seconds:int=600) -> tuple[int, str, str]: # Exit code, stdout and stderr
     "Run the command `words` in a process of its own, for `seconds` at most."
     if sys.platform != 'linux':  # a fork behind so many imports is not safe elsewhere
-        done = subprocess.run([Path(sys.executable).with_name(words[0]), *map(str, words[1:])], env=env, cwd=cwd, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run([Path(sys.executable).with_name(words[0]), *map(str, words[1:])], env=env, cwd=cwd,
+                              capture_output=True, text=True, timeout=seconds)
         return done.returncode, done.stdout, done.stderr
     if not _server: _server.append(subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     server, = _server
     with tempfile.TemporaryDirectory() as d:
         files = [Path(d)/o for o in ('out', 'err')]
-        server.stdin.write(json.dumps(dict(words=[str(o) for o in words], env=dict(env), cwd=str(cwd or Path.cwd()), seconds=seconds, files=[str(o) for o in files])) + '\n')
+        server.stdin.write(json.dumps(dict(words=[str(o) for o in words], env=dict(env), cwd=str(cwd or Path.cwd()), seconds=seconds,
+                                           files=[str(o) for o in files])) + '\n')
         server.stdin.flush()
         return int(server.stdout.readline()), *(o.read_text(encoding='utf-8', errors='surrogateescape') for o in files)
 

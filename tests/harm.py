@@ -1,6 +1,7 @@
 """Really does the harm: a run killed before each change on the disk, the disk after a power cut, a signal at a chosen moment.
 
-python tests/harm.py DATA reads jobs as lines of JSON, the arguments of `work`, and answers each with an exit code and what was found. Each job, and each run in it, is a process forked from this one, which has imported everything."""
+python tests/harm.py DATA reads jobs as lines of JSON, the arguments of `work`, and answers each with an exit code and what was found.
+Each job, and each run in it, is a process forked from this one, which has imported everything."""
 import contextlib
 import io
 import json
@@ -36,7 +37,8 @@ TIMES = ('seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb', 'train
 TIMED_FILES = ('time_quality.png', '.lock') # They show times, or are never removed
 
 def words(data, out, methods='baseline,pixel_shuffle', epochs=(1, 1)):
-    return ['run', '-q', '--data', data, '--methods', methods, '--weights', 'random', '--size', 16, '--epochs', *epochs, '--latent', 8, '--batch-size', 16, '--out', out]
+    return ['run', '-q', '--data', data, '--methods', methods, '--weights', 'random', '--size', 16, '--epochs', *epochs,
+            '--latent', 8, '--batch-size', 16, '--out', out]
 
 def command(args, every=4, out=None) -> int:
     "The exit code of `aebench`, its state kept after every `every`th batch in place of every minute."
@@ -85,7 +87,8 @@ def at_change(n, act):
     return watch
 
 def without_times(html:str) -> str:
-    "A report without its pictures, the folder that its commands name, and all that tells a time or who took the least: whatever else it tells, it tells of the same runs in the same order."
+    """A report without its pictures, the folder that its commands name, and all that tells a time or who took the least.
+    Whatever else it tells, it tells of the same runs in the same order."""
     return re.sub(r'data:image/[^"]+|--out [^\s<]+|<dt>Fastest</dt>.*?</div>|[\d.,:]+( (ms|s|m|h|MB|images/s)\b)*', '', html)
 
 def contents(out:Path) -> dict:
@@ -93,7 +96,8 @@ def contents(out:Path) -> dict:
     found = {}
     for path in sorted(o for o in out.rglob('*') if o.is_file()):
         name = str(path.relative_to(out))
-        if path.name.endswith('.lock-holder'): continue  # a power cut may bring back whose a lock was, until somebody looks for what it was about
+        # a power cut may bring back whose a lock was, until somebody looks for what it was about
+        if path.name.endswith('.lock-holder'): continue
         if path.name in TIMED_FILES: found[name] = None
         elif path.suffix == '.csv': found[name] = pd.read_csv(path).drop(columns=list(TIMES), errors='ignore').to_csv()
         elif path.name == 'row.json': found[name] = {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
@@ -105,7 +109,8 @@ def contents(out:Path) -> dict:
 def finished(out:Path) -> dict:
     "The models of finished runs, by what tells one training from another: the number of a removed file may come again."
     def told(path): return path.stat().st_ino, path.stat().st_mtime_ns
-    return {o.parent.name: told(o.with_name('model.safetensors')) for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
+    return {o.parent.name: told(o.with_name('model.safetensors'))
+            for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
 
 def running(data, out, said=None) -> int: return command(words(data, out), out=said)
 
@@ -136,7 +141,7 @@ def undisturbed(run, whole:Path, count:Path) -> tuple[int, dict]: # How many cha
     return int(count.read_text()), contents(whole)
 
 def gone_on(run, out:Path, wanted:dict) -> list:
-    "What is wrong after `run` in `out` once more: its exit code, which files are not as in `wanted`, which finished runs were trained again."
+    "What is wrong after `run` in `out` once more: its exit code, files that are not as in `wanted`, finished runs that were trained again."
     before = finished(out) if out.exists() else {}
     code, after, found = forked(lambda: run(out)), finished(out), contents(out)
     unequal = [k for k in {**wanted, **found} if wanted.get(k, 0) != found.get(k, 0)]
@@ -162,7 +167,8 @@ def sweep(run, folder:Path, step:int) -> dict:
 
 class Disk:
     "What the operating system knows and what the disk has, after a list of changes."
-    def __init__(self, start:Path): self.start, self.names, self.lasting, self.data, self.synced, self.made, self.folders = start, {}, {}, {}, {}, set(), set()
+    def __init__(self, start:Path):
+        self.start, self.names, self.lasting, self.data, self.synced, self.made, self.folders = start, {}, {}, {}, {}, set(), set()
     def apply(self, what, path, *more):
         path = Path(path)
         if what == 'write': self.data.setdefault(self.names.setdefault(path, len(self.data)), bytearray()).extend(more[0])
@@ -171,7 +177,8 @@ class Disk:
         elif what == 'make': self.made.add(path)
         elif what == 'sync' and path in self.names: self.synced[self.names[path]] = bytes(self.data[self.names[path]])
         elif what == 'sync':
-            self.lasting = {k: v for k, v in self.lasting.items() if k.parent != path} | {k: v for k, v in self.names.items() if k.parent == path}
+            self.lasting = ({k: v for k, v in self.lasting.items() if k.parent != path}
+                            | {k: v for k, v in self.names.items() if k.parent == path})
             self.folders |= {o for o in self.made if o.parent == path}  # whose names last
 
     def after_power_cut(self) -> dict: # {how: {path: content}}
@@ -183,17 +190,20 @@ class Disk:
                     halved={k: bytes(self.data[n][:len(self.data[n])//2]) if whole[n] is None else whole[n] for k, n in self.names.items()})
 
 def torn(changes:list, start:Path) -> tuple[int, list]:
-    "How many prefixes of `changes` were looked at, and in which a file is neither of its versions, a row stands before its files, or what was written is gone."
+    """How many prefixes of `changes` were looked at, and which of them are wrong.
+    In these a file is neither of its versions, a row stands before its files, or what was written is gone."""
     versions, pending, faults, disk = {}, {}, [], Disk(start)
     for what, path, *more in changes:  # what each file was meant to hold, at one time or another
         if what == 'write': pending.setdefault(str(path), bytearray()).extend(more[0])
         if what == 'replace': versions.setdefault(Path(more[0]), set()).add(bytes(pending.pop(str(path), b'')))
-    rows = {o.parent: [p for p in versions if p.parent == o.parent and p.name not in ('row.json', 'checkpoint.safetensors')] for o in versions if o.name == 'row.json'}
+    rows = {o.parent: [p for p in versions if p.parent == o.parent and p.name not in ('row.json', 'checkpoint.safetensors')]
+            for o in versions if o.name == 'row.json'}
     for n, change in enumerate(changes):
         disk.apply(*change)
         for how, found in disk.after_power_cut().items():
             bad = [str(p) for p, content in found.items() if p.suffix != '.tmp' and content not in versions.get(p, ())]
-            lost = [str(p) for p in disk.names if how == 'dropped' and change[0] == 'open' and p.suffix != '.tmp' and p not in found]  # the writer before has returned
+            # the writer before has returned
+            lost = [str(p) for p in disk.names if how == 'dropped' and change[0] == 'open' and p.suffix != '.tmp' and p not in found]
             early = [str(folder) for folder, parts in rows.items() if folder/'row.json' in found and not all(p in found for p in parts)]
             if bad or early or lost: faults.append([n, how, bad, early, lost])
     return len(changes), faults
@@ -226,7 +236,8 @@ def states_after(changes:list, start:Path, out:Path, step:int) -> list[tuple]: #
 def power(run, folder:Path, step:int) -> dict:
     "Log the changes of `run` on the disk, look at what a power cut after each would leave, and begin again from every `step`th."
     changes, out = [], folder/'out'
-    files.on_disk_change = lambda what, path, *more: changes.append((what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
+    files.on_disk_change = lambda what, path, *more: changes.append(
+        (what, Path(path), *(bytes(o) if isinstance(o, (bytes, memoryview)) else o for o in more)))
     def logged():
         assert run(out) == 0
         (folder/'changes').write_bytes(pickle.dumps(changes))
@@ -234,12 +245,16 @@ def power(run, folder:Path, step:int) -> dict:
     changes = pickle.loads((folder/'changes').read_bytes())
     changes = [o for o in changes if o[1].is_relative_to(out) or o[1] == folder]
     prefixes, faults = torn(changes, folder)
-    unsynced = {kind: len(torn([o for o in changes if not (o[0] == 'sync' and (Path(o[1]).suffix == '.tmp') == (kind == 'files'))], folder)[1]) for kind in ('files', 'folders')}
+    unsynced = {kind: len(torn([o for o in changes
+                                if not (o[0] == 'sync' and (Path(o[1]).suffix == '.tmp') == (kind == 'files'))], folder)[1])
+                for kind in ('files', 'folders')}
     states = states_after(changes, folder, out, step)
-    return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(run, states, folder, contents(out)), faults_without_sync=unsynced)
+    return dict(prefixes=prefixes, opened=len(states), faults=faults + opened(run, states, folder, contents(out)),
+                faults_without_sync=unsynced)
 
 def stop(data, folder:Path, whole:Path, number:int, moment:str, times:int, epochs) -> dict:
-    "Send a signal in mid-epoch, in mid-save, in validation or while the trained network is measured; say how long the process still computed, and how it ended."
+    """Send a signal in mid-epoch, in mid-save, in validation or while the trained network is measured.
+    Say how long the process still computed, and how it ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background may have them ignored
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     def run():
@@ -270,13 +285,15 @@ def stop(data, folder:Path, whole:Path, number:int, moment:str, times:int, epoch
         return command(words(data, folder/'out', 'pixel_shuffle', epochs), every=1 if moment == 'save' else 10**9)
     def computed(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # not what other work makes the process wait
     before, code = computed(), forked(run)
-    found = dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()), state=any((folder/'out').glob('*/checkpoint.safetensors')),
+    found = dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()),
+                 state=any((folder/'out').glob('*/checkpoint.safetensors')),
                  left=[o.name for o in (folder/'out').rglob('*.tmp')], said=(folder/'err').read_text())
     def to_the_end(out): return forked(lambda: command(words(data, out, 'pixel_shuffle', epochs), every=10**9))
     return found | dict(again=[to_the_end(folder/'out'), to_the_end(whole)], equal=contents(folder/'out') == contents(whole))
 
 def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
-    "Fail every `step`th change on the disk, once or from there on; what stood before stands, the command says why, and run again it comes to the same."
+    """Fail every `step`th change on the disk, once or from there on.
+    What stood before stands, the command says why, and run again it comes to the same."""
     changes, wanted = undisturbed(run, folder/'whole', folder/'count')
     every, cut = set(finished(folder/'whole')), folder/'cut'
     def interrupted():
@@ -299,18 +316,24 @@ def disk_fails(run, folder:Path, step:int, number:int, lasting:bool) -> dict:
         said, done, left = err.read_text(), set(finished(out)) if out.exists() else set(), contents(out) if out.exists() else {}
         path = Path(reached.read_text())
         hit = path.relative_to(out).parts[0] if path.is_relative_to(out) and path != out else ''
-        wrong = dict(code=code not in (0, 1), silent=code == 0 and done != every, traceback='Traceback' in said or 'fault of aebench' in said, unnamed=code and str(out) not in said,
-                     torn=any(left[k] != wanted.get(k) for k in left if k.partition('/')[0] in done and not k.endswith(aebench.run_folder.STATE)),  # a state that could not be removed is removed by the next command
+        wrong = dict(code=code not in (0, 1), silent=code == 0 and done != every,
+                     traceback='Traceback' in said or 'fault of aebench' in said, unnamed=code and str(out) not in said,
+                     # a state that could not be removed is removed by the next command
+                     torn=any(left[k] != wanted.get(k) for k in left
+                              if k.partition('/')[0] in done and not k.endswith(aebench.run_folder.STATE)),
                      given_up=not lasting and '-seed' in hit and not every - {hit} <= done)  # one run fails, the others go on
         wrong = [k for k, v in wrong.items() if v] + gone_on(run, out, wanted)
         return [n, code, *wrong, said[-300:]] if wrong else None
     faults = at_each(range(1, changes + 1, step), fault, folder)
     return dict(points=len(list(folder.glob('*.reached'))), faults=faults)
 
-def work(what:str, data:str, folder:Path, step:int=1, number:int=signal.SIGTERM, lasting:bool=False, moment:str='train', times:int=1, epochs=(1, 1), whole:str=''):
+def work(what:str, data:str, folder:Path, step:int=1, number:int=signal.SIGTERM, lasting:bool=False, moment:str='train', times:int=1,
+         epochs=(1, 1), whole:str=''):
     "Do one kind of harm to runs on `data` in `folder`; what is found is a file there."
-    harms = dict(**{name: partial(sweep, partial(run, data), folder, step) for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
-                 fail=lambda: disk_fails(partial(running, data), folder, step, number, lasting), signal=lambda: stop(data, folder, Path(whole), number, moment, times, epochs),
+    harms = dict(**{name: partial(sweep, partial(run, data), folder, step)
+                    for name, run in dict(sweep=training, report=reporting, cache=caching).items()},
+                 fail=lambda: disk_fails(partial(running, data), folder, step, number, lasting),
+                 signal=lambda: stop(data, folder, Path(whole), number, moment, times, epochs),
                  power=lambda: power(partial(running, data), folder, step), power_cache=lambda: power(partial(caching, data), folder, step))
     (folder/'found').write_text(json.dumps(harms[what]()))
 

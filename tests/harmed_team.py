@@ -21,6 +21,7 @@ where = sys.argv.pop(1)
 full = disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), aebench.bench.run.Path('/full/run.json'))
 leads = os.environ['RANK'] == '0'
 if where == 'leader' and leads: aebench.bench.run.write_json = failing(aebench.bench.run.write_json, full)
-if where == 'follower' and not leads: aebench.bench.run.make_model = failing(aebench.bench.run.make_model, AebenchError('Weights could not be downloaded.'))
+if where == 'follower' and not leads:
+    aebench.bench.run.make_model = failing(aebench.bench.run.make_model, AebenchError('Weights could not be downloaded.'))
 if where == 'middle' and leads: History.after_batch = failing(lambda self: None, full)
 sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,9 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     dls = DataLoaders(DataLoader(Noisy(), bs=16, shuffle=True, num_workers=2), DataLoader(Noisy(), bs=64, num_workers=2), device='cpu')
-    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(.1), nn.Conv2d(8, 3, 1)), F.mse_loss, cbs=Tell())
+    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(.1), nn.Conv2d(8, 3, 1)),
+                    F.mse_loss, cbs=Tell())
     file = Path(f'{sys.argv[1]}.safetensors')
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases((4, 4), next_lr=1e-2, checkpoint=Checkpoint(file, after=-1., share=float('inf')))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases((4, 4), next_lr=1e-2, checkpoint=Checkpoint(file, after=-1., share=float('inf')))
     print(fingerprint([o.detach().numpy().tobytes() for o in learn.model.state_dict().values()]))

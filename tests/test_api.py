@@ -85,7 +85,8 @@ def test_a_run_that_fails_is_named(pictures, monkeypatch):
 def test_a_name_stands_for_all_its_parts(name, digits):
     method, learn = get_method(name), autoencoder_learner(digits, name, latent=8, weights='random', device='cpu', precision='fp32')
     assert learn.model.latent == 8 and learn.model.nested == method.nested and learn.dls.train.bs == 32
-    assert learn.opt_func is OPTIMIZERS.builders[method.optimizer] and (type(learn.loss_func).__name__ == 'FeatureLoss') == (method.loss == 'feature')
+    assert (learn.opt_func is OPTIMIZERS.builders[method.optimizer]
+            and (type(learn.loss_func).__name__ == 'FeatureLoss') == (method.loss == 'feature'))
     assert any(isinstance(o, AverageWeights) for o in learn.cbs) == method.averaged
     assert len(learn.dls.train_ds) < len(digits.train_x) if method.linear_path else len(learn.dls.train_ds) == len(digits.train_x)
 
@@ -95,7 +96,8 @@ def test_a_search_leaves_a_gate_as_it_is(digits):
     learn.model.gates.fill_(.25)
     assert find_lr(learn, 20).lr > 0 and (learn.model.gates == .25).all()
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
-    assert not (learn.model.gates == .25).any() or learn.choose_gates.held is not None and set(learn.model.gates.tolist()) <= {0., .25, .5, .75, 1.}
+    assert (not (learn.model.gates == .25).any()
+            or learn.choose_gates.held is not None and set(learn.model.gates.tolist()) <= {0., .25, .5, .75, 1.})
 
 def test_importing_warns_of_nothing():
     "Not of what other packages do as they are imported."
@@ -126,7 +128,8 @@ def test_callbacks_are_a_technique(pictures, forgotten):
     add_callbacks('counted', Counted)
     names = ['baseline', 'counted', 'pixel_shuffle+counted']
     first = quietly('pictures', names, **SMALL)
-    assert first.rows.status.eq('done').all() and len({id(o) for o in made}) == 2 and all(o.steps for o in made), first.failed.reason.tolist()
+    assert (first.rows.status.eq('done').all() and len({id(o) for o in made}) == 2
+            and all(o.steps for o in made)), first.failed.reason.tolist()
     mse = first.table.mse
     assert mse['counted'] == mse['baseline'] and first.rows.run.is_unique
     add_callbacks('counted', lambda: [Counted(2)])
@@ -172,7 +175,8 @@ def test_a_file_brings_them_to_the_command_line(pictures):
     assert again.returncode == 0 and len(list(out.glob('tiny-*'))) == 1, again.stderr
     words = ['encode', 'pictures', '--run', config.parent, '--skip-unreadable', '--out', 'table.csv']
     lost, found = aebench(*words), aebench(*words, '--import', 'mine.py')
-    assert lost.returncode == 2 and 'the encoder tiny, which is no part of aebench' in lost.stderr and '--import mine.py' in lost.stderr, lost.stderr
+    assert (lost.returncode == 2 and 'the encoder tiny, which is no part of aebench' in lost.stderr
+            and '--import mine.py' in lost.stderr), lost.stderr
     assert found.returncode == 0 and Path('table.csv').is_file(), found.stderr
     unknown = aebench(*run, 'edges')
     assert unknown.returncode == 2 and '--import FILE' in unknown.stderr, unknown.stderr

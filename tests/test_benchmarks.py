@@ -28,18 +28,21 @@ def test_speed(tmp_path):
     shares = rows.loc['share'].set_index('detail')['median']
     assert (shares.drop('framework') > 0).all() and 0 <= shares['framework'] < 40 and abs(shares.sum() - 100) < 1e-6
     assert rows.device_name.nunique() == 1 and rows.threads.min() > 0
-    assert faster(rows) or faster(measured('speed', tmp_path/'again.csv')) or faster(measured('speed', tmp_path/'at_last.csv'))  # it is, by far, unless other tests come between
+    # it is, by far, unless other tests come between
+    assert faster(rows) or faster(measured('speed', tmp_path/'again.csv')) or faster(measured('speed', tmp_path/'at_last.csv'))
 
 def test_operations_of_own_convolutions_are_counted(monkeypatch):
     "A resnet34's, whose last layers are matrix products written in place: forward and backward."
     monkeypatch.syspath_prepend(ROOT/'benchmarks')
     from speed import Run, Task, aebench_learner, noise, operations
-    count, n = operations(aebench_learner(Task(Run('resnet', 'noise', weights='random', device='cpu', precision='fp32'), noise(16, 32), None)))
+    count, n = operations(aebench_learner(
+        Task(Run('resnet', 'noise', weights='random', device='cpu', precision='fp32'), noise(16, 32), None)))
     assert n == 16 and 290e6 < count/n < 320e6
 
 def costs(part, home, tmp_path, *words) -> pd.DataFrame:
     "What benchmarks/cluster.py measures."
-    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'cluster.py', '--parts', part, *words, '--out', tmp_path/'cluster.csv'], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'cluster.py', '--parts', part, *words, '--out', tmp_path/'cluster.csv'],
+                          env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path/'cluster.csv').set_index('detail')
     assert (rows['median'] > 0).all() and (rows.load >= 0).all()
@@ -58,10 +61,12 @@ def test_two_runs_beside_each_other_take_no_longer(home, tmp_path):
     assert lowest['beside each other'] <= lowest['one after the other'], lowest
 
 def test_large_images(tmp_path):
-    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'large.py', '--sizes', '16', '32', '--methods', 'baseline', '--steps', '3', '--out', tmp_path/'large.csv'], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'large.py', '--sizes', '16', '32', '--methods', 'baseline', '--steps', '3',
+                           '--out', tmp_path/'large.csv'], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path/'large.csv')
-    assert list(rows['size']) == [16, 32] and (rows.peak_memory_mb > 100).all() and rows.images_per_second[0] > rows.images_per_second[1] > 0
+    assert (list(rows['size']) == [16, 32] and (rows.peak_memory_mb > 100).all()
+            and rows.images_per_second[0] > rows.images_per_second[1] > 0)
 
 @pytest.fixture
 def peers(monkeypatch):
@@ -91,7 +96,8 @@ def test_peers_time_to_components(peers):
 
 def test_peers_go_on_where_they_were(peers, tmp_path):
     "A finished part stays, one that was not available is tried again, and the picture has a row for each data set."
-    key = dict(peer='modern', data='2024', images_key='0123456789012345', precision='fp32', device_name='any', latent=8, budget=5., threads=1)
+    key = dict(peer='modern', data='2024', images_key='0123456789012345', precision='fp32', device_name='any',
+               latent=8, budget=5., threads=1)
     found = dict(mse=.01, pca_mse=.02, seconds=5.1, seconds_to_pca=1.)
     results = peers.Results(tmp_path)
     results.add(key, [dict(seconds=1., images=8, mse=.01)], found)
@@ -102,13 +108,15 @@ def test_peers_go_on_where_they_were(peers, tmp_path):
     again.add(key | dict(data='other'), [], found)
     assert len(again.summary) == 3 and again.summary.note.isna().all() and len(again.points) == 2
     axs = peers.draw(peers.Results(tmp_path).summary).axes
-    assert len(axs) == 4 and [o.get_width() for o in axs[1].patches] == [-.5, .5] and [o.get_text() for o in axs[0].texts] == ['', 'not reached']
+    assert (len(axs) == 4 and [o.get_width() for o in axs[1].patches] == [-.5, .5]
+            and [o.get_text() for o in axs[0].texts] == ['', 'not reached'])
 
 def test_own_images_are_never_above_their_components():
     "As the guide says of the folders that nobody tuned for."
     ratios = pd.read_csv(ROOT/'results'/'own-images.csv').ratio
     assert len(ratios) == 24 and ratios.max() < 1
-    assert f'{ratios.min():.0%}'.rstrip('%') + f' to {ratios.max():.0%}'.replace('%', ' %') in (ROOT/'docs'/'guide'/'own_images.md').read_text(encoding='utf-8')
+    assert (f'{ratios.min():.0%}'.rstrip('%') + f' to {ratios.max():.0%}'.replace('%', ' %')
+            in (ROOT/'docs'/'guide'/'own_images.md').read_text(encoding='utf-8'))
 
 def test_precision(monkeypatch, tmp_path, home):
     "A pair of runs, and a line that says what bfloat16 changed."

@@ -107,25 +107,32 @@ def frozen(images, augment, tmp, cbs):
     dls = images.dls(bs=256, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
     return frozen_by(dls, tmp, cbs)
 
-def frozen_by(dls, tmp, cbs): return autoencoder_learner(dls, autoencoder('resnet18', size=16, channels=1), cbs=[History(), *cbs], path=tmp), dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2))
+def frozen_by(dls, tmp, cbs):
+    return (autoencoder_learner(dls, autoencoder('resnet18', size=16, channels=1), cbs=[History(), *cbs], path=tmp),
+            dict(epochs=(1, 2), freeze_first=True, next_lr=(1e-6, 1e-2)))
 
 def modern(method):
     "Networks that start from principal components, with Muon, averaged weights or lengths that are drawn anew in each step."
     def make(images, augment, tmp, cbs):
-        run, data = Run(method, 'digits', size=16, latent=8, epochs=(1, 1)), replace(images, train_x=images.train_x[:320], train_y=images.train_y[:320], fingerprint='320 digits')
+        run, data = (Run(method, 'digits', size=16, latent=8, epochs=(1, 1)),
+                     replace(images, train_x=images.train_x[:320], train_y=images.train_y[:320], fingerprint='320 digits'))
         dls = data.dls(bs=64, device='cpu', valid_limit=64, **({} if augment else dict(augment=None)))
         own = [AverageWeights(decay=.8)] if run.recipe.averaged else []
-        return autoencoder_learner(dls, make_model(run, data), cbs=[History(), *own, *cbs], opt_func=OPTIMIZERS.builders[run.recipe.optimizer], path=tmp), dict(epochs=(2, 2), next_lr=1.5e-3)
+        return (autoencoder_learner(dls, make_model(run, data), cbs=[History(), *own, *cbs],
+                                    opt_func=OPTIMIZERS.builders[run.recipe.optimizer], path=tmp),
+                dict(epochs=(2, 2), next_lr=1.5e-3))
     return make
 
 def their_dls(images, augment, workers):
     "fastai's own loaders, with or without worker processes."
     x = images.train_x[:160].float()/255
-    return DataLoaders(Turned(Pairs(x, augment), bs=32, shuffle=True, num_workers=workers), DataLoader(Pairs(x[:64], False), bs=64, num_workers=workers), device='cpu')
+    return DataLoaders(Turned(Pairs(x, augment), bs=32, shuffle=True, num_workers=workers),
+                       DataLoader(Pairs(x[:64], False), bs=64, num_workers=workers), device='cpu')
 
 def theirs(workers):
     def make(images, augment, tmp, cbs):
-        return Learner(their_dls(images, augment, workers), Dropping(), F.mse_loss, cbs=[History(), Noise(), Worst(), *cbs], path=tmp), dict(epochs=(2, 2), num_it=30)
+        return (Learner(their_dls(images, augment, workers), Dropping(), F.mse_loss, cbs=[History(), Noise(), Worst(), *cbs], path=tmp),
+                dict(epochs=(2, 2), num_it=30))
     return make
 
 def their_frozen(workers):
@@ -135,7 +142,8 @@ def their_frozen(workers):
 def trained(make, images, augment, tmp, best=False, cbs=(), file=None):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     learn, recipe = make(images, augment, tmp, [*cbs, *[SaveModelCallback(fname='best')]*best])
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(file, share=1.) if file else None)  # these epochs are shorter than any
+    # these epochs are shorter than any
+    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(file, share=1.) if file else None)
     return learn
 
 def outcome(learn) -> dict:
@@ -155,10 +163,16 @@ def unequal(a:dict, b:dict) -> list:
     assert a.keys() == b.keys()
     return [k for k in a if not (torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k])]
 
-WAYS = {'two phases, 0 workers': (theirs(0), 20), 'two phases, 2 workers': (theirs(2), 20), 'frozen first, 0 workers': (their_frozen(0), 15), 'frozen first, 2 workers': (their_frozen(2), 15),
-        'sizes': (ours, 48), 'frozen first': (frozen, 18), **{o: (modern(o), 20) for o in ('modern', 'averaged', 'nested', 'modern+nested+averaged')}} # Maker, and batches of the training; images in memory, of which sizes are made, have no workers
-CASES = {(way, augment, best): stops for way, (_, n) in WAYS.items() for augment in (True, False) for best in (False, True) for stops in [(n//5, n//3, n//4)]} # Batches until each stop
-QUICKLY = [('sizes', True, False), ('sizes', False, False), ('sizes', True, True), ('frozen first', True, False), ('two phases, 0 workers', True, False), ('two phases, 2 workers', True, False), ('two phases, 2 workers', False, True),
+# Maker, and batches of the training; images in memory, of which sizes are made, have no workers
+WAYS = {'two phases, 0 workers': (theirs(0), 20), 'two phases, 2 workers': (theirs(2), 20),
+        'frozen first, 0 workers': (their_frozen(0), 15), 'frozen first, 2 workers': (their_frozen(2), 15),
+        'sizes': (ours, 48), 'frozen first': (frozen, 18),
+        **{o: (modern(o), 20) for o in ('modern', 'averaged', 'nested', 'modern+nested+averaged')}}
+# Batches until each stop
+CASES = {(way, augment, best): stops
+         for way, (_, n) in WAYS.items() for augment in (True, False) for best in (False, True) for stops in [(n//5, n//3, n//4)]}
+QUICKLY = [('sizes', True, False), ('sizes', False, False), ('sizes', True, True), ('frozen first', True, False),
+           ('two phases, 0 workers', True, False), ('two phases, 2 workers', True, False), ('two phases, 2 workers', False, True),
            ('modern', True, False), ('averaged', True, False), ('nested', True, False), ('modern+nested+averaged', True, True)]
 
 @pytest.mark.parametrize('way,augment,best', [pytest.param(*o, marks=[] if o in QUICKLY else pytest.mark.slow) for o in CASES])
@@ -170,7 +184,9 @@ def test_goes_on_as_if_nothing_had_happened(way, augment, best, images, tmp_path
         assert file.exists()
     learn = trained(make, images, augment, tmp_path/'again', best, file=file)
     assert unequal(outcome(learn), wanted) == []
-    if best: assert all(torch.equal(a, b) for a, b in zip(*(torch.load(tmp_path/o/'models'/'best.pth', weights_only=True).values() for o in ('whole', 'again'))))
+    if best:
+        assert all(torch.equal(a, b) for a, b in zip(
+            *(torch.load(tmp_path/o/'models'/'best.pth', weights_only=True).values() for o in ('whole', 'again'))))
 
 class Steps(Callback):
     "Counts the steps of a training, not those of a search for its rate."
@@ -222,10 +238,12 @@ def test_an_epoch_that_a_callback_ends(images, tmp_path):
     "Stopped in its validation; it goes on from its last batch, which no other callback was told of."
     wanted, file = outcome(trained(theirs(0), images, True, tmp_path, cbs=[Short()])), tmp_path/'state.safetensors'
     for validation in (2, 1):
-        with pytest.raises(Interrupted): trained(theirs(0), images, True, tmp_path, cbs=[Short(), StopAt(validation, validation=True)], file=file)
+        with pytest.raises(Interrupted):
+            trained(theirs(0), images, True, tmp_path, cbs=[Short(), StopAt(validation, validation=True)], file=file)
         assert (read_state(file)['position']['batch'], read_state(file)['position']['over']) == (2, True)
     learn = trained(theirs(0), images, True, tmp_path, cbs=[Short()], file=file)
-    assert unequal(outcome(learn), wanted) == [] and all('train_loss' not in o and isinstance(o['valid_loss'], float) for o in learn.history.rows)
+    assert (unequal(outcome(learn), wanted) == []
+            and all('train_loss' not in o and isinstance(o['valid_loss'], float) for o in learn.history.rows))
 
 def test_dear_places_are_taken_down_seldom(images, tmp_path, monkeypatch):
     "Where it costs much, an epoch's end passes without; a signal in its validation stops the training after the next batch."
@@ -247,7 +265,8 @@ class Held(Callback):
 def test_what_can_not_be_kept_is_told(images, tmp_path):
     "A callback whose state is no data does not end the training."
     told, (learn, recipe) = [], ours(images, True, tmp_path, [Held()])
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', log=told.append, after=0., share=1.))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases(**recipe, checkpoint=Checkpoint(tmp_path/'state.safetensors', log=told.append, after=0., share=1.))
     assert set(told) == {'The state of the training could not be kept: object cannot be kept.'}
 
 def test_a_state_that_can_not_be_removed_is_told(tmp_path):
@@ -259,8 +278,11 @@ def test_a_state_that_can_not_be_removed_is_told(tmp_path):
     checkpoint.remove()
     assert len(told) == 1 and told[0].endswith('It is not needed any more.')
 
-AT_THE_END = [*(('learner', o) for o in ('iter', 'loss', 'smooth_loss')), ('callbacks', 'step_count')] # Any batch sets them again; after the last one they are needed
-NOT_NEEDED = {('about',): 'the training begins anew then', ('facts',): 'so it does', **dict.fromkeys([('scaler',), ('start', 'cuda'), ('now', 'cuda')], 'a GPU has them'), ('now', 'loaders'): 'they draw when an epoch begins',
+# Any batch sets them again; after the last one they are needed
+AT_THE_END = [*(('learner', o) for o in ('iter', 'loss', 'smooth_loss')), ('callbacks', 'step_count')]
+NOT_NEEDED = {('about',): 'the training begins anew then', ('facts',): 'so it does',
+              **dict.fromkeys([('scaler',), ('start', 'cuda'), ('now', 'cuda')], 'a GPU has them'),
+              ('now', 'loaders'): 'they draw when an epoch begins',
               **{('callbacks', o): 'it remembers nothing' for o in ('train_eval', 'cast_to_tensor', 'progress', 'noise', 'stop_at')}}
 
 def items_of(state:dict) -> list[tuple]:
@@ -273,23 +295,28 @@ def interrupted(images, tmp_path_factory):
     "States in the second epoch of the second phase and after its last batch, and what the training should come to."
     tmp, make = tmp_path_factory.mktemp('interrupted'), theirs(0)
     for name, n in (('within', 18), ('end', 20)):
-        with pytest.raises(Interrupted): trained(make, images, True, tmp/name, cbs=[the_first(), StopAt(n)], file=tmp/name/'state.safetensors')
+        with pytest.raises(Interrupted):
+            trained(make, images, True, tmp/name, cbs=[the_first(), StopAt(n)], file=tmp/name/'state.safetensors')
     return make, tmp, outcome(trained(make, images, True, tmp/'whole', cbs=[the_first()]))
 
-def the_first(): return SaveModelCallback(fname='best', comp=np.greater) # By whose taste a training that goes well was best at its beginning, which it has to remember
+# By whose taste a training that goes well was best at its beginning, which it has to remember
+def the_first(): return SaveModelCallback(fname='best', comp=np.greater)
 
 def without(state:dict, item:tuple, fresh) -> dict:
     "`state` as if `item` had not been kept."
     first, *rest = item
     if first in ('about', 'facts'): state[first] = dict(lost='yes')
-    elif item == ('start', 'loaders'): state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, *_ in state['start']['loaders']]
+    elif item == ('start', 'loaders'):
+        state['start']['loaders'] = [(epoch, random.Random(7).getstate()) for epoch, *_ in state['start']['loaders']]
     elif item == ('model',): state['model'] = dict(fresh.model.state_dict())
     elif item == ('optimiser',): state['optimiser'] = fresh.opt.state_dict()
     elif first == 'scaler': state['scaler'] = None
     elif first in ('callbacks', 'notes'): del state[first][rest[0]]
     elif first == 'learner': state['learner'][rest[0]] = 0
     elif first == 'position': state['position'][rest[0]] -= 1
-    elif first in ('start', 'now'): state[first][rest[0]] = dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), loaders=[]).get(rest[0])
+    elif first in ('start', 'now'):
+        state[first][rest[0]] = dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(),
+                                     loaders=[]).get(rest[0])
     return state
 
 def test_every_item_of_the_state_is_needed(interrupted, images, tmp_path):
@@ -297,7 +324,8 @@ def test_every_item_of_the_state_is_needed(interrupted, images, tmp_path):
     make, tmp, wanted = interrupted
     items, needless = items_of(read_state(tmp/'within'/'state.safetensors')), []
     for item in items:
-        place = shutil.copytree(tmp/('end' if item in AT_THE_END else 'within'), tmp_path/'.'.join(map(str, item)))  # with the best model so far
+        # with the best model so far
+        place = shutil.copytree(tmp/('end' if item in AT_THE_END else 'within'), tmp_path/'.'.join(map(str, item)))
         random.seed(5), np.random.seed(5), torch.manual_seed(5)
         fresh, _ = make(images, True, place, [])
         fresh.create_opt()
@@ -313,7 +341,9 @@ def test_a_fine_tuned_classifier(images, tmp_path, monkeypatch):
     few = replace(images, train_x=images.train_x[:192], train_y=images.train_y[:192], test_x=images.test_x[:32], test_y=images.test_y[:32])
     torch.manual_seed(0)
     write_tensors(tmp_path/'resnet34.safetensors', classifier_network('resnet34', 1000).state_dict())
-    def tuned(cbs=(), file=None): return finetune_classifier(few, str(tmp_path), device='cpu', epochs=(1, 1, 1), callbacks_for=lambda *_: list(cbs), checkpoint=Checkpoint(file) if file else None).state_dict()
+    def tuned(cbs=(), file=None):
+        return finetune_classifier(few, str(tmp_path), device='cpu', epochs=(1, 1, 1), callbacks_for=lambda *_: list(cbs),
+                                   checkpoint=Checkpoint(file) if file else None).state_dict()
     wanted, file = tuned(), tmp_path/'state.safetensors'
     for n in (2, 3, 3):
         with pytest.raises(Interrupted): tuned([StopAt(n)], file)
@@ -328,10 +358,14 @@ def test_another_schedule_is_refused(images, tmp_path):
     with pytest.raises(Interrupted): fit(2, [StopAt(3)])
     with pytest.raises(UsageError, match='made in a fit of 2 epochs, and this one has 3'): fit(3)
 
-CHANGES = dict(network=lambda learn, recipe: setattr(learn, 'model', autoencoder(size=16, latent=8, channels=1)), loss=lambda learn, recipe: setattr(learn, 'loss_func', F.l1_loss), optimiser=lambda learn, recipe: setattr(learn, 'opt_func', SGD),
+CHANGES = dict(network=lambda learn, recipe: setattr(learn, 'model', autoencoder(size=16, latent=8, channels=1)),
+               loss=lambda learn, recipe: setattr(learn, 'loss_func', F.l1_loss),
+               optimiser=lambda learn, recipe: setattr(learn, 'opt_func', SGD),
                recipe=lambda learn, recipe: recipe.update(lr=3e-3))
 CHANGES['batch size'] = lambda learn, recipe: setattr(learn.dls.train, 'bs', 16)
-CHANGES['number of items'] = lambda learn, recipe: setattr(learn, 'dls', ImageSet('', '', *(o[:48] for o in (learn.images.train_x, learn.images.train_y, learn.images.test_x, learn.images.test_y)), (), '').dls(bs=learn.dls.train.bs, device='cpu'))
+CHANGES['number of items'] = lambda learn, recipe: setattr(learn, 'dls', ImageSet(
+    '', '', *(o[:48] for o in (learn.images.train_x, learn.images.train_y, learn.images.test_x, learn.images.test_y)),
+    (), '').dls(bs=learn.dls.train.bs, device='cpu'))
 
 @pytest.mark.parametrize('what', CHANGES)
 def test_another_training_begins_anew(what, images, tmp_path):
@@ -347,7 +381,8 @@ def test_another_training_begins_anew(what, images, tmp_path):
         return learn
     wanted, found = other(None), other(Checkpoint(file, log=told.append))
     assert told and re.fullmatch(rf'{file} was made with another .*{what}.*; the training begins anew\.', told[0]), told
-    assert all(torch.equal(v, found.model.state_dict()[k]) for k, v in wanted.model.state_dict().items()) and found.recorder.losses == wanted.recorder.losses
+    assert (all(torch.equal(v, found.model.state_dict()[k]) for k, v in wanted.model.state_dict().items())
+            and found.recorder.losses == wanted.recorder.losses)
 
 def test_an_interrupted_learner_serves_on(images, tmp_path):
     "As in a notebook: stop, look, train again."
@@ -367,7 +402,8 @@ class Tick(Callback):
     def __init__(self, now, seconds): self.now, self.seconds = now, seconds
     def after_batch(self): self.now[0] += self.seconds*self.training
 
-def written_by_the_clock(images, tmp_path, monkeypatch, batch, write, epochs) -> tuple[float, list[float]]: # When it ends, and when each state was written
+# When it ends, and when each state was written
+def written_by_the_clock(images, tmp_path, monkeypatch, batch, write, epochs) -> tuple[float, list[float]]:
     "A training as the runner makes it, whose batches and writes take so many seconds of a made-up clock."
     now, kept, plain = [0.], [], checkpoints.write_state
     def costly(*args):
@@ -439,7 +475,8 @@ def test_lr_find_changes_nothing(stop, images, tmp_path):
     learn, _ = theirs(0)(images, True, tmp_path, [])
     def packed():
         tensors = []
-        return pack([dict(learn.model.state_dict()), learn.opt.state_dict(), random_states(learn.dls), list(learn.recorder.losses), list(map(list, learn.recorder.values)), learn.history.rows], tensors), [o.tolist() for o in tensors]
+        return pack([dict(learn.model.state_dict()), learn.opt.state_dict(), random_states(learn.dls), list(learn.recorder.losses),
+                     list(map(list, learn.recorder.values)), learn.history.rows], tensors), [o.tolist() for o in tensors]
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(1, 1e-2)
         before, left = packed(), iter(range((stop or 10**6) - 1))
@@ -454,7 +491,9 @@ def test_lr_find_changes_nothing(stop, images, tmp_path):
 def test_killed_with_workers(kills, tmp_path, tally):
     "kill -9 of a training with worker processes, three times in each; it ends with the undisturbed weights."
     script, gen = Path(__file__).with_name('killed_training.py'), random.Random(0)
-    def start(name): return subprocess.Popen([sys.executable, script, tmp_path/name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    def start(name):
+        return subprocess.Popen([sys.executable, script, tmp_path/name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                start_new_session=True)
     whole, err = start('whole').communicate(timeout=300)
     assert whole, err
     for n in range(kills//3):

@@ -24,7 +24,8 @@ TIMES = ['seconds', 'cpu_seconds', 'images_per_second', 'peak_memory_mb']
 
 def start(*words, home, before=(), **kwargs): # `before`: of a launcher, between Python and its module
     env = {**os.environ, 'AEBENCH_HOME': str(home), 'COLUMNS': '100'}
-    return subprocess.Popen([sys.executable, *before, '-m', 'aebench.cli', *map(str, words)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    return subprocess.Popen([sys.executable, *before, '-m', 'aebench.cli', *map(str, words)], env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
 
 def aebench(*words, home, **kwargs):
     "Exit code, stdout and stderr."
@@ -98,7 +99,8 @@ def test_the_table_has_the_columns_and_the_order_that_are_asked_for(undisturbed,
     code, table, err = quickly('report', out, '--columns', 'psnr,mse', '--sort', 'mse', '--verbose', home=home)
     lines = table.splitlines()
     start = next(i for i, o in enumerate(lines) if o.startswith('Method'))
-    assert code == 0 and lines[start].split() == ['Method', 'PSNR', 'MSE'] and [o[:13].strip() for o in lines[start+3:start+5]] == list(mse.index), table
+    assert (code == 0 and lines[start].split() == ['Method', 'PSNR', 'MSE']
+            and [o[:13].strip() for o in lines[start+3:start+5]] == list(mse.index)), table
     assert 'Data: Digits' in ' '.join(lines[:start]) and lines[-1].endswith('.')  # the rest comes before the table
 
 def test_the_best_of_many_runs_is_taken(undisturbed, home, tmp_path):
@@ -111,18 +113,22 @@ def test_the_best_of_many_runs_is_taken(undisturbed, home, tmp_path):
         assert code == 0 and rows.run[taken] in err and json.loads(found)['images'] == 6, err
     code, _, err = quickly('reconstruct', folder, '--run', out, '--method', 'basline', home=home)
     assert code == 2 and 'Did you mean baseline?' in err
-    row = shutil.copytree(out/rows.run['baseline'], tmp_path/'own'/rows.run['baseline'])/'row.json'  # of a technique that this process does not know
+    # of a technique that this process does not know
+    row = shutil.copytree(out/rows.run['baseline'], tmp_path/'own'/rows.run['baseline'])/'row.json'
     row.write_text(json.dumps(json.loads(row.read_text()) | dict(method='edges', label='Edges')))
     code, _, err = quickly('reconstruct', folder, '--run', tmp_path/'own', '--method', 'edges', '--out', tmp_path/'edges', home=home)
     assert code == 0 and 'The model: Edges' in err, err
     printed = {words[0]: json.loads(quickly(*words, '--json', home=home)[1]) for words in (
         ('compress', folder, '--run', out, '--out', tmp_path/'a.ae'), ('encode', folder, '--run', out, '--out', tmp_path/'a.csv'),
-        ('diff', *(out/o for o in rows.run[['baseline', 'pixel_shuffle']])), ('data',), ('export', '--run', out, '--to', 'folder', '--out', tmp_path/'model'),
+        ('diff', *(out/o for o in rows.run[['baseline', 'pixel_shuffle']])), ('data',),
+        ('export', '--run', out, '--to', 'folder', '--out', tmp_path/'model'),
         ('anomaly', folder, '--run', out, '--out', tmp_path/'strange.csv'))}
     printed |= {words[0]: json.loads(quickly(*words, '--json', home=home)[1]) for words in (
-        ('decompress', tmp_path/'a.ae', '--run', out, '--out', tmp_path/'b'), ('decode', tmp_path/'a.csv', '--run', out, '--out', tmp_path/'c'))}
+        ('decompress', tmp_path/'a.ae', '--run', out, '--out', tmp_path/'b'),
+        ('decode', tmp_path/'a.csv', '--run', out, '--out', tmp_path/'c'))}
     assert all(printed[o]['images'] == 6 for o in ('compress', 'encode', 'decompress', 'decode', 'anomaly')), printed
-    assert printed['compress']['bytes_per_image'] > 0 and len(printed['diff']['runs']) == 2 and printed['data'][0]['name'] == 'digits' and printed['export']['to'] == 'folder'
+    assert (printed['compress']['bytes_per_image'] > 0 and len(printed['diff']['runs']) == 2
+            and printed['data'][0]['name'] == 'digits' and printed['export']['to'] == 'folder')
 
 def test_a_first_look(home, tmp_path):
     "Few images and few epochs, but no fewer than 50 steps, kept apart from whole runs; the test images are all there."
@@ -130,7 +136,8 @@ def test_a_first_look(home, tmp_path):
     code, _, err = quickly(*words, home=home)
     row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['baseline']
     assert code == 0 and (row.n_train, row.n_test, row.limit, row.epochs) == (64, 359, 64, '8 17') and '--limit 64' in row.command, err
-    code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--epochs', 3000, '--dry-run', home=home)  # seconds on a fast machine too
+    # seconds on a fast machine too
+    code, plan, err = quickly(*words, '--limit', 100, '--lr', .001, '--epochs', 3000, '--dry-run', home=home)
     assert code == 0 and '100 training' in plan and 'Baseline  about' in plan and len(list(tmp_path.glob('baseline*'))) == 1, plan + err
 
 def test_without_words_it_says_what_to_try(home):
@@ -148,9 +155,10 @@ aebench.bench.run.train_run = train_run
 aebench.cli.main(sys.argv[1:])'''
 
 def test_killed_and_started_again(undisturbed, home, tmp_path):
-    "kill -9 in the middle, when the baseline is done and an epoch of the second method as well; the same command ends with the undisturbed results."
+    "kill -9 in the middle, the baseline and an epoch of the second method being done; the same command ends with the undisturbed results."
     words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', tmp_path]
-    done = subprocess.run([sys.executable, '-c', KILLED, *map(str, words)], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-c', KILLED, *map(str, words)], env={**os.environ, 'AEBENCH_HOME': str(home)},
+                          capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list(tmp_path.glob('*-seed*/row.json'))) == 1
     assert list(pd.read_csv(tmp_path/'results.csv').method) == ['original', 'baseline']  # gathered after each run
@@ -167,7 +175,8 @@ def test_same_seed_same_numbers(undisturbed, home, tmp_path):
 
 def test_own_images_without_classes(home, tmp_path):
     folder = make_folder(tmp_path/'my photos', classes='')
-    code, table, err = quickly('run', '--data', folder, '--methods', 'progressive_resizing', '--epochs', 1, 0, '--size', 16, '--out', tmp_path/'out', home=home)
+    code, table, err = quickly('run', '--data', folder, '--methods', 'progressive_resizing', '--epochs', 1, 0, '--size', 16,
+                               '--out', tmp_path/'out', home=home)
     assert code == 0, err
     row = pd.read_csv(tmp_path/'out'/'results.csv').set_index('method').loc['progressive_resizing']
     assert row.n_train + row.n_test == 24 and np.isnan(row.accuracy)
@@ -194,7 +203,8 @@ def test_a_short_run_names_no_winner_and_shows_no_other_comparison(home, tmp_pat
     folder, out = make_folder(tmp_path/'pictures', classes=''), tmp_path/'out'
     words = ['run', folder, '--size', 16, '--weights', 'random', '--out', out]
     code, table, err = quickly(*words, '--methods', 'baseline,pixel_shuffle,pca-4', '--epochs', 3, '--latent', 8, home=home)
-    assert code == 0 and '2 methods compared on pictures, in 3 training steps each: from so few nothing can be learned' in ' '.join(table.split()), table
+    assert code == 0 and (
+        '2 methods compared on pictures, in 3 training steps each: from so few nothing can be learned' in ' '.join(table.split())), table
     assert set(pd.read_csv(out/'results.csv').batch_size.dropna()) == {32}
     code, table, err = quickly(*words, '--methods', 'baseline,progressive_resizing', '--epochs', 1, '--latent', 12, '-q', home=home)
     assert code == 0 and 'Pixel Shuffle' not in table and table.count('Original Image') == 1 and not err, err
@@ -206,8 +216,10 @@ def test_what_is_needed_is_foretold(home, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path/'torch'))
     words = ['run', make_folder(tmp_path/'pictures'), '--size', 16, '--latent', 8, '--dry-run']
     code, plan, err = quickly(*words, home=tmp_path/'home')
-    assert code == 0 and len(re.findall('(?:about [0-9.]+|less than a) (?:second|minute)s?$', plan, re.M)) == 7 and 'Modern' in plan and 'PCA-8 ' in plan, err
-    assert f'weights of resnet34 (83 MB) and vgg16_bn (528 MB), into {tmp_path}/torch/hub/checkpoints' in plan and 'once: the resnet34 classifier (for judging)' in plan
+    assert (code == 0 and len(re.findall('(?:about [0-9.]+|less than a) (?:second|minute)s?$', plan, re.M)) == 7
+            and 'Modern' in plan and 'PCA-8 ' in plan), err
+    assert (f'weights of resnet34 (83 MB) and vgg16_bn (528 MB), into {tmp_path}/torch/hub/checkpoints' in plan
+            and 'once: the resnet34 classifier (for judging)' in plan)
     code, found, err = quickly('check', tmp_path/'pictures', '--size', 16, '--steps', 1, home=tmp_path/'home')
     assert code == 0 and 'vgg16_bn (528 MB)' in found and ' min ' not in found and re.search(r'Modern +[0-9.]+s ', found), found
 
@@ -278,7 +290,8 @@ def test_bad_input(words, code, sentence, home, tmp_path):
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
 def test_shells_complete_it(shell, home):
     code, script, err = aebench('--print-completion', shell, home=home)
-    assert code == 0 and all(o in script for o in ('reconstruct', 'batch-size', 'tuned', 'dry-run', 'overwrite', 'quick', 'config', 'columns')), err
+    assert code == 0 and all(o in script for o in ('reconstruct', 'batch-size', 'tuned', 'dry-run',
+                                                   'overwrite', 'quick', 'config', 'columns')), err
     if shutil.which(shell): assert subprocess.run([shell, '-n'], input=script, text=True).returncode == 0
 
 def test_skip_unreadable(home, tmp_path):
@@ -311,13 +324,15 @@ def test_a_launchers_word_alone_starts_no_team(home, tmp_path):
     "WORLD_SIZE may be anybody's variable."
     make_images(tmp_path/'images', [f'{i:02}.png' for i in range(12)])
     words = '--methods baseline --epochs 1 1 --size 16 --weights random -q --data'.split()
-    done = subprocess.run([sys.executable, '-m', 'aebench.cli', 'run', *words, tmp_path/'images', '--out', tmp_path/'runs'], env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-m', 'aebench.cli', 'run', *words, tmp_path/'images', '--out', tmp_path/'runs'],
+                          env={**os.environ, 'AEBENCH_HOME': str(home), 'WORLD_SIZE': '2'}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 def test_fault_of_ours_is_one_sentence(home, tmp_path):
     "An error that nobody foresaw: a sentence, and the whole story in a file."
     code = "import sys, aebench.bench.loop as b, aebench.cli as c\nb.load_images = lambda *a, **k: 1/0\nsys.exit(c.main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, '-c', code, *QUICK, '--out', str(tmp_path)], env={**os.environ, 'AEBENCH_HOME': str(home), 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-c', code, *QUICK, '--out', str(tmp_path)],
+                          env={**os.environ, 'AEBENCH_HOME': str(home), 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr and 'Traceback' not in done.stderr
     assert 'load_images' in next(tmp_path.glob('aebench-*.txt')).read_text()
 
@@ -328,16 +343,20 @@ def test_non_finite_loss_fails_alone(home, tmp_path):
             "b.make_loss = lambda run, *a: (lambda p, y: (p - y).mean()*float('nan')) if run.method == 'baseline' else make(run, *a)\n"
             "sys.exit(c.main(sys.argv[1:]))")
     words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--out', str(tmp_path)]
-    done = subprocess.run([sys.executable, '-c', code, *words], env={**os.environ, 'AEBENCH_HOME': str(home)}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-c', code, *words], env={**os.environ, 'AEBENCH_HOME': str(home)},
+                          capture_output=True, text=True)
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
     assert done.returncode == 1 and 'The loss became nan' in done.stdout + done.stderr and 'Traceback' not in done.stderr
-    assert rows.status['baseline'] == 'failed' and rows.reason['baseline'].startswith('The loss became nan') and rows.status['pixel_shuffle'] == 'done'
+    assert (rows.status['baseline'] == 'failed' and rows.reason['baseline'].startswith('The loss became nan')
+            and rows.status['pixel_shuffle'] == 'done')
 
 def test_the_command_draws_without_a_window_and_the_library_leaves_the_backend_alone(home):
     "A notebook that starts the command hands on its own backend, whose module need not be there."
-    code = "import os, sys; from aebench.cli import main; before = os.environ['MPLBACKEND']; main({}); import aebench.training, matplotlib; print(before, matplotlib.get_backend(), file=sys.stderr)"
+    code = ("import os, sys; from aebench.cli import main; before = os.environ['MPLBACKEND']; main({}); "
+            "import aebench.training, matplotlib; print(before, matplotlib.get_backend(), file=sys.stderr)")
     for argv, backend in (('', 'agg'), ("['data']", 'svg')):
-        done = subprocess.run([sys.executable, '-c', code.format(argv), 'data'], env=os.environ | dict(MPLBACKEND='svg'), capture_output=True, text=True)
+        done = subprocess.run([sys.executable, '-c', code.format(argv), 'data'], env=os.environ | dict(MPLBACKEND='svg'),
+                              capture_output=True, text=True)
         assert done.stderr.lower().split()[-2:] == ['svg', backend], done.stderr
 
 # ---- What is written of the command line
@@ -347,11 +366,13 @@ SPAN = re.compile(r'(?<!`)`([^`\n]+)`(?!`)')
 
 def written() -> dict[str, str]: # Place → text
     "All markdown that is shipped: pages, and the prose of notebooks."
-    found = {str(o.relative_to(ROOT)): o.read_text() for o in [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('results/**/*.md')]}
+    found = {str(o.relative_to(ROOT)): o.read_text()
+             for o in [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('results/**/*.md')]}
     for path in [*ROOT.glob('nbs/**/*.ipynb'), ROOT/'index.ipynb']:
         cells = json.loads(path.read_text())['cells']
         text = [''.join(o['source']) for o in cells if o['cell_type'] == 'markdown']
-        text += [f'```\n{line[1:]}\n```' for o in cells if o['cell_type'] == 'code' for line in ''.join(o['source']).split('\n') if line.startswith('!aebench ')]
+        text += [f'```\n{line[1:]}\n```' for o in cells if o['cell_type'] == 'code'
+                 for line in ''.join(o['source']).split('\n') if line.startswith('!aebench ')]
         found[str(path.relative_to(ROOT))] = '\n'.join(text)
     return found
 
@@ -398,5 +419,6 @@ def test_messages_name_flags_that_there_are():
     parsers, faults = commands(), []
     for path in [*(ROOT/'aebench').rglob('*.py'), *(ROOT/'docs').glob('*.py'), *(ROOT/'benchmarks').glob('*.py')]:
         for command, rest in re.findall(rf"aebench ({'|'.join(parsers)})\b([^'\"`\n.:;]*)", path.read_text()):
-            faults += [f'{path.name}: {command} {o}' for o in re.findall(r'(?<!\S)--[a-z][a-z-]+', rest) if o not in parsers[command]._option_string_actions]
+            faults += [f'{path.name}: {command} {o}' for o in re.findall(r'(?<!\S)--[a-z][a-z-]+', rest)
+                       if o not in parsers[command]._option_string_actions]
     assert not faults, faults

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def compared(home, tmp_path_factory):
     "A technique crossed with another over two seeds, beside references."
     out = tmp_path_factory.mktemp('compared')
-    code, table, err = quickly(*QUICK, '--design', 'factorial', '--methods', 'pixel_shuffle,progressive_resizing', '--seeds', 2, '--references', '--batch-size', 16, '--verbose', '--out', out, home=home)  # 50 steps
+    code, table, err = quickly(*QUICK, '--design', 'factorial', '--methods', 'pixel_shuffle,progressive_resizing', '--seeds', 2,
+                               '--references', '--batch-size', 16, '--verbose', '--out', out, home=home)  # 50 steps
     assert code == 0, err
     return out, table, err, pd.read_csv(out/'results.csv')
 
@@ -25,12 +26,14 @@ def one(rows, method): return rows[rows.method == method].iloc[0]
 
 def test_references_stand_beside_networks(compared):
     out, table, err, rows = compared
-    assert list(dict.fromkeys(rows.method)) == ['original', 'baseline', 'pixel_shuffle', 'progressive_resizing', 'pixel_shuffle+progressive_resizing',
-                                                'mean_image', 'pca-16', 'pca-32', 'pca-64', 'dct-32', 'thumbnail_nearest-8', 'thumbnail_bicubic-8', 'jpeg-50', 'webp-50']
+    assert list(dict.fromkeys(rows.method)) == [
+        'original', 'baseline', 'pixel_shuffle', 'progressive_resizing', 'pixel_shuffle+progressive_resizing',
+        'mean_image', 'pca-16', 'pca-32', 'pca-64', 'dct-32', 'thumbnail_nearest-8', 'thumbnail_bicubic-8', 'jpeg-50', 'webp-50']
     assert (rows.status == 'done').all() and rows[rows.seed.notna()].equals_pca.notna().all()
     assert one(rows, 'mean_image').mse > one(rows, 'pca-16').mse > one(rows, 'pca-32').mse > one(rows, 'pca-64').mse
     assert one(rows, 'pca-32').accuracy > .5 and one(rows, 'webp-50').bytes_per_image > 50
-    assert 'PCA-32' in table and 'Thumbnail 8×8, bicubic' in table and ('≈ PCA-' in err or 'no better than the mean image' in err) and ' bytes an image' in err
+    assert ('PCA-32' in table and 'Thumbnail 8×8, bicubic' in table
+            and ('≈ PCA-' in err or 'no better than the mean image' in err) and ' bytes an image' in err)
 
 def test_equal_components_are_equal(compared):
     "The number of components that a network is told does have about its error."
@@ -50,16 +53,21 @@ def test_effects_and_verdicts_in_the_report(compared):
 def test_sweep_of_latents(home, tmp_path):
     code, table, err = quickly(*QUICK, '--methods', 'baseline', '--latent', '4,16', '--out', tmp_path, home=home)
     assert code == 0, err
-    assert 'latent 4' in table and 'latent 16' in table and {'pca-4', 'pca-16'} < set(read_rows(tmp_path).method) and 'Latent size' in (tmp_path/'report.html').read_text()
+    assert ('latent 4' in table and 'latent 16' in table and {'pca-4', 'pca-16'} < set(read_rows(tmp_path).method)
+            and 'Latent size' in (tmp_path/'report.html').read_text())
 
 def test_two_judges_and_half_a_design(home, tmp_path):
     "As a user asks for them: both accuracies in the table, and effects that name what half a design cannot tell apart."
-    code, table, err = quickly(*QUICK, '--limit', 1438, '--design', 'half', '--methods', 'pixel_shuffle,progressive_resizing,feature_loss', '--seeds', 2, '--judges', 'resnet34,vgg16_bn', '--out', tmp_path, home=home)
+    code, table, err = quickly(*QUICK, '--limit', 1438, '--design', 'half',
+                               '--methods', 'pixel_shuffle,progressive_resizing,feature_loss', '--seeds', 2,
+                               '--judges', 'resnet34,vgg16_bn', '--out', tmp_path, home=home)
     assert code == 0, err
     rows = pd.read_csv(tmp_path/'results.csv')
     networks, page = rows[rows.seed.notna()], (tmp_path/'report.html').read_text()
-    assert networks.method.nunique() == 4 and networks.accuracy.between(0, 1).all() and networks.accuracy_vgg16_bn.between(0, 1).all() and (networks.accuracy != networks.accuracy_vgg16_bn).any()
-    assert 'Recognised by vgg16_bn' in page and 'Effects of crossed techniques' in page and '(or ' in page and 'Feature Loss was trained with the very vgg16_bn that judges' in page
+    assert (networks.method.nunique() == 4 and networks.accuracy.between(0, 1).all()
+            and networks.accuracy_vgg16_bn.between(0, 1).all() and (networks.accuracy != networks.accuracy_vgg16_bn).any())
+    assert ('Recognised by vgg16_bn' in page and 'Effects of crossed techniques' in page and '(or ' in page
+            and 'Feature Loss was trained with the very vgg16_bn that judges' in page)
     assert 'vgg16_bn' in table
 
 def test_many_seeds_ask_first(home, tmp_path):
@@ -71,7 +79,8 @@ def test_larger_images(home, tmp_path):
     assert 3*40*40 > MAX_EXACT
     methods = ['baseline', 'pretraining', 'feature_loss', 'pca-8']
     folder = make_folder(tmp_path/'photos', n=24)
-    code, _, err = quickly('run', '--data', folder, '--size', 40, '--methods', ','.join(methods), '--weights', 'random', '--epochs', 1, 1, '--latent', 8, '--batch-size', 8, '--out', tmp_path/'out', home=home)
+    code, _, err = quickly('run', '--data', folder, '--size', 40, '--methods', ','.join(methods), '--weights', 'random',
+                           '--epochs', 1, 1, '--latent', 8, '--batch-size', 8, '--out', tmp_path/'out', home=home)
     assert code == 0, err
     rows = pd.read_csv(tmp_path/'out'/'results.csv').set_index('method').loc[methods]
     assert (rows['size'] == 40).all() and (rows.status == 'done').all() and (rows.mse > 0).all()
@@ -108,7 +117,8 @@ def test_compressed_and_back(compared, home, tmp_path):
     assert quickly('decode', table, '--run', run, '--out', tmp_path/'c', home=home)[0] == 0
     assert sorted(o.relative_to(tmp_path/'c') for o in (tmp_path/'c').rglob('*.png')) == names
     data = file.read_bytes()
-    for name, content, sentence in (('cut', data[:-9], 'cut or altered'), ('altered', data[:60] + b'?' + data[61:], 'cut or altered'), ('strange', b'no such file', 'was not made by aebench')):
+    for name, content, sentence in (('cut', data[:-9], 'cut or altered'), ('altered', data[:60] + b'?' + data[61:], 'cut or altered'),
+                                    ('strange', b'no such file', 'was not made by aebench')):
         (tmp_path/name).write_bytes(content)
         code, _, err = quickly('decompress', tmp_path/name, '--run', run, '--out', tmp_path/'none', home=home)
         assert code == 2 and sentence in err and 'Traceback' not in err and not (tmp_path/'none').exists()
@@ -120,7 +130,8 @@ def test_diff(compared, home):
     out, rows = compared[0], compared[3]
     a, b = (out/one(rows, method).run for method in ('baseline', 'pixel_shuffle'))
     code, text, err = quickly('diff', a, b, home=home)
-    assert code == 0 and 'settings.method: baseline | pixel_shuffle' in text and 'the noise of the test images' in text and 'seeds alone' in text, err
+    assert (code == 0 and 'settings.method: baseline | pixel_shuffle' in text
+            and 'the noise of the test images' in text and 'seeds alone' in text), err
     assert quickly('diff', a, out, home=home)[0] == 2
 
 def test_other_sizes(compared, home):

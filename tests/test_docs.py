@@ -61,15 +61,18 @@ def test_every_page_loads_whole_and_alone(site, address, browser):
     here = ['']
     page.on('console', lambda o: found.append(f'{here[0]}: {o.text}') if o.type == 'error' else None)
     page.on('pageerror', lambda o: found.append(f'{here[0]}: {o}'))
-    page.on('requestfailed', lambda o: found.append(f'{here[0]}: failed: {o.url}') if o.failure != 'net::ERR_ABORTED' else None)  # what the next page cuts short has not failed
-    page.on('request', lambda o: found.append(f'{here[0]}: another host: {o.url}') if not o.url.startswith((address, 'data:', 'blob:')) else None)
+    # what the next page cuts short has not failed
+    page.on('requestfailed', lambda o: found.append(f'{here[0]}: failed: {o.url}') if o.failure != 'net::ERR_ABORTED' else None)
+    page.on('request', lambda o: found.append(f'{here[0]}: another host: {o.url}')
+            if not o.url.startswith((address, 'data:', 'blob:')) else None)
     page.on('response', lambda o: found.append(f'{here[0]}: {o.status} {o.url}') if o.status >= 400 else None)
     names = pages(site)
     assert len(names) > 40
     for here[0] in names:
         page.goto(address + here[0], wait_until='load')
         page.evaluate("() => Promise.all([...document.images].map(o => { o.loading = 'eager'; return o.decode().catch(() => null) }))")
-        found += [f'{here[0]}: empty picture {o}' for o in page.evaluate('() => [...document.images].filter(o => !o.naturalWidth).map(o => o.src)')]
+        found += [f'{here[0]}: empty picture {o}'
+                  for o in page.evaluate('() => [...document.images].filter(o => !o.naturalWidth).map(o => o.src)')]
         found += [f'{here[0]}: no words for {o}' for o in page.evaluate("() => [...document.images].filter(o => !o.alt).map(o => o.src)")]
         wide = page.evaluate('() => document.scrollingElement.scrollWidth')
         if wide > 360: found.append(f'{here[0]}: {wide} pixels wide')
@@ -96,8 +99,9 @@ def test_search_and_theme(address, browser):
         except playwright_timeout: pass
     pytest.fail('The search does not find FeatureLoss.')
 
-@pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'core/files.html', 'library/index.html', 'guide/commands.html', 'guide/reading.html',
-                                  'benchmarks/digits.html', 'benchmarks/digits/report.html', 'benchmarks/index.html', 'benchmarks/leaderboard.html',
+@pytest.mark.parametrize('name', ['index.html', 'techniques/feature_loss.html', 'losses.html', 'core/files.html', 'library/index.html',
+                                  'guide/commands.html', 'guide/reading.html', 'benchmarks/digits.html',
+                                  'benchmarks/digits/report.html', 'benchmarks/index.html', 'benchmarks/leaderboard.html',
                                   'benchmarks/gallery.html', 'benchmarks/recipe.html', 'tutorials/beating_pca.html'])
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_accessible(address, browser, name, scheme):
@@ -131,8 +135,10 @@ def test_the_command_line_is_the_parser(site):
 def test_columns_are_explained(site):
     "Each heading of the tables has its entry, and leads to it."
     page = (site/'guide'/'reading.html.md').read_text(encoding='utf-8')
-    for o in (*MEASURES.values(), *LATENT_MEASURES.values()): assert re.search(rf'^### {re.escape(o.title)} {{ #{o.name.replace("_", "-")} }}\n\n\w', page, re.M), o.name
-    assert re.search(r'<th scope="col"><a href="../guide/reading.html#mse" title="[^"]{20,}">MSE</a></th>', (site/'benchmarks'/'digits.html.md').read_text(encoding='utf-8'))
+    for o in (*MEASURES.values(), *LATENT_MEASURES.values()):
+        assert re.search(rf'^### {re.escape(o.title)} {{ #{o.name.replace("_", "-")} }}\n\n\w', page, re.M), o.name
+    assert re.search(r'<th scope="col"><a href="../guide/reading.html#mse" title="[^"]{20,}">MSE</a></th>',
+                     (site/'benchmarks'/'digits.html.md').read_text(encoding='utf-8'))
 
 def test_each_page_says_what_it_is(site):
     "To search engines and to who shares it: a description of its own, a picture that is there; subtitles without raw marks."
@@ -146,7 +152,8 @@ def test_each_page_says_what_it_is(site):
         assert (site/found['og:image'].removeprefix('https://aebench.github.io/aebench/')).is_file(), name
     assert not (alike := [o for o in described.values() if len(o) > 1]), alike
     for path in site.rglob('*.html.md'):
-        for lead in re.findall(r'<p class="lead">(.*?)</p>', path.read_text(encoding='utf-8')): assert "''" not in lead and '`' not in lead, path
+        for lead in re.findall(r'<p class="lead">(.*?)</p>', path.read_text(encoding='utf-8')):
+            assert "''" not in lead and '`' not in lead, path
 
 def test_modules_are_easy_on_the_eye(site):
     "No signature lists a callback's events, and what only asserts is folded."
@@ -163,13 +170,16 @@ def test_tables_fit_or_scroll(address, browser, width):
     "At a desk the tables that are open fit; on a phone a wide one is in a box that scrolls. Figures stand on the right."
     page = browser.new_page(viewport=dict(width=width, height=900))
     page.set_default_timeout(PATIENCE)
-    for name in ('benchmarks/cifar10-jpeg', 'benchmarks/cifar10-lossless-modern', 'benchmarks/index', 'benchmarks/leaderboard', 'guide/commands'):
+    for name in ('benchmarks/cifar10-jpeg', 'benchmarks/cifar10-lossless-modern', 'benchmarks/index', 'benchmarks/leaderboard',
+                 'guide/commands'):
         page.goto(f'{address}{name}.html', wait_until='load')
-        wide = page.evaluate("""() => [...document.querySelectorAll('.scroll, .flags')].filter(o => !o.closest('details:not([open])') && o.scrollWidth > o.clientWidth + 1)
+        wide = page.evaluate("() => [...document.querySelectorAll('.scroll, .flags')]"
+                             """.filter(o => !o.closest('details:not([open])') && o.scrollWidth > o.clientWidth + 1)
             .map(o => [o.getAttribute('aria-label'), getComputedStyle(o).overflowX])""")
         if width == 1280: assert not wide, (name, wide)
         else: assert all(o == 'auto' for _, o in wide), (name, wide)
-        if name == 'benchmarks/cifar10-jpeg': assert page.locator('.scroll td').first.evaluate('o => getComputedStyle(o).textAlign') == 'right'
+        if name == 'benchmarks/cifar10-jpeg':
+            assert page.locator('.scroll td').first.evaluate('o => getComputedStyle(o).textAlign') == 'right'
 
 def test_the_gallery_opens_by_keys(address, browser):
     page = browser.new_page(viewport=dict(width=1280, height=900))
@@ -196,16 +206,21 @@ def test_links_within_lead_somewhere(site):
         if page.name == '404.html': continue  # its links are absolute
         for href in set(re.findall(r'<a\b[^>]*?\bhref="?([^"\s>]+)', page.read_text(encoding='utf-8'))):
             href = html.unescape(href)
-            inside = re.match(r'https://(?:colab\.research\.google\.com/github|github\.com)/aebench/aebench/(?:blob|tree)/main/([^#]*)', href)
-            if inside and (path := unquote(inside[1])) not in tracked and not any(o.startswith(path.rstrip('/') + '/') for o in tracked): lost.append(f'{page.relative_to(site)}: {href}')
-            if href.startswith('https://aebench.github.io/aebench/'): href, page_here = href.removeprefix('https://aebench.github.io/aebench/') or 'index.html', site/'index.html'
+            inside = re.match(r'https://(?:colab\.research\.google\.com/github|github\.com)/aebench/aebench/'
+                              r'(?:blob|tree)/main/([^#]*)', href)
+            if (inside and (path := unquote(inside[1])) not in tracked
+                    and not any(o.startswith(path.rstrip('/') + '/') for o in tracked)):
+                lost.append(f'{page.relative_to(site)}: {href}')
+            if href.startswith('https://aebench.github.io/aebench/'):
+                href, page_here = href.removeprefix('https://aebench.github.io/aebench/') or 'index.html', site/'index.html'
             elif re.match(r'[a-z]+:|//', href): continue
             else: page_here = page
             path, _, anchor = href.partition('#')
             target = (page_here.parent/unquote(path)).resolve() if path else page_here
             if target.is_dir(): target = target/'index.html'
             if not target.exists() and path != 'report/': lost.append(f'{page.relative_to(site)}: {href}')
-            elif anchor and not anchor.startswith('__') and target.suffix == '.html' and unquote(anchor) not in ids(target): lost.append(f'{page.relative_to(site)}: {href}')
+            elif anchor and not anchor.startswith('__') and target.suffix == '.html' and unquote(anchor) not in ids(target):
+                lost.append(f'{page.relative_to(site)}: {href}')
     assert not lost, '\n'.join(lost)
 
 def test_a_method_without_a_card_is_named(monkeypatch):

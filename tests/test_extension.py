@@ -1,4 +1,4 @@
-"A technique is added by the steps that CONTRIBUTING gives, and then it is found everywhere: command line, table, report, row's notebook, docs."
+"A technique is added by the steps that CONTRIBUTING gives and is then found everywhere: command line, table, report, row's notebook, docs."
 import csv
 import json
 import os
@@ -24,7 +24,8 @@ BIN = Path(sys.executable).parent
 def test_each_name_has_its_builder(entries):
     assert set(entries.builders) == set(entries)
 
-@pytest.mark.parametrize('part, name, nearest', [('loss', 'featur', 'feature'), ('encoder', 'resnet43', 'resnet34'), ('upsample', 'pixelshuffle', 'pixel_shuffle')])
+@pytest.mark.parametrize('part, name, nearest', [
+    ('loss', 'featur', 'feature'), ('encoder', 'resnet43', 'resnet34'), ('upsample', 'pixelshuffle', 'pixel_shuffle')])
 def test_an_unknown_name_is_an_error(part, name, nearest):
     with pytest.raises(UsageError, match=f'Did you mean {nearest}'): Method('mine', 'Mine', 'Of no use.', **{part: name})
 
@@ -69,8 +70,9 @@ def softened(ni:int, scale:int=2) -> nn.Module:
 }
 
 COLUMNS = {  # In nbs/report/00_columns.ipynb
-    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),": """
-    Column('toy_score', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, table='always', terminal=True),""",
+    "better=-1, ratio=True, least=0, published='MSE (paper)', table='always', terminal=True),":
+        "\n    Column('toy_score', float, 'How a toy would rate it.', 'Toy score', 'Toy', '{:.1f}'.format, better=1, "
+        "table='always', terminal=True),",
 }
 
 SETTINGS = {  # In nbs/01_settings.ipynb
@@ -86,7 +88,8 @@ import sys
 from aebench.bench.loop import do_runs
 from aebench.callback.progress import Progress
 from aebench.settings import plan_runs
-runs = plan_runs('huber,strided,softened+huber,three_sizes', 'digits', epochs=(1, 1, 1), batch_size=719, latent=8, protocol='report', device='cpu', judges=())
+runs = plan_runs('huber,strided,softened+huber,three_sizes', 'digits', epochs=(1, 1, 1), batch_size=719, latent=8, \
+protocol='report', device='cpu', judges=())
 assert all(row['status'] == 'done' for row in do_runs(runs, sys.argv[1], Progress()))
 ''' # Two batches an epoch
 
@@ -99,7 +102,8 @@ def edit_notebook(path:Path, entries:dict, cells:list):
         cell, = [c for c in notebook['cells'] if line in ''.join(c['source'])]
         cell['source'] = ''.join(cell['source']).replace(line, line + text).splitlines(True)
     for i, source in enumerate(cells):
-        notebook['cells'].append(dict(cell_type='code', id=f'added-{i}', metadata={}, source=source.splitlines(True), outputs=[], execution_count=None))
+        notebook['cells'].append(dict(cell_type='code', id=f'added-{i}', metadata={}, source=source.splitlines(True), outputs=[],
+                                      execution_count=None))
     path.write_text(json.dumps(notebook), encoding='utf-8')
 
 @pytest.fixture(scope='module')
@@ -140,7 +144,8 @@ def test_the_command_line_offers_it(aebench):
     for name, label in ADDED.items(): assert re.search(rf'{name}\s+{label}', listed) and name in help
 
 def test_three_phases_were_trained(out):
-    by_method = {json.loads(o.read_text())['method']['name']: json.loads(o.read_text()) for o in out.glob('*/run.json') if 'method' in json.loads(o.read_text())}
+    by_method = {json.loads(o.read_text())['method']['name']: json.loads(o.read_text())
+                 for o in out.glob('*/run.json') if 'method' in json.loads(o.read_text())}
     assert {name: [p['size'] for p in about['phases']] for name, about in by_method.items()} == {
         'huber': [16]*3, 'strided': [16]*3, 'softened+huber': [16]*3, 'three_sizes': [8, 12, 16]}
 
@@ -171,7 +176,7 @@ assert main([*words, '--toy', 'blok']) == 2
 '''
 
 def test_a_setting_is_one_field(aebench, tmp_path):
-    "A flag with its help, a value in the row and in results.csv, words in the row's command, notebook and title, and a difference between runs."
+    "A flag with help, a value in the row and results.csv, words in the row's command, notebook and title, and a difference between runs."
     help = aebench('-m', 'aebench.cli', 'run', '--help')
     assert '--toy bear|block' in help and 'which toy; bear: a soft one; block: a hard one (default: bear)' in ' '.join(help.split())
     aebench('-c', BOTH_TOYS, tmp_path)
@@ -193,7 +198,8 @@ from aebench.registry import METHODS
 class Links:
     def of(self, *paths): return lambda text: text
 def opened(path): return dict(source=path, title=path, json=json.load(open(f'{sys.argv[1]}/nbs/{path}', encoding='utf-8')))
-notebooks = dict(losses=opened('06_losses.ipynb'), models=opened('05_models.ipynb'), layers=opened('04_layers.ipynb'), resizing=opened('07_resizing.ipynb'))
+notebooks = dict(losses=opened('06_losses.ipynb'), models=opened('05_models.ipynb'), layers=opened('04_layers.ipynb'), \
+resizing=opened('07_resizing.ipynb'))
 made = {name: cards.card(METHODS[name], notebooks, {}, Links()) for name in sys.argv[2].split(',')}
 print(json.dumps(dict(cards={k: o.text for k, o in made.items()}, index=cards.index([made.get(k, made['huber']) for k in METHODS]).text)))
 ''', ROOT, ','.join(ADDED)))

@@ -25,7 +25,9 @@ def pictures(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('pict
 def harm(pictures, home, tmp_path_factory):
     "What harm.py finds: one process for all kinds of harm, which imports everything once."
     errors = tmp_path_factory.mktemp('harm')/'errors'
-    with open(errors, 'w') as f: server = subprocess.Popen([sys.executable, HARM, pictures], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=f, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    with open(errors, 'w') as f:
+        server = subprocess.Popen([sys.executable, HARM, pictures], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=f, text=True,
+                                  env={**os.environ, 'AEBENCH_HOME': str(home)})
     def found(what, folder, **options) -> dict:
         print(json.dumps(dict(what=what, folder=str(folder), **options)), file=server.stdin, flush=True)
         code, answer = json.loads(server.stdout.readline() or '[1, null]')
@@ -33,16 +35,20 @@ def harm(pictures, home, tmp_path_factory):
         return answer
     with server: yield found
 
-@pytest.mark.parametrize('what,step', [('sweep', 199), ('report', 53), ('cache', 59), *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
+@pytest.mark.parametrize('what,step', [('sweep', 199), ('report', 53), ('cache', 59),
+                                       *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
 def test_killed_before_each_change_on_the_disk(what, step, harm, tmp_path, tally):
-    "kill -9 before the n-th open, write, sync, replace or removal, in the results or in a cache that is empty at first: the same command ends with the undisturbed artefacts, trains nothing twice and leaves no temporary file."
+    """kill -9 before the n-th open, write, sync, replace or removal, in the results or in a cache that is empty at first.
+    The same command then ends with the undisturbed artefacts, trains nothing twice and leaves no temporary file."""
     found = harm(what, tmp_path, step=step)
     tally('crash points swept', found['points'])
     assert found['faults'] == [] and found['changes'] > 40
 
-@pytest.mark.parametrize('what,step', [('power', 400), *(pytest.param(*o, marks=pytest.mark.slow) for o in (('power', 5), ('power_cache', 30)))])
+@pytest.mark.parametrize('what,step', [('power', 400),
+                                       *(pytest.param(*o, marks=pytest.mark.slow) for o in (('power', 5), ('power_cache', 30)))])
 def test_power_cut_after_each_change(what, step, harm, tmp_path, tally):
-    "What was not synced is dropped, emptied or halved: each file is one of its versions, a row never stands before its files, and from every so-manieth the same command comes to the same end. Without the syncs it would not be so."
+    """What was not synced is dropped, emptied or halved: each file is one of its versions, a row never stands before its files.
+    From every `step`th of these states the same command comes to the same end. Without the syncs it would not be so."""
     found = harm(what, tmp_path, step=step)
     tally('prefixes looked at', found['prefixes'])
     tally('prefixes reopened', found['opened'])
@@ -56,12 +62,14 @@ aebench.bench.run.Checkpoint = Eager
 sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
 SIGNALS = [(signal.SIGTERM, 'train', 1), (signal.SIGINT, 'save', 2), (signal.SIGHUP, 'valid', 1), (signal.SIGTERM, 'measure', 1)]
-ALL_SIGNALS = [(number, moment, times) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for moment in ('train', 'save', 'valid', 'measure') for times in (1, 2)]
+ALL_SIGNALS = [(number, moment, times) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+               for moment in ('train', 'save', 'valid', 'measure') for times in (1, 2)]
 
 @pytest.fixture(scope='module')
 def calm(tmp_path_factory): return tmp_path_factory.mktemp('calm')/'whole' # Where the undisturbed run is, from the first that needs it
 
-@pytest.mark.parametrize('number,moment,times', [*SIGNALS, *(pytest.param(*o, marks=pytest.mark.slow) for o in ALL_SIGNALS if o not in SIGNALS)])
+@pytest.mark.parametrize('number,moment,times', [
+    *SIGNALS, *(pytest.param(*o, marks=pytest.mark.slow) for o in ALL_SIGNALS if o not in SIGNALS)])
 def test_a_signal_keeps_the_state(number, moment, times, harm, calm, tmp_path, tally):
     "It ends within 5 s and says how to go on; the same command does, to the undisturbed artefacts."
     found = harm('signal', tmp_path, whole=str(calm), number=int(number), moment=moment, times=times, epochs=(3, 3))
@@ -71,7 +79,8 @@ def test_a_signal_keeps_the_state(number, moment, times, harm, calm, tmp_path, t
 
 def test_stopped_and_gone_on(pictures, home, tmp_path):
     "TERM in mid-training, to the whole process group; the same command says where it goes on, and ends with the undisturbed results."
-    words = ['run', '--data', pictures, '--size', 16, '--weights', 'in-domain', '--epochs', 15, 30, '--methods', 'baseline', '--batch-size', 16, '--out']
+    words = ['run', '--data', pictures, '--size', 16, '--weights', 'in-domain', '--epochs', 15, 30, '--methods', 'baseline',
+             '--batch-size', 16, '--out']
     code, _, err = quickly(*words, tmp_path/'whole', home=home)
     assert code == 0, err
     p = start(*words, tmp_path/'stopped', home=home, start_new_session=True)
@@ -95,18 +104,25 @@ def test_stopped_while_the_judge_is_trained(pictures, home, tmp_path):
         if 'classifier: epoch 2/' in line: break
     p.terminate()
     _, err = p.communicate(timeout=300)
-    assert p.returncode == 143 and list((tmp_path/'home'/'classifiers').glob('*.checkpoint')) and not list((tmp_path/'home'/'classifiers').glob('*.safetensors')), err
+    assert (p.returncode == 143 and list((tmp_path/'home'/'classifiers').glob('*.checkpoint'))
+            and not list((tmp_path/'home'/'classifiers').glob('*.safetensors'))), err
     code, _, err = quickly(*words, tmp_path/'stopped', home=tmp_path/'home')
     assert code == 0 and 'classifier: epoch 1/' not in err, err
     judge, = (tmp_path/'home'/'classifiers').glob('*.safetensors')
     assert judge.read_bytes() == (home/'classifiers'/judge.name).read_bytes() and not list(judge.parent.glob('*.checkpoint'))
     pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'), check_exact=True)
 
-@pytest.mark.parametrize('kills', [2, pytest.param(30, marks=pytest.mark.slow), pytest.param(200, marks=[pytest.mark.slow, pytest.mark.skipif('AEBENCH_LONG' not in os.environ, reason='hours: set AEBENCH_LONG')])])
+@pytest.mark.parametrize('kills', [
+    2, pytest.param(30, marks=pytest.mark.slow),
+    pytest.param(200, marks=[pytest.mark.slow, pytest.mark.skipif('AEBENCH_LONG' not in os.environ, reason='hours: set AEBENCH_LONG')])])
 def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     "kill -9 of the whole process group after any epoch or at any time, up to three in one run, whose state is kept all the time."
-    def words(out): return ['run', '--data', pictures, '--methods', 'baseline,pixel_shuffle', '--weights', 'random', '--size', 16, '--epochs', 10, 10, '--latent', 8, '--out', out]
-    def begun(out): return subprocess.Popen([sys.executable, '-c', KEEPING, *map(str, words(out))], env={**os.environ, 'AEBENCH_HOME': str(home)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    def words(out):
+        return ['run', '--data', pictures, '--methods', 'baseline,pixel_shuffle', '--weights', 'random', '--size', 16,
+                '--epochs', 10, 10, '--latent', 8, '--out', out]
+    def begun(out):
+        return subprocess.Popen([sys.executable, '-c', KEEPING, *map(str, words(out))], env={**os.environ, 'AEBENCH_HOME': str(home)},
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     started = time.monotonic()
     assert begun(tmp_path/'whole').communicate() and (lasts := time.monotonic() - started)
     gen, done, kept, n = random.Random(0), 0, 0, 0
@@ -128,27 +144,36 @@ def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     tally('kills at random survived', done)
     assert kept
 
-@pytest.mark.parametrize('number,lasting,step', [(errno.ENOSPC, 0, 123), *(pytest.param(*o, 4, marks=pytest.mark.slow) for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
+@pytest.mark.parametrize('number,lasting,step', [
+    (errno.ENOSPC, 0, 123), *(pytest.param(*o, 4, marks=pytest.mark.slow)
+                              for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
 def test_the_disk_fails_at_any_call(number, lasting, step, harm, tmp_path, tally):
-    "Once, or from there on: a sentence with the folder, exit code 1 or what was asked for all the same, the other runs go on; and the same command mends it, to the undisturbed results."
+    """Once, or from there on: a sentence with the folder, and exit code 1 or what was asked for all the same; the other runs go on.
+    And the same command mends it, to the undisturbed results."""
     found = harm('fail', tmp_path, number=number, lasting=lasting, step=step)
     tally('failures of the disk survived', found['points'])
     assert found['faults'] == [] and found['points'] >= 150//step
 
 def test_a_limit_on_the_size_of_files(pictures, home, tmp_path):
     "What is larger cannot be written: the run fails with a sentence, what was there before stays."
-    words = ['run', '-q', '--data', pictures, '--methods', 'baseline', '--weights', 'random', '--size', 16, '--epochs', 1, 1, '--out', tmp_path]
+    words = ['run', '-q', '--data', pictures, '--methods', 'baseline', '--weights', 'random', '--size', 16, '--epochs', 1, 1,
+             '--out', tmp_path]
     assert quickly(*words, '--latent', 8, home=home)[0] == 0
     before = (tmp_path/'results.csv').read_text()
-    p = start(*words, '--latent', 1000, home=home, preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))))
+    p = start(*words, '--latent', 1000, home=home, preexec_fn=lambda: (
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))))
     out, err = p.communicate(timeout=300)
-    assert p.returncode == 1 and 'Traceback' not in err and re.search(rf'{tmp_path}.* could not be written \([\d,]+ bytes\): File too large', out + err), out + err
+    assert (p.returncode == 1 and 'Traceback' not in err
+            and re.search(rf'{tmp_path}.* could not be written \([\d,]+ bytes\): File too large', out + err)), out + err
     assert set(before.splitlines()) <= set((tmp_path/'results.csv').read_text().splitlines())
 
-@pytest.mark.parametrize('method,moment', [('baseline', 'train'), *(pytest.param(*o, marks=pytest.mark.slow) for o in (('resnet', 'train'), ('resnet', 'save'), ('feature_loss', 'train'), ('feature_loss', 'save')))])
+@pytest.mark.parametrize('method,moment', [
+    ('baseline', 'train'), *(pytest.param(*o, marks=pytest.mark.slow) for o in (
+        ('resnet', 'train'), ('resnet', 'save'), ('feature_loss', 'train'), ('feature_loss', 'save')))])
 def test_a_large_training_stops_at_once(method, moment, pictures, home, tmp_path, tally):
     "By the clock, in mid-batch and while the state is written: the networks with the longest steps and the largest states."
-    p = start('run', '--data', pictures, '--methods', method, '--weights', 'random', '--batch-size', 64, '--epochs', 500, 500, '--out', tmp_path, home=home)
+    p = start('run', '--data', pictures, '--methods', method, '--weights', 'random', '--batch-size', 64, '--epochs', 500, 500,
+              '--out', tmp_path, home=home)
     for line in p.stderr:
         if 'epoch 3/1000' in line: break
     if moment == 'save':
@@ -161,7 +186,8 @@ def test_a_large_training_stops_at_once(method, moment, pictures, home, tmp_path
     tally('longest stop after a signal, s by the clock', round(took, 2))
     assert p.returncode == 143 and any(tmp_path.glob('*/checkpoint.safetensors')) and took < 5, (took, err)
 
-HOLDER = "import sys, time; from aebench.core.locks import one_writer\nwith one_writer(sys.argv[1]):\n    print('holds', flush=True)\n    time.sleep(600)"
+HOLDER = ("import sys, time; from aebench.core.locks import one_writer\n"
+          "with one_writer(sys.argv[1]):\n    print('holds', flush=True)\n    time.sleep(600)")
 WRITER = '''import fcntl, os, signal, sys, time
 from pathlib import Path
 from aebench.core.locks import one_writer
@@ -177,7 +203,8 @@ print('done')'''
 
 def test_never_two_writers(tmp_path):
     "Eight processes fight for one folder; half of them are killed while they hold it. Whoever waits says for whom."
-    fighters = [subprocess.Popen([sys.executable, '-uc', WRITER, tmp_path, str(2 if i % 2 else 9)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(8)]
+    fighters = [subprocess.Popen([sys.executable, '-uc', WRITER, tmp_path, str(2 if i % 2 else 9)], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(8)]
     assert [p.stdout.readline() for p in fighters] == ['ready\n']*8
     for p in fighters: print(file=p.stdin, flush=True)
     said = []
@@ -187,7 +214,8 @@ def test_never_two_writers(tmp_path):
         assert (p.returncode, last) == ((-signal.SIGKILL, '') if i % 2 else (0, 'done')), err
         said += waits
     others = {f'Process {p.pid}' for p in fighters} | {'Another process'}
-    assert len(said) >= 7 and all(re.match(r'(Process \d+|Another process) is writing to .*; waiting for it$', o) and re.match(r'Process \d+|Another process', o)[0] in others for o in said), said
+    assert len(said) >= 7 and all(re.match(r'(Process \d+|Another process) is writing to .*; waiting for it$', o)
+                                  and re.match(r'Process \d+|Another process', o)[0] in others for o in said), said
 
 @pytest.mark.parametrize('seconds', [3, pytest.param(61, marks=pytest.mark.slow)])
 def test_a_stopped_holder_keeps_and_a_dead_one_loses_the_folder(seconds, home, tmp_path):
@@ -216,14 +244,17 @@ class Bug(Callback):
     def after_epoch(self):
         raise self.error
 plain, errors = aebench.bench.run.train_run, dict(baseline=KeyError('mine'), pixel_shuffle=torch.OutOfMemoryError('CUDA out of memory'))
-def train_run(run, data, cbs=(), *more, **kwargs): return plain(run, data, [*cbs, *[Bug(o) for k, o in errors.items() if k == run.method]], *more, **kwargs)
+def train_run(run, data, cbs=(), *more, **kwargs): return plain(run, data, [*cbs, *[Bug(o) for k, o in errors.items() \
+if k == run.method]], *more, **kwargs)
 aebench.bench.run.train_run = train_run
 sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
 def test_failing_runs_are_marked_and_the_others_go_on(home, tmp_path):
     "A bug in a user's callback, and no memory left."
-    words = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '128', '--methods', 'baseline,pixel_shuffle,progressive_resizing', '--protocol', 'report', '--out', str(tmp_path)]
-    done = subprocess.run([sys.executable, '-c', FAILING, *words], capture_output=True, text=True, env={**os.environ, 'AEBENCH_HOME': str(home)})
+    words = ['run', '--data', 'digits', '--epochs', '1', '1', '--batch-size', '128',
+             '--methods', 'baseline,pixel_shuffle,progressive_resizing', '--protocol', 'report', '--out', str(tmp_path)]
+    done = subprocess.run([sys.executable, '-c', FAILING, *words], capture_output=True, text=True,
+                          env={**os.environ, 'AEBENCH_HOME': str(home)})
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method')
     assert done.returncode == 1 and 'Traceback' not in done.stderr and '2 of 3 runs failed' in done.stderr
     assert rows.status['progressive_resizing'] == 'done'

@@ -61,7 +61,8 @@ def nobody():
 def png(width, height, rows=b''):
     "A PNG of one bit a pixel, with the size that its header names, whatever follows."
     def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0))
+            + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
 
 BOMB = 11_600 # Pixels a side: more than Pillow's bound, less than twice as many, where it only warns; 16 KB that unpack to 17 MB
 ABSURD_EXIF = b'Exif\0\0II*\0\xff\xff\xff\x7f' + b'\xff'*40 # The first directory begins 2 GB behind the file's end
@@ -96,7 +97,7 @@ def damaged(folder, outside):
     )
 
 def hostile(place, n):
-    "A folder of `n` images in three classes, one in a hundred of them damaged, each way at least once: its path, and {name: (way, reason)}."
+    "A folder of `n` images in three classes, one in a hundred damaged, each way at least once: its path, and {name: (way, reason)}."
     folder, outside, harmed = place/'images', place/'outside', {}
     outside.mkdir()
     (outside/'secret.txt').write_text('secret')
@@ -137,13 +138,16 @@ def test_hostile_folder(n, most_seconds, place, monkeypatch, capsys, tally):
     for name, (way, reason) in harmed.items(): assert reason.lower() in found.unreadable[name].lower(), (way, found.unreadable[name])
     assert not [o for o in found.unreadable.values() if str(place) in o or '\n' in o]
     assert len(data.train_x) + len(data.test_x) == n + 3 - len(harmed)
-    assert found.links == {'b/linked.jpg': f'leads out of the folder, to {place.resolve()}/outside/fine.jpg', 'b/up': 'a link to a folder that holds it, not followed'}
+    assert found.links == {'b/linked.jpg': f'leads out of the folder, to {place.resolve()}/outside/fine.jpg',
+                           'b/up': 'a link to a folder that holds it, not followed'}
     assert data.links == {'b/linked.jpg': found.links['b/linked.jpg']}
-    assert code == 1 and f'Unreadable: {len(harmed)} ' in text and len(re.findall(r'^  [abc]/\S?bad|^  [abc]/<script>', text, re.M)) == len(harmed)  # one line each
+    assert (code == 1 and f'Unreadable: {len(harmed)} ' in text
+            and len(re.findall(r'^  [abc]/\S?bad|^  [abc]/<script>', text, re.M)) == len(harmed))  # one line each
     assert '\x1b' not in text and '\\nsecond line\\x1b[31m.jpg: no image' in text and '\\udcff\\udcfe.jpg: no image' in text
     assert seconds < most_seconds and grown < 400, (seconds, grown)
     tally('damaged files named', len(harmed))
-    print(f'{len(harmed)} damaged files in {len({o for o, _ in harmed.values()})} ways named among {n}; {seconds:.1f} s, {grown:.0f} MB more than before')
+    print(f'{len(harmed)} damaged files in {len({o for o, _ in harmed.values()})} ways named among {n}; '
+          f'{seconds:.1f} s, {grown:.0f} MB more than before')
 
 def test_bombs_are_errors_on_both_sides_of_twice_the_bound(place, monkeypatch):
     "Where Pillow only warns too, and whatever its warnings are set to; nothing is decoded."
@@ -163,7 +167,8 @@ def test_a_folder_that_may_not_be_read_is_named(place):
         with nobody(), pytest.raises(UsageError, match='images/b/ cannot be read: Permission denied'): recognise(folder)
     finally: (folder/'b').chmod(0o755)
 
-@pytest.mark.parametrize('name', ['file', 'x' + 'y'*240, 'a "b" \'c\'', '<script>alert(1)</script>', 'new\nline', os.fsdecode(b'no\xfftext')])
+@pytest.mark.parametrize('name', [
+    'file', 'x' + 'y'*240, 'a "b" \'c\'', '<script>alert(1)</script>', 'new\nline', os.fsdecode(b'no\xfftext')])
 def test_messages_name_a_path_once(name, place, monkeypatch):
     "Whatever it is called; a folder of any name has its cache."
     monkeypatch.setenv('AEBENCH_HOME', str(place/'home'))
@@ -179,7 +184,8 @@ def test_folders_that_may_not_be_written_to(place, monkeypatch, capsys):
     "Of results, and of the cache: a sentence that names the folder, and nothing in it."
     def run(out, home):
         monkeypatch.setenv('AEBENCH_HOME', str(home))
-        code = main(['run', '-q', '--methods', 'mean_image', '--weights', 'random', '--size', '16', '--data', str(images), '--out', str(out)])
+        code = main(['run', '-q', '--methods', 'mean_image', '--weights', 'random', '--size', '16',
+                     '--data', str(images), '--out', str(out)])
         return code, capsys.readouterr().err
     images = make_folder(place/'images')
     assert run(place/'warm', place/'home')[0] == 0  # everything is imported: nobody may read Python's own folders
@@ -195,7 +201,8 @@ def test_one_run_that_may_not_be_written_goes_alone(place, monkeypatch, capsys):
     "It is told of, the others are made, and the same command makes it as soon as it may."
     monkeypatch.setenv('AEBENCH_HOME', str(place/'home'))
     def run(out):
-        code = main(['run', '-q', '--methods', 'pca-2,pca-4,mean_image', '--weights', 'random', '--size', '16', '--data', str(images), '--out', str(out)])
+        code = main(['run', '-q', '--methods', 'pca-2,pca-4,mean_image', '--weights', 'random', '--size', '16',
+                     '--data', str(images), '--out', str(out)])
         return code, capsys.readouterr().err
     images = make_folder(place/'images')
     assert run(place/'warm')[0] == 0
@@ -203,7 +210,8 @@ def test_one_run_that_may_not_be_written_goes_alone(place, monkeypatch, capsys):
     closed.mkdir(parents=True)
     closed.chmod(0o555), closed.parent.chmod(0o777)
     with nobody(): code, err = run(closed.parent)
-    assert code == 1 and f'{closed} cannot be written to' in err and '1 of 3 runs failed; the same command tries them again' in err and 'Traceback' not in err and 'fault of' not in err, err
+    assert (code == 1 and f'{closed} cannot be written to' in err and '1 of 3 runs failed; the same command tries them again' in err
+            and 'Traceback' not in err and 'fault of' not in err), err
     assert (other/'row.json').exists() and not any(closed.iterdir()) and (closed.parent/'report.html').exists()
     closed.chmod(0o777)
     with nobody(): code, err = run(closed.parent)
@@ -262,7 +270,8 @@ def test_download(faults, asked, reason, server, tmp_path):
 
 def test_download_goes_to_the_next_address(server, tmp_path):
     server.files['x.bin'] = b'data'
-    downloads.fetch(['http://127.0.0.1:9/x.bin', f'{server.at}gone.bin', f'{server.at}x.bin'], tmp_path/'x.bin', hashlib.md5(b'data').hexdigest(), 'md5')
+    downloads.fetch(['http://127.0.0.1:9/x.bin', f'{server.at}gone.bin', f'{server.at}x.bin'], tmp_path/'x.bin',
+                    hashlib.md5(b'data').hexdigest(), 'md5')
     assert left(tmp_path) == ['x.bin'] and server.asked == ['gone.bin', 'x.bin']
 
 def test_download_into_a_folder_that_may_not_be_written(server, place):
@@ -276,12 +285,14 @@ def test_download_into_a_folder_that_may_not_be_written(server, place):
 def published(server, monkeypatch, tmp_path):
     "A network's weights, as if torchvision had published them on the server."
     from aebench.weights import classifier_network
-    state = {k: v for k, v in classifier_network('resnet34', 1000).state_dict().items() if not k.endswith('num_batches_tracked')}  # older than those counts, as torchvision's own files are
+    # Older than those counts, as torchvision's own files are
+    state = {k: v for k, v in classifier_network('resnet34', 1000).state_dict().items() if not k.endswith('num_batches_tracked')}
     torch.save(state, tmp_path/'w.pth')
     data = (tmp_path/'w.pth').read_bytes()
     name = f'resnet34-{hashlib.sha256(data).hexdigest()[:8]}.pth'
     server.files[name] = data
-    monkeypatch.setattr(torchvision.models, 'get_model_weights', lambda arch: SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=server.at + name)))
+    monkeypatch.setattr(torchvision.models, 'get_model_weights',
+                        lambda arch: SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=server.at + name)))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path/'torch'))
     return name
 
@@ -331,14 +342,17 @@ def test_what_can_not_be_had_is_told(what, where, server, published, mnist, plac
     at = dict(closed='http://127.0.0.1:9/', silent=silent.at).get(where, server.at)
     if where == 'silent': monkeypatch.setattr(downloads, 'TIMEOUT', 1.)
     monkeypatch.setattr(downloads, 'PAUSE', .01)
-    monkeypatch.setattr(torchvision.models, 'get_model_weights', lambda arch: SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=at + published)))
+    monkeypatch.setattr(torchvision.models, 'get_model_weights',
+                        lambda arch: SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=at + published)))
     monkeypatch.setattr(torchvision.datasets.MNIST, 'mirrors', [at])
     for name in ('TORCH_HOME', 'AEBENCH_HOME'): monkeypatch.setenv(name, str(place/'cache'))
     (place/'cache').mkdir(mode=0o555 if where == 'read-only' else 0o777)
     (place/'cache').chmod(0o555 if where == 'read-only' else 0o777)
     with nobody(), pytest.raises(AebenchError) as e: imagenet_weights('resnet34') if what == 'weights' else load_images('mnist')
     said = str(e.value)
-    assert dict(closed='no connection', silent='no answer').get(where, 'cannot be written to') in said and (f'put {at}' in said or (what, where) == ('mnist', 'read-only')) and str(place/'cache') in said, said  # MNIST's pixels have no place there either
+    assert (dict(closed='no connection', silent='no answer').get(where, 'cannot be written to') in said
+            and (f'put {at}' in said or (what, where) == ('mnist', 'read-only'))  # MNIST's pixels have no place there either
+            and str(place/'cache') in said), said
     assert not [o for o in (place/'cache').rglob('*') if o.is_file()]
     assert silent.calls() == (downloads.TRIES if where == 'silent' else 0)
 
@@ -349,7 +363,8 @@ def mnist(server, monkeypatch, tmp_path):
     "A small MNIST on the server, and an empty cache."
     rng, found, sums = np.random.default_rng(0), [], {}
     for split, n in (('train', 60), ('t10k', 20)):
-        for name, a in (('images-idx3', rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)), ('labels-idx1', np.arange(n, dtype=np.uint8) % 10)):
+        for name, a in (('images-idx3', rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)),
+                        ('labels-idx1', np.arange(n, dtype=np.uint8) % 10)):
             sums[f'{split}-{name}-ubyte'], name = hashlib.md5(idx(a)).hexdigest(), f'{split}-{name}-ubyte.gz'
             server.files[name] = gzip.compress(idx(a), mtime=0)
             found.append((name, hashlib.md5(server.files[name]).hexdigest()))
@@ -366,7 +381,8 @@ def test_mnist_is_got_whole(server, mnist):
     raw = mnist/'train-images-idx3-ubyte'
     whole = raw.read_bytes()
     flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
-    for harm in (lambda: raw.write_bytes(whole[:-100]), raw.unlink, lambda: raw.write_bytes(b''), lambda: raw.write_bytes(flipped)):  # unpacking that was cut short, and a bad disk
+    # Unpacking that was cut short, and a bad disk
+    for harm in (lambda: raw.write_bytes(whole[:-100]), raw.unlink, lambda: raw.write_bytes(b''), lambda: raw.write_bytes(flipped)):
         harm()
         assert load_images('mnist', 28).fingerprint == first.fingerprint and raw.read_bytes() == whole
     assert len(server.asked) == 6
@@ -377,7 +393,8 @@ def test_mnist_is_got_whole(server, mnist):
 def test_mnist_that_can_not_be_had(server, mnist):
     whole = server.files.pop('t10k-images-idx3-ubyte.gz')
     with pytest.raises(AebenchError) as e: load_images('mnist')
-    assert 'the server answers 404' in str(e.value) and f'By hand: put {server.at}train-images-idx3-ubyte.gz, ' in str(e.value) and f'into {mnist}' in str(e.value)
+    assert ('the server answers 404' in str(e.value) and f'By hand: put {server.at}train-images-idx3-ubyte.gz, ' in str(e.value)
+            and f'into {mnist}' in str(e.value))
     assert 't10k-images-idx3-ubyte.gz' not in left(mnist) and not [o for o in left(mnist) if o.endswith('.tmp')]
     (mnist/'t10k-images-idx3-ubyte.gz').write_bytes(whole)  # by hand, as the message says
     assert len(load_images('mnist').test_x) == 20
@@ -385,9 +402,11 @@ def test_mnist_that_can_not_be_had(server, mnist):
 def as_published(n) -> bytes:
     "A file of CIFAR-10 as Python 2 has written it, with NumPy's names of that time."
     def text(o): return b'U' + bytes([len(o)]) + o
-    array = (b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\x01btR(K\x01(K' + bytes([n]) + b'M\0\x0ctcnumpy\ndtype\n(U\x02u1K\0K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T'
+    array = (b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\x01btR(K\x01(K' + bytes([n])
+             + b'M\0\x0ctcnumpy\ndtype\n(U\x02u1K\0K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T'
              + struct.pack('<I', 3072*n) + bytes([n])*3072*n + b'tb')
-    return b'\x80\x02}(' + text(b'labels') + b'](' + b''.join(b'K' + bytes([i % 10]) for i in range(n)) + b'e' + text(b'data') + array + text(b'batch_label') + text(b'training batch') + b'u.'
+    return (b'\x80\x02}(' + text(b'labels') + b'](' + b''.join(b'K' + bytes([i % 10]) for i in range(n)) + b'e'
+            + text(b'data') + array + text(b'batch_label') + text(b'training batch') + b'u.')
 
 class Command:
     "What a pickle may make its reader do."
@@ -401,7 +420,8 @@ def test_cifar_is_got_whole(harm, server, monkeypatch, tmp_path):
     import pickle
     import tarfile
     cls, parts = torchvision.datasets.CIFAR10, dict(data_batch_1=as_published(40), test_batch=as_published(20))
-    parts['batches.meta'] = pickle.dumps(dict(label_names=[f'class {i}' for i in range(10)], more=Command(tmp_path/'made') if harm else None))
+    parts['batches.meta'] = pickle.dumps(dict(label_names=[f'class {i}' for i in range(10)],
+                                              more=Command(tmp_path/'made') if harm else None))
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode='w:gz') as tar:
         for name, data in parts.items():
@@ -409,8 +429,11 @@ def test_cifar_is_got_whole(harm, server, monkeypatch, tmp_path):
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     md5 = {name: hashlib.md5(data).hexdigest() for name, data in parts.items()}
-    for key, value in dict(url=f'{server.at}cifar.tar.gz', filename='cifar.tar.gz', tgz_md5=hashlib.md5(archive.getvalue()).hexdigest(), train_list=[['data_batch_1', md5['data_batch_1']]],
-                           test_list=[['test_batch', md5['test_batch']]], meta=dict(filename='batches.meta', key='label_names', md5=md5['batches.meta'])).items(): monkeypatch.setattr(cls, key, value)
+    for key, value in dict(
+            url=f'{server.at}cifar.tar.gz', filename='cifar.tar.gz', tgz_md5=hashlib.md5(archive.getvalue()).hexdigest(),
+            train_list=[['data_batch_1', md5['data_batch_1']]], test_list=[['test_batch', md5['test_batch']]],
+            meta=dict(filename='batches.meta', key='label_names', md5=md5['batches.meta'])).items():
+        monkeypatch.setattr(cls, key, value)
     monkeypatch.setenv('AEBENCH_HOME', str(tmp_path))
     server.files['cifar.tar.gz'], server.faults['cifar.tar.gz'] = archive.getvalue(), iter(['altered', 'cut'])
     with pytest.raises(AebenchError, match='By hand: put http://127.0.0.1:.*cifar.tar.gz'): load_images('cifar10')
@@ -420,7 +443,8 @@ def test_cifar_is_got_whole(harm, server, monkeypatch, tmp_path):
         assert not (tmp_path/'made').exists()
         return
     first = load_images('cifar10')
-    assert (first.train_x == 40).all() and (first.test_x == 20).all() and first.train_y.tolist() == [i % 10 for i in range(40)] and first.classes[9] == 'class 9'
+    assert ((first.train_x == 40).all() and (first.test_x == 20).all()
+            and first.train_y.tolist() == [i % 10 for i in range(40)] and first.classes[9] == 'class 9')
     assert len(first.train_x) == 40 and len(server.asked) == 3
     (tmp_path/cls.base_folder/'data_batch_1').write_bytes(b'cut')
     assert load_images('cifar10').fingerprint == first.fingerprint and len(server.asked) == 3
@@ -481,9 +505,14 @@ sys.exit(aebench.cli.main(sys.argv[1:]))'''
 def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
     "Judge, training, a stop, going on, report: the artefacts of a steady clock, and no time below nothing."
     images = make_folder(tmp_path/'images', 80)
-    def words(out): return ['run', '--data', images, '--size', 16, '--latent', 8, '--batch-size', 16, '--epochs', 30, 30, '--methods', 'baseline,pca-4', '--weights', 'in-domain', '--out', out]
+    def words(out):
+        return ['run', '--data', images, '--size', 16, '--latent', 8, '--batch-size', 16, '--epochs', 30, 30,
+                '--methods', 'baseline,pca-4', '--weights', 'in-domain', '--out', out]
     assert quickly(*words(tmp_path/'calm'), home=home)[0] == 0
-    def begun(): return subprocess.Popen([sys.executable, '-c', JUMPING, *map(str, words(tmp_path/'jumped'))], env={**os.environ, 'AEBENCH_HOME': str(tmp_path/'home')}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def begun():
+        return subprocess.Popen([sys.executable, '-c', JUMPING, *map(str, words(tmp_path/'jumped'))],
+                                env={**os.environ, 'AEBENCH_HOME': str(tmp_path/'home')},
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p = begun()
     for line in p.stderr:
         if ' epoch 3/60' in line: break
@@ -491,20 +520,25 @@ def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
     assert p.wait(300) == 143
     out, err = (p := begun()).communicate(timeout=300)
     assert p.returncode == 0 and 'goes on from epoch' in err and 'Traceback' not in err, err
-    pd.testing.assert_frame_equal(steady(tmp_path/'jumped'), steady(tmp_path/'calm').assign(command=steady(tmp_path/'jumped').command), check_exact=True)
+    pd.testing.assert_frame_equal(steady(tmp_path/'jumped'), steady(tmp_path/'calm').assign(command=steady(tmp_path/'jumped').command),
+                                  check_exact=True)
     seconds = pd.read_csv(tmp_path/'jumped'/'results.csv').seconds.dropna()
     assert len(seconds) and seconds.between(0, 600).all()
-    for path in (tmp_path/'calm').glob('*/*.safetensors'): assert path.read_bytes() == (tmp_path/'jumped'/path.relative_to(tmp_path/'calm')).read_bytes()
+    for path in (tmp_path/'calm').glob('*/*.safetensors'):
+        assert path.read_bytes() == (tmp_path/'jumped'/path.relative_to(tmp_path/'calm')).read_bytes()
 
 def test_no_decision_by_date_or_wall_clock():
     "No module looks at either."
     sources = {o: o.read_text(encoding='utf-8') for o in Path(aebench.__file__).parent.rglob('*.py')}
     assert len(sources) > 20
-    assert not [(o.name, found) for o, text in sources.items() for found in re.findall(r'time\.time\b|import time\(|st_[mca]time|getmtime|datetime\.(?:now|utcnow|today)', text)]
+    assert not [(o.name, found) for o, text in sources.items() for found in re.findall(
+        r'time\.time\b|import time\(|st_[mca]time|getmtime|datetime\.(?:now|utcnow|today)', text)]
 
 # Processes ---------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('kind, n, limit', [('fork', 4, 20), ('spawn', 1, 60), pytest.param('fork', 40, 20, marks=pytest.mark.slow), pytest.param('spawn', 10, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('kind, n, limit', [
+    ('fork', 4, 20), ('spawn', 1, 60),
+    pytest.param('fork', 40, 20, marks=pytest.mark.slow), pytest.param('spawn', 10, 60, marks=pytest.mark.slow)])
 def test_started_processes_do_not_hang(kind, n, limit, home, monkeypatch):
     "After torch computed in four threads here, a child computes as well, each within `limit` seconds."
     monkeypatch.setenv('AEBENCH_HOME', str(home))

@@ -63,7 +63,8 @@ def test_results_are_made_again_whatever_became_of_them(tmp_path):
     gather(tmp_path)
     whole = path.read_bytes()
     lines = whole.splitlines(True)
-    for harmed in (whole[:-30], whole[:100], bytes(len(whole)), whole.replace(b',', b'\0', 3), b''.join(lines + lines[1:]), b''.join(lines[:2]), whole + lines[-1][:20], b'', b'\xff\xfe'*50):
+    for harmed in (whole[:-30], whole[:100], bytes(len(whole)), whole.replace(b',', b'\0', 3), b''.join(lines + lines[1:]),
+                   b''.join(lines[:2]), whole + lines[-1][:20], b'', b'\xff\xfe'*50):
         path.write_bytes(harmed)
         held = path.stat().st_ino
         gather(tmp_path)
@@ -78,12 +79,14 @@ def test_torn_and_copied_rows_are_left_out_by_name(tmp_path):
     gather(tmp_path)
     whole, added = path.read_bytes(), made_up_run(tmp_path, 'resnet', 3, pictures=False)
     row = (added/'row.json').read_bytes()
-    for harmed in [*(row[:i] for i in range(0, len(row) - 2, 37)), bytes(len(row)), row[:50] + bytes(8) + row[58:], b'[]', b'{"method": 3}']:
+    for harmed in [*(row[:i] for i in range(0, len(row) - 2, 37)), bytes(len(row)), row[:50] + bytes(8) + row[58:],
+                   b'[]', b'{"method": 3}']:
         (added/'row.json').write_bytes(harmed)
         with pytest.warns(UserWarning, match='resnet-seed3 is left out: its row.json is damaged'): gather(tmp_path)
         assert path.read_bytes() == whole
     shutil.rmtree(added)
-    write_json(tmp_path/'baseline-seed1'/'row.json', json.loads((tmp_path/'baseline-seed1'/'row.json').read_text()) | dict(run='baseline-seed1'))
+    write_json(tmp_path/'baseline-seed1'/'row.json',
+               json.loads((tmp_path/'baseline-seed1'/'row.json').read_text()) | dict(run='baseline-seed1'))
     shutil.copytree(tmp_path/'baseline-seed1', tmp_path/'baseline-seed1 (copy)')
     with pytest.warns(UserWarning, match='is a copy of baseline-seed1'): gather(tmp_path)
     assert path.read_bytes() == whole
@@ -122,7 +125,8 @@ def runs(home, tmp_path_factory):
     out = tmp_path_factory.mktemp('runs')
     with pytest.MonkeyPatch.context() as m:
         m.setenv('AEBENCH_HOME', str(home))
-        for run in plan_runs('pca-16,baseline', 'digits', epochs=(1, 0), batch_size=256, latent=16): do_run(run, load_images('digits'), [], out/run.method)
+        for run in plan_runs('pca-16,baseline', 'digits', epochs=(1, 0), batch_size=256, latent=16):
+            do_run(run, load_images('digits'), [], out/run.method)
     return out
 
 def edges(whole:bytes) -> list[int]:
@@ -137,7 +141,8 @@ def harms(whole:bytes, flips:int=60):
     yield from (whole[:o] for o in cuts)
     places = np.random.default_rng(0).integers(0, len(whole), flips).tolist() + [o for o in edges(whole) if o < len(whole)]
     yield from (whole[:o] + bytes([whole[o] ^ 1 << i % 8]) + whole[o+1:] for i, o in enumerate(places))
-    yield from (bytes(len(whole)), whole[:len(whole)//2] + bytes(512) + whole[len(whole)//2 + 512:], whole + b'\0', whole + whole, b'', b'{}', pickle.dumps(dict(a=1)), pickle.dumps(Loud()))
+    yield from (bytes(len(whole)), whole[:len(whole)//2] + bytes(512) + whole[len(whole)//2 + 512:], whole + b'\0', whole + whole,
+                b'', b'{}', pickle.dumps(dict(a=1)), pickle.dumps(Loud()))
 
 class Loud:
     "A pickle that would tell if anybody opened it."
@@ -148,9 +153,13 @@ def opened(): os.environ['AEBENCH_TEST_PICKLE'] = 'opened'
 def settings_of_others(about:dict) -> list[dict]:
     "Headers of other networks, and of none."
     build = json.loads(about['autoencoder'])
-    changes = [dict(size=32), dict(latent=17), dict(channels=3), dict(size=10**9), dict(latent=-1), dict(size='16'), dict(size=None), dict(more=1), dict(size=2**70), dict(channels=0)]
-    if 'encoder' in build: changes += [dict(upsample='pixel_shuffle'), dict(encoder='conv_map'), dict(encoder='resnet34'), dict(encoder='os.system'), dict(upsample=[])]
-    return [dict(autoencoder=json.dumps(build | o)) for o in changes] + [{}, dict(autoencoder='['), dict(autoencoder='3'), dict(autoencoder='{}')]
+    changes = [dict(size=32), dict(latent=17), dict(channels=3), dict(size=10**9), dict(latent=-1), dict(size='16'), dict(size=None),
+               dict(more=1), dict(size=2**70), dict(channels=0)]
+    if 'encoder' in build:
+        changes += [dict(upsample='pixel_shuffle'), dict(encoder='conv_map'), dict(encoder='resnet34'),
+                    dict(encoder='os.system'), dict(upsample=[])]
+    return ([dict(autoencoder=json.dumps(build | o)) for o in changes]
+            + [{}, dict(autoencoder='['), dict(autoencoder='3'), dict(autoencoder='{}')])
 
 COUNT = {}
 
@@ -208,11 +217,14 @@ def test_coders_and_values_are_refused_by_name(runs, tmp_path):
     write_tensors(path, {k: v[:9] if k in ('mean', 'sensitivity', 'index') else v for k, v in tensors.items()})  # another latent's
     code, err = said('compress', make_in, '--run', folder, '--device', 'cpu', '--out', tmp_path/'x.ae')
     assert code == 2 and 'codes 9 numbers and the model beside it has 16' in err and not (tmp_path/'x.ae').exists()
-    for change in (dict(tables=tensors['tables'] + 1), dict(tables=tensors['tables'].astype(np.float32)), dict(ratios=tensors['ratios'][::-1]), dict(mean=tensors['mean']*np.nan),
-                   dict(index=tensors['index'] + 2**20), dict(weights=-tensors['weights'] - 1), dict(centres=tensors['centres'][:5]), dict(notch=np.array([9000], np.int32)), dict(more=tensors['mean'])):
+    for change in (dict(tables=tensors['tables'] + 1), dict(tables=tensors['tables'].astype(np.float32)),
+                   dict(ratios=tensors['ratios'][::-1]), dict(mean=tensors['mean']*np.nan),
+                   dict(index=tensors['index'] + 2**20), dict(weights=-tensors['weights'] - 1), dict(centres=tensors['centres'][:5]),
+                   dict(notch=np.array([9000], np.int32)), dict(more=tensors['mean'])):
         write_tensors(path, tensors | change)
         with pytest.raises(UsageError, match=re.escape(f'{path} is no valid coder')): read_coder(path)
-    write_tensors(path, dict(bits=np.array([6], np.int32), low=tensors['mean'], step=tensors['mean'], levels=tensors['index'], counts=tensors['tables']))
+    write_tensors(path, dict(bits=np.array([6], np.int32), low=tensors['mean'], step=tensors['mean'],
+                             levels=tensors['index'], counts=tensors['tables']))
     code, err = said('compress', make_in, '--run', folder, '--device', 'cpu', '--out', tmp_path/'x.ae')
     assert code == 2 and f'{path} is a coder of format 1' in err and 'this aebench reads format 2' in err
     values = folder/'per_image.safetensors'
@@ -244,7 +256,8 @@ def test_caches_are_made_anew(tmp_path, monkeypatch):
         for harmed in harms(whole, 20):
             put(path, harmed)
             found = read()
-            assert torch.equal(found.train_x, data.train_x) if kind == 'images' else torch.equal(found.directions, first.directions) and found.exact
+            assert (torch.equal(found.train_x, data.train_x) if kind == 'images'
+                    else torch.equal(found.directions, first.directions) and found.exact)
             assert path.read_bytes() == whole
             count(kind)
 
@@ -270,7 +283,9 @@ def test_classifiers_are_trained_anew(home, monkeypatch):
 
 def test_states_are_refused_or_begun_anew(tmp_path):
     "The state of a training, its optimiser in it: whatever is altered, it is not gone on from, and a sentence says so."
-    path, state = tmp_path/'state.safetensors', dict.fromkeys(Checkpoint.items, None) | dict(about=dict(seed=0), notes={}, model=dict(w=torch.rand(4, 3)), optimiser=dict(state=[dict(grad_avg=torch.rand(4, 3))], hypers=[dict(lr=.1)]))
+    path, state = tmp_path/'state.safetensors', dict.fromkeys(Checkpoint.items, None) | dict(
+        about=dict(seed=0), notes={}, model=dict(w=torch.rand(4, 3)),
+        optimiser=dict(state=[dict(grad_avg=torch.rand(4, 3))], hypers=[dict(lr=.1)]))
     whole = write_state(path, state).read_bytes()
     def found():
         told = []
@@ -279,7 +294,8 @@ def test_states_are_refused_or_begun_anew(tmp_path):
     for harmed in harms(whole, 20):
         put(path, harmed)
         state_found, told = found()
-        assert state_found is None and len(told) == 1 and told[0].startswith(str(path)) and told[0].lower().endswith('the training begins anew.'), told
+        assert (state_found is None and len(told) == 1 and told[0].startswith(str(path))
+                and told[0].lower().endswith('the training begins anew.')), told
         count('states')
     put(path, whole)
     told = []
@@ -294,7 +310,9 @@ def test_weights_from_a_file_are_refused_by_name(tmp_path):
         path = tmp_path/name
         whole = path.read_bytes()
         assert torch.equal(read_weights(path)['weight'], net.weight)
-        some = harms(whole, 20) if name == 'w.safetensors' else [*(whole[:o] for o in range(0, len(whole) - 1, 97)), bytes(len(whole)), b'', pickle.dumps(Loud()), pickle.dumps(dict(a=1)), pickle.dumps([])]
+        some = harms(whole, 20) if name == 'w.safetensors' else [
+            *(whole[:o] for o in range(0, len(whole) - 1, 97)), bytes(len(whole)), b'',
+            pickle.dumps(Loud()), pickle.dumps(dict(a=1)), pickle.dumps([])]
         for harmed in some:
             put(path, harmed)
             with pytest.raises(UsageError, match=re.escape(str(path))): read_weights(path)
@@ -302,7 +320,8 @@ def test_weights_from_a_file_are_refused_by_name(tmp_path):
 
 # What a reader could be led to ----------------------------------------------------------------------------------------------
 
-NASTY = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'`</td></table></style><!--{{7*7}}\n=cmd|\' /C calc\'!A0 https://elsewhere.example/'
+NASTY = ('<script>alert(1)</script><img src=x onerror=alert(2)>"\'`</td></table></style><!--{{7*7}}\n'
+         '=cmd|\' /C calc\'!A0 https://elsewhere.example/')
 
 class Page(html.parser.HTMLParser):
     "Every tag with its attributes."
@@ -316,7 +335,8 @@ class Page(html.parser.HTMLParser):
 def nasty(tmp_path_factory):
     "A report of rows in which every word is hostile."
     out = tmp_path_factory.mktemp('nasty')
-    words = dict(data_label=NASTY, data=f'/home/{NASTY}', classifier=NASTY, device_name=NASTY, device=NASTY, weights=NASTY, git_revision=NASTY, command=f'aebench run; {NASTY}', python=NASTY, data_fingerprint=NASTY)
+    words = dict(data_label=NASTY, data=f'/home/{NASTY}', classifier=NASTY, device_name=NASTY, device=NASTY, weights=NASTY,
+                 git_revision=NASTY, command=f'aebench run; {NASTY}', python=NASTY, data_fingerprint=NASTY)
     made_up_original(out, **words)
     made_up_run(out, 'baseline', **words)
     made_up_run(out, 'resnet', pictures=False, **words, status='failed', reason=NASTY)
@@ -331,14 +351,18 @@ def test_report_escapes(nasty):
     "No tag, attribute or address comes from the rows; the policy allows no script and no network and is the first thing said."
     text = nasty.read_text(encoding='utf-8')
     tags = Page(text).tags
-    assert {tag for tag, _ in tags} <= set('html head meta title style body main section h1 h2 h3 h4 p ul li div table thead tbody tr th td abbr span a strong small br img figure figcaption details summary dl dt dd pre code footer'.split())
+    assert {tag for tag, _ in tags} <= set(
+        'html head meta title style body main section h1 h2 h3 h4 p ul li div table thead tbody tr th td abbr span a strong small br '
+        'img figure figcaption details summary dl dt dd pre code footer'.split())
     assert not [(tag, k) for tag, attrs in tags for k in attrs if k.startswith('on')]
     assert all(o['src'].startswith('data:image/png;base64,') for tag, o in tags if tag == 'img')
     links = [o['href'] for tag, o in tags if tag == 'a']
-    assert links and all(o in ('results.csv', 'report/') or o.startswith('https://aebench.github.io/aebench/') or re.fullmatch(r'report/notebooks/[\w.+%-]+\.ipynb', o) for o in links), links
+    assert links and all(o in ('results.csv', 'report/') or o.startswith('https://aebench.github.io/aebench/')
+                         or re.fullmatch(r'report/notebooks/[\w.+%-]+\.ipynb', o) for o in links), links
     css, = re.findall(r'<style>(.*?)</style>', text, re.S)
     metas = [o for tag, o in tags if tag == 'meta']
-    assert metas[1] == {'http-equiv': 'Content-Security-Policy', 'content': policy(css)} and "default-src 'none'" in policy(css) and 'script' not in policy(css)
+    assert (metas[1] == {'http-equiv': 'Content-Security-Policy', 'content': policy(css)}
+            and "default-src 'none'" in policy(css) and 'script' not in policy(css))
     assert '&lt;script&gt;alert(1)' in text and '&lt;!--{{7*7}}' in text
     assert len(re.findall(re.escape('&lt;script&gt;'), text)) > 10
 
@@ -397,12 +421,14 @@ def test_site_escapes(nasty, monkeypatch):
     import result_pages
     from aebench.report.tables import brief_cells, cells
     rows = read_rows(nasty.parent)
-    tables = result_pages.main_table(rows, brief_cells(rows), list(brief_cells(rows)), 'Results'), result_pages.whole_table(rows, cells(rows), 'digits')
+    tables = (result_pages.main_table(rows, brief_cells(rows), list(brief_cells(rows)), 'Results'),
+              result_pages.whole_table(rows, cells(rows), 'digits'))
     for made in tables:
         tags = {tag for tag, _ in Page(made).tags}
         assert 'td' in tags and not tags & {'script', 'img', 'style'}
 
-@pytest.mark.parametrize('name', ['../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'link/', 'link/.', 'a/\0.png'])
+@pytest.mark.parametrize('name', [
+    '../out.png', '/tmp/aebench-out.png', 'a/../../out.png', '..', 'link/out.png', 'link/', 'link/.', 'a/\0.png'])
 def test_archives_stay_in_their_folder(name, runs, tmp_path):
     "Absolute names, names with .., names that a link leads away: neither file writes outside, nor anything at all."
     from aebench import load
@@ -429,10 +455,13 @@ def test_what_steps_promise(runs, tmp_path):
         (tmp_path/'x.ae').unlink(missing_ok=True)
         return code, err, data
     names = packed_names(compressed()[2])
-    sizes = {words: len(compressed(*words)[2])/len(names) for words in [('--bytes', '24'), ('--bytes', '16'), ('--quality', '11'), ('--quality', '10.6')]}
-    assert sizes['--bytes', '16'] <= 16 and 22 < sizes['--bytes', '24'] <= 24 and 0 < sizes['--quality', '10.6'] < sizes['--quality', '11'], sizes
-    for words, why in ((('--bytes', '2'), 'bytes each even in the coarsest steps'), (('--quality', '90'), 'dB at best'), (('--numbers', '17'), 'give 1 to 16'),
-                       (('--numbers', '0'), 'give 1 to 16'), (('--bytes', '9', '--quality', '20'), 'both choose the step')):
+    sizes = {words: len(compressed(*words)[2])/len(names)
+             for words in [('--bytes', '24'), ('--bytes', '16'), ('--quality', '11'), ('--quality', '10.6')]}
+    assert (sizes['--bytes', '16'] <= 16 and 22 < sizes['--bytes', '24'] <= 24
+            and 0 < sizes['--quality', '10.6'] < sizes['--quality', '11']), sizes
+    for words, why in ((('--bytes', '2'), 'bytes each even in the coarsest steps'), (('--quality', '90'), 'dB at best'),
+                       (('--numbers', '17'), 'give 1 to 16'), (('--numbers', '0'), 'give 1 to 16'),
+                       (('--bytes', '9', '--quality', '20'), 'both choose the step')):
         code, err, _ = compressed(*words)
         assert code == 2 and why in err, err
     for k in (1, 7, 16):
@@ -462,5 +491,6 @@ def test_a_report_is_not_led_away(tmp_path):
 
 def test_nothing_that_bandit_finds():
     "Its findings are settled in the code, or explained where they stand."
-    done = subprocess.run([sys.executable, '-m', 'bandit', '-q', '-r', 'aebench', 'tools', 'docs', 'benchmarks', '-c', 'pyproject.toml'], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-m', 'bandit', '-q', '-r', 'aebench', 'tools', 'docs', 'benchmarks', '-c', 'pyproject.toml'],
+                          cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -43,7 +43,8 @@ TIMES = int(os.environ.get('AEBENCH_FUZZ', 1)) # As many cases as usual; `make t
 
 def cases(n):
     "So many generated cases; nothing is kept between runs, each starts from the same seed."
-    return lambda f: settings(max_examples=n*TIMES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))(f)
+    return lambda f: settings(max_examples=n*TIMES, deadline=None, database=None, derandomize=True,
+                              suppress_health_check=list(HealthCheck))(f)
 
 COUNTS = {}
 
@@ -87,8 +88,11 @@ def apart(home, tmp_path, monkeypatch):
     def nothing(*args, **kwargs): raise AebenchError('There is no network and little room in a test: go on.')
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     for module, name in ((data, 'fetch'), (share, '_client'), (cluster, 'import_ray')): monkeypatch.setattr(module, name, nothing)
-    for module in (pixels, folders): monkeypatch.setattr(module, 'allocate_images', lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())  # as if the disk were full
-    monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [dict(status='failed', run='one', reason='Nothing is trained in a test.') for _ in runs])
+    for module in (pixels, folders):  # as if the disk were full
+        monkeypatch.setattr(module, 'allocate_images',
+                            lambda n, size, channels=3: room(n, size, channels) if n*size**2 < 10**8 else nothing())
+    monkeypatch.setattr(bench, 'do_runs', lambda runs, *args, **kwargs: [
+        dict(status='failed', run='one', reason='Nothing is trained in a test.') for _ in runs])
     monkeypatch.setattr(estimate, 'estimate_runs', lambda runs, **kwargs: str(len(runs)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -97,7 +101,8 @@ def apart(home, tmp_path, monkeypatch):
 
 names = st.text(st.characters(codec='utf-8', exclude_characters='\0/'), max_size=12)  # a word of the command line can't hold a NUL
 numbers = st.one_of(st.integers(-3, 40), st.integers(), st.floats()).map(str)
-leaves = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(['', 'nan', '../..', '/etc', '=1+1', '<script>']))
+leaves = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.integers(), st.floats(), st.text(max_size=20),
+                   st.sampled_from(['', 'nan', '../..', '/etc', '=1+1', '<script>']))
 values = st.recursive(leaves, lambda o: st.lists(o, max_size=3) | st.dictionaries(st.text(max_size=5), o, max_size=3), max_leaves=5)
 
 @st.composite
@@ -129,11 +134,15 @@ def harmed(draw, whole:bytes):
 COMMANDS = commands() # The parser's own, so that a new command or flag is among them
 WORDS = [*COMMANDS, '--help', '--version']
 OPTIONS = sorted({o for p in COMMANDS.values() for action in p._actions if action.dest != 'help' for o in action.option_strings})
-KNOWN = ['digits', 'scikit-photos', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999', 'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain',
-         'resnet34,vgg16_bn', '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300, '/dev/null', 's3://bucket/runs', 'memory://x', '://', 'local', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE', '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
+KNOWN = ['digits', 'scikit-photos', 'mnist', 'cifar10', 'all', 'baseline', 'pixel_shuffle+resnet', 'pca-3', 'webp-0', 'jpeg-999',
+         'half', 'factorial', 'tuned', 'report', 'cpu', 'cuda:1', 'mps', 'fp32', 'bf16', 'imagenet', 'in-domain', 'resnet34,vgg16_bn',
+         '4,16,', ',', '', '0', '-1', '16', '1e9', 'nan', 'inf', '9'*30, 'x'*300,
+         '/dev/null', 's3://bucket/runs', 'memory://x', '://', 'local', 'IN', 'RUN', 'OUT', 'FILE', 'TABLE',
+         '\ud800', '\udcff', '+', '-', '--', '='] + list(METHODS)
 
 @cases(250)
-@given(words=st.lists(st.one_of(st.sampled_from(OPTIONS), st.sampled_from(KNOWN), names, numbers), max_size=7), command=st.one_of(st.sampled_from(WORDS), names))
+@given(words=st.lists(st.one_of(st.sampled_from(OPTIONS), st.sampled_from(KNOWN), names, numbers), max_size=7),
+       command=st.one_of(st.sampled_from(WORDS), names))
 def test_arguments(words, command, finished, apart):
     "Any command with any words."
     places = dict(IN=finished/'in', RUN=finished/'out'/'pca-8', OUT=finished/'out', FILE=finished/'in.ae', TABLE=finished/'in.csv')
@@ -141,16 +150,20 @@ def test_arguments(words, command, finished, apart):
 
 OF_RUN = {action.option_strings[0]: action for action in COMMANDS['run']._actions if action.option_strings and action.dest != 'help'}
 FLAGS = [o for o, action in OF_RUN.items() if action.nargs == 0]
-LIKELY = {'--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)), '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
-          '--data': st.sampled_from(['digits', 'IN', 'nowhere']), '--out': st.one_of(names, st.sampled_from(['out', 's3://bucket/runs', 'memory://x', '://', 'file://']))}
+LIKELY = {'--latent': st.one_of(numbers, st.lists(numbers, max_size=3).map(','.join)),
+          '--methods': st.one_of(names, st.sampled_from(['all', 'pca-4', 'baseline+', 'pixel_shuffle+pixel_shuffle', 'pca-' + '9'*20])),
+          '--data': st.sampled_from(['digits', 'IN', 'nowhere']),
+          '--out': st.one_of(names, st.sampled_from(['out', 's3://bucket/runs', 'memory://x', '://', 'file://']))}
 
 def words_for(action):
     "What may follow a flag."
-    value = LIKELY.get(action.option_strings[0], st.one_of(names, numbers if action.type in (int, float) else st.sampled_from(list(action.choices or ['auto']))))
+    value = LIKELY.get(action.option_strings[0], st.one_of(
+        names, numbers if action.type in (int, float) else st.sampled_from(list(action.choices or ['auto']))))
     return st.tuples(*[value]*(action.nargs or 1))
 
 @cases(250)
-@given(chosen=st.lists(st.sampled_from(sorted(OF_RUN.keys() - FLAGS)), max_size=5, unique=True), flags=st.lists(st.sampled_from(FLAGS), max_size=2), draw=st.data())
+@given(chosen=st.lists(st.sampled_from(sorted(OF_RUN.keys() - FLAGS)), max_size=5, unique=True),
+       flags=st.lists(st.sampled_from(FLAGS), max_size=2), draw=st.data())
 def test_settings(chosen, flags, draw, finished, apart):
     "Settings of a run, each of any value."
     words = [o for k in chosen for o in (k, *draw.draw(words_for(OF_RUN[k])))]
@@ -159,7 +172,8 @@ def test_settings(chosen, flags, draw, finished, apart):
 # Results -----------------------------------------------------------------------------------------------------------------------
 
 ROW = json.loads((made_up_run(tempfile.mkdtemp(), 'baseline', pictures=False)/'row.json').read_text())
-ABOUT = dict(settings=dict(method='baseline', data='digits', size=16, skip_unreadable=False, epochs=[1, 1]), method=dict(name='baseline'), environment=dict(torch='2.6', threads=1), data=dict(label='Digits', classes=['a']))
+ABOUT = dict(settings=dict(method='baseline', data='digits', size=16, skip_unreadable=False, epochs=[1, 1]), method=dict(name='baseline'),
+             environment=dict(torch='2.6', threads=1), data=dict(label='Digits', classes=['a']))
 CURVE = b'phase,epoch,size,train_loss,valid_loss\n1,1,16,.5,.4\n2,2,16,.3,.2\n'
 
 def text_of(value) -> bytes: return json.dumps(value).encode('utf-8', 'surrogatepass')
@@ -167,16 +181,21 @@ def text_of(value) -> bytes: return json.dumps(value).encode('utf-8', 'surrogate
 files = st.fixed_dictionaries({}, optional={
     'row.json': st.one_of(changed(ROW).map(text_of), values.map(text_of), harmed(text_of(ROW)), st.just(b'['*100_000)),
     'run.json': st.one_of(changed(ABOUT).map(text_of), values.map(text_of), harmed(text_of(ABOUT))),
-    'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'), 'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'), 'rates.csv': harmed(b'step,numbers,bytes_per_image,mse,psnr\n.5,8,10,.01,20\n.2,8,20,.005,23\n'),
-    'files.csv': harmed(b'format,quality,bytes_per_image,payload,mse,psnr\nJPEG,50,900,300,.002,27\nJPEG,75,990,400,.001,30\n'), 'components.csv': harmed(b'k,mse\n0,.1\n8,.01\n'),
-    'samples.png': harmed(made_up_samples('baseline', n=2, size=8)), 'neighbours.png': harmed(made_up_samples('baseline', n=1, size=8)), 'per_image.safetensors': st.binary(max_size=60)})
+    'history.csv': harmed(CURVE), 'lr_find.csv': harmed(b'lr,loss\n.1,2\n.2,1\n.4,3\n'),
+    'sizes.csv': harmed(b'size,way,mse\n16,resized,.1\n'),
+    'rates.csv': harmed(b'step,numbers,bytes_per_image,mse,psnr\n.5,8,10,.01,20\n.2,8,20,.005,23\n'),
+    'files.csv': harmed(b'format,quality,bytes_per_image,payload,mse,psnr\nJPEG,50,900,300,.002,27\nJPEG,75,990,400,.001,30\n'),
+    'components.csv': harmed(b'k,mse\n0,.1\n8,.01\n'),
+    'samples.png': harmed(made_up_samples('baseline', n=2, size=8)), 'neighbours.png': harmed(made_up_samples('baseline', n=1, size=8)),
+    'per_image.safetensors': st.binary(max_size=60)})
 
 def results(out, harm):
     "Two whole runs of two seeds, and one that was harmed."
     made_up_original(out)
     for method, seed in (('baseline', 1), ('baseline', 2), ('resnet', 1)): made_up_run(out, method, seed, pictures=False)
     folder = Path(made_up_run(out, 'resnet', 2, pictures=False))
-    for name, content in harm.items(): (next(Path(out).glob('original*')) if name in ('files.csv', 'components.csv') else folder).joinpath(name).write_bytes(content)
+    for name, content in harm.items():
+        (next(Path(out).glob('original*')) if name in ('files.csv', 'components.csv') else folder).joinpath(name).write_bytes(content)
     return folder
 
 @cases(30)
@@ -218,28 +237,41 @@ def test_run_folders(draw, finished, apart):
     "A run's folder whose files somebody altered, in use."
     with tempfile.TemporaryDirectory() as d:
         folder = Path(shutil.copytree(finished/'out'/'pca-8', f'{d}/out/run'))
-        name = draw.draw(st.sampled_from(['model.safetensors', 'coder.safetensors', 'per_image.safetensors', 'samples.png', 'run.json', 'row.json']))
+        name = draw.draw(st.sampled_from(['model.safetensors', 'coder.safetensors', 'per_image.safetensors', 'samples.png',
+                                          'run.json', 'row.json']))
         path = folder/name
-        if name.endswith('.json'): path.write_bytes(draw.draw(st.one_of(changed(json.loads(path.read_text())).map(text_of), harmed(path.read_bytes()))))
+        if name.endswith('.json'):
+            path.write_bytes(draw.draw(st.one_of(changed(json.loads(path.read_text())).map(text_of), harmed(path.read_bytes()))))
         elif name.endswith('.png') or draw.draw(st.booleans()): path.write_bytes(draw.draw(harmed(path.read_bytes())))
         else:  # a whole file with a right checksum that says something else
             from aebench.core.tensors import read_tensors
             tensors, about = read_tensors(path, 'np')
-            build = {k: json.dumps(draw.draw(st.one_of(changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3))))) for k, v in about.items()}
+            build = {k: json.dumps(draw.draw(st.one_of(
+                changed(json.loads(v)), changed(dict(encoder='conv', upsample='nearest', latent=8, size=16, channels=3)))))
+                for k, v in about.items()}
             if draw.draw(st.booleans()): tensors = {k: v[:draw.draw(st.integers(0, len(v)))] for k, v in tensors.items()}
-            if draw.draw(st.booleans()): tensors = {k: v*draw.draw(st.sampled_from([1, 0, -1, np.nan, np.inf])) if v.dtype.kind == 'f' else v[None] for k, v in tensors.items()}
+            if draw.draw(st.booleans()):
+                tensors = {k: v*draw.draw(st.sampled_from([1, 0, -1, np.nan, np.inf])) if v.dtype.kind == 'f' else v[None]
+                           for k, v in tensors.items()}
             write_tensors(path, tensors, build)
-        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'reconstruct', 'anomaly', 'export', 'sizes', 'diff', 'report', 'run']))
-        words = dict(compress=('compress', finished/'in', '--run', folder, '--out', f'{d}/x.ae'), encode=('encode', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
-                     decompress=('decompress', finished/'in.ae', '--run', folder, '--out', f'{d}/back'), decode=('decode', finished/'in.csv', '--run', folder, '--out', f'{d}/back'),
-                     reconstruct=('reconstruct', finished/'in', '--run', folder, '--out', f'{d}/back'), anomaly=('anomaly', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
-                     export=('export', '--to', 'folder', '--run', folder, '--out', f'{d}/model'), run=('run', '--methods', 'pca-8', '--out', f'{d}/out'), sizes=('sizes', f'{d}/out', '--sizes', '8'), diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
+        command = draw.draw(st.sampled_from(['compress', 'encode', 'decompress', 'decode', 'reconstruct', 'anomaly', 'export',
+                                             'sizes', 'diff', 'report', 'run']))
+        words = dict(compress=('compress', finished/'in', '--run', folder, '--out', f'{d}/x.ae'),
+                     encode=('encode', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
+                     decompress=('decompress', finished/'in.ae', '--run', folder, '--out', f'{d}/back'),
+                     decode=('decode', finished/'in.csv', '--run', folder, '--out', f'{d}/back'),
+                     reconstruct=('reconstruct', finished/'in', '--run', folder, '--out', f'{d}/back'),
+                     anomaly=('anomaly', finished/'in', '--run', folder, '--out', f'{d}/x.csv'),
+                     export=('export', '--to', 'folder', '--run', folder, '--out', f'{d}/model'),
+                     run=('run', '--methods', 'pca-8', '--out', f'{d}/out'), sizes=('sizes', f'{d}/out', '--sizes', '8'),
+                     diff=('diff', folder, finished/'out'/'pca-8'), report=('report', f'{d}/out'))[command]
         answer('run folders', *words)
 
 @pytest.fixture(scope='module')
 def whole_and_cut(home, finished):
     "Folders of results: made whole, and stopped in the second network's training; and the words that make them."
-    words = ['run', '-q', '--data', finished/'in', '--methods', 'pca-4,baseline,pixel_shuffle', '--weights', 'random', '--size', 16, '--epochs', 1, 1, '--latent', 8, '--batch-size', 16, '--out']
+    words = ['run', '-q', '--data', finished/'in', '--methods', 'pca-4,baseline,pixel_shuffle', '--weights', 'random', '--size', 16,
+             '--epochs', 1, 1, '--latent', 8, '--batch-size', 16, '--out']
     class Stops(runs.Checkpoint):
         def after_batch(self):
             if self.file.parent.name.startswith('pixel') and len(self.notes.get('phases', ())) == 2: self.stop()
@@ -281,7 +313,9 @@ def test_compressed_files(draw, finished, apart):
     if draw.draw(st.booleans()): content = draw.draw(harmed(whole))
     else:
         header, coded = packed(whole)
-        header = draw.draw(st.one_of(changed(header), changed({k: header[k] for k in ('names', 'coded')}), st.builds(lambda o: header | dict(names=o), st.lists(st.text(max_size=9), max_size=30)), values))
+        header = draw.draw(st.one_of(
+            changed(header), changed({k: header[k] for k in ('names', 'coded')}),
+            st.builds(lambda o: header | dict(names=o), st.lists(st.text(max_size=9), max_size=30)), values))
         squeezed = draw.draw(st.sampled_from([zlib.compress, lambda o: o]))(text_of(header))
         coded = draw.draw(st.sampled_from([coded, coded[:-4], b'', coded*2]))
         content = MAGIC + struct.pack('<I', draw.draw(st.sampled_from([len(squeezed), 0, 2**32 - 1]))) + squeezed + coded
@@ -300,14 +334,18 @@ def test_tables_of_latents(draw, kind, finished, apart):
         for o in finished.glob('in.*'): shutil.copy(o, d)
         path = Path(d)/f'in.{kind}'
         whole = path.read_bytes()
-        if kind == 'csv' and draw.draw(st.booleans()): path.write_bytes(whole.replace(b'a/', draw.draw(st.text(max_size=9)).encode('utf-8', 'surrogatepass'), draw.draw(st.integers(1, 9))))
+        if kind == 'csv' and draw.draw(st.booleans()):
+            path.write_bytes(whole.replace(b'a/', draw.draw(st.text(max_size=9)).encode('utf-8', 'surrogatepass'),
+                                           draw.draw(st.integers(1, 9))))
         elif kind == 'npy.json': path.write_bytes(text_of(draw.draw(changed(json.loads(whole)))))
         else: path.write_bytes(draw.draw(harmed(whole)))
-        answer('tables of latents', 'decode', Path(d)/f'in.{kind.removesuffix(".json")}', '--run', finished/'out'/'pca-8', '--out', f'{d}/below/back')
+        answer('tables of latents', 'decode', Path(d)/f'in.{kind.removesuffix(".json")}', '--run', finished/'out'/'pca-8',
+               '--out', f'{d}/below/back')
         assert not [o for o in Path(d).rglob('*.png') if not o.is_relative_to(Path(d)/'below'/'back')]
 
 @cases(60)
-@given(content=st.lists(st.one_of(st.binary(max_size=60), harmed(made_up_samples('baseline', n=1, size=8))), min_size=10, max_size=12), suffix=st.sampled_from(['.png', '.jpg', '.gif', '.tif', '.webp', '.bmp', '.ico', '.psd', '.dds']))
+@given(content=st.lists(st.one_of(st.binary(max_size=60), harmed(made_up_samples('baseline', n=1, size=8))), min_size=10, max_size=12),
+       suffix=st.sampled_from(['.png', '.jpg', '.gif', '.tif', '.webp', '.bmp', '.ico', '.psd', '.dds']))
 def test_folders_of_images(content, suffix, finished, apart):
     "Bytes of any kind under an image's name."
     with tempfile.TemporaryDirectory() as d:

@@ -49,14 +49,18 @@ RED = Image.new('RGB', (20, 20), (200, 30, 30))
 # ---- nothing is left out unsaid
 
 LEFT_OUT = { # A name and a content → how check says that it is not read; None: it is read
-    'photo.jpg?1528': (as_bytes(RED, 'JPEG'), None), 'without-suffix': (as_bytes(RED, 'PNG'), None), 'page.htm': (as_bytes(RED, 'WEBP'), None),
-    'png-inside.jpg': (as_bytes(RED, 'PNG'), None), 'tone.avif': (as_bytes(RED, 'AVIF'), None),
-    'plan.svg': (b'<?xml version="1.0"?><svg/>', 'SVG (drawings hold no pixels'), 'report.pdf': (b'%PDF-1.7', 'PDF (drawings hold no pixels'),
+    'photo.jpg?1528': (as_bytes(RED, 'JPEG'), None), 'without-suffix': (as_bytes(RED, 'PNG'), None),
+    'page.htm': (as_bytes(RED, 'WEBP'), None), 'png-inside.jpg': (as_bytes(RED, 'PNG'), None), 'tone.avif': (as_bytes(RED, 'AVIF'), None),
+    'plan.svg': (b'<?xml version="1.0"?><svg/>', 'SVG (drawings hold no pixels'),
+    'report.pdf': (b'%PDF-1.7', 'PDF (drawings hold no pixels'),
     'DSC_1.NEF': (b'MM\0*' + bytes(99), 'camera raw file (develop'), 'IMG.dng': (as_bytes(RED, 'TIFF'), 'camera raw file (develop'),
-    'pointer.png.lfs': (b'version https://git-lfs.github.com/spec/v1', 'Git LFS pointer (git lfs pull'), 'archive.zip': (b'PK\3\4', 'ZIP (unpack'),
+    'pointer.png.lfs': (b'version https://git-lfs.github.com/spec/v1', 'Git LFS pointer (git lfs pull'),
+    'archive.zip': (b'PK\3\4', 'ZIP (unpack'),
     'notes.txt': (b'no image', '.txt file'), 'Thumbs.db': (b'\xd0\xcf', '.db file'), 'Makefile': (b'all:', '1 file'),
-    '@eaDir/00.png/SYNO_THUMB_M.jpg': (as_bytes(RED, 'JPEG'), 'thumbnail (kept by'), '.thumbnails/00.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'),
-    'phone.jxl': (b'\xff\x0a' + bytes(99), 'JPEG XL (save them as PNG'), 'bom.svg': (b'\xef\xbb\xbf<svg/>', 'SVG (drawings'), 'IM0001': (bytes(128) + b'DICM', 'DICOM (save'),
+    '@eaDir/00.png/SYNO_THUMB_M.jpg': (as_bytes(RED, 'JPEG'), 'thumbnail (kept by'),
+    '.thumbnails/00.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'),
+    'phone.jxl': (b'\xff\x0a' + bytes(99), 'JPEG XL (save them as PNG'), 'bom.svg': (b'\xef\xbb\xbf<svg/>', 'SVG (drawings'),
+    'IM0001': (bytes(128) + b'DICM', 'DICOM (save'),
     '.IMG_1.HEIC.icloud': (b'bplist00', 'iCloud placeholder (download'), 'takeout.jpg.json': (b'{}', '.json file'),
     '#recycle/old.png': (as_bytes(RED, 'PNG'), 'thumbnail (kept by'), '.hidden.png': (as_bytes(RED, 'PNG'), 'hidden file'),
 }
@@ -93,11 +97,15 @@ def deep_tiff() -> bytes:
     return data.getvalue()
 
 REASONS = { # What a file holds → part of the reason that it is not read
-    'cut.jpg': (as_bytes(RED, 'JPEG')[:500], 'damaged: '), 'empty.png': (b'', 'no image: the file is empty'), 'text.png': (b'once upon', 'no image, or damaged from its beginning'),
-    'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), 'no image, or damaged from its beginning'), 'jxl.jpg': (b'\xff\x0a' + bytes(99), 'not supported: JPEG XL (save'), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
-    'cut.npy': (as_bytes_npy(np.zeros((9, 9)))[:200], 'damaged: its header is broken, or it is cut short'), 'objects.npy': (as_bytes_npy(np.array([[None]*9]*9)), 'not supported: an array of objects'),
+    'cut.jpg': (as_bytes(RED, 'JPEG')[:500], 'damaged: '), 'empty.png': (b'', 'no image: the file is empty'),
+    'text.png': (b'once upon', 'no image, or damaged from its beginning'),
+    'heic.jpg': (b'\0\0\0\x18ftypheic' + bytes(99), 'no image, or damaged from its beginning'),
+    'jxl.jpg': (b'\xff\x0a' + bytes(99), 'not supported: JPEG XL (save'), 'page.png': (b'<!DOCTYPE html><html>', 'no image, but HTML'),
+    'cut.npy': (as_bytes_npy(np.zeros((9, 9)))[:200], 'damaged: its header is broken, or it is cut short'),
+    'objects.npy': (as_bytes_npy(np.array([[None]*9]*9)), 'not supported: an array of objects'),
     'cut.tif': (deep_tiff()[:700], 'damaged: '),
-    'bands.npy': (as_bytes(RED, 'PNG'), None), 'depth.bmp': (as_bytes(RED, 'BMP')[:28] + b'\2\0' + as_bytes(RED, 'BMP')[30:], 'not supported: Unsupported BMP pixel depth'),
+    'bands.npy': (as_bytes(RED, 'PNG'), None),
+    'depth.bmp': (as_bytes(RED, 'BMP')[:28] + b'\2\0' + as_bytes(RED, 'BMP')[30:], 'not supported: Unsupported BMP pixel depth'),
 }
 
 @pytest.mark.parametrize('name', REASONS)
@@ -112,7 +120,8 @@ def test_reasons_are_true(name, folder):
 
 def test_a_decoder_that_stumbles_met_damage():
     "Python's own words for it are no reason."
-    assert why_unreadable(TypeError("'<' not supported between instances of 'tuple' and 'int'"), 'a.tif') == 'damaged: its header contradicts itself'
+    assert why_unreadable(TypeError("'<' not supported between instances of 'tuple' and 'int'"), 'a.tif') == (
+        'damaged: its header contradicts itself')
 
 # ---- metadata never cost an image
 
@@ -125,14 +134,17 @@ def burdened(way) -> bytes:
     def segment(marker, data): return jpeg[:2] + bytes([0xff, marker]) + struct.pack('>H', len(data) + 2) + data + jpeg[2:]
     return dict(
         text=lambda: as_bytes(RED, 'PNG', pnginfo=info), profile=lambda: as_bytes(RED, 'PNG', icc_profile=os.urandom(1000)*1200),
-        animation=lambda: png[:33] + chunk(b'acTL', struct.pack('>II', 0, 0)) + png[33:], frame=lambda: png[:33] + chunk(b'fcTL', b'\0') + png[33:],
+        animation=lambda: png[:33] + chunk(b'acTL', struct.pack('>II', 0, 0)) + png[33:],
+        frame=lambda: png[:33] + chunk(b'fcTL', b'\0') + png[33:],
         checksum=lambda: png[:33] + chunk(b'tEXt', b'a\0b')[:-4] + b'none' + png[33:], end=lambda: png[:-9],
-        exif=lambda: segment(0xe1, b'Exif\0\0II*\0\xff\xff\xff\x7f' + b'\xff'*40), photoshop=lambda: segment(0xed, b'Photoshop 3.0\x008BIM\x04\x04\0\0\xff\xff\xff\xff'),
+        exif=lambda: segment(0xe1, b'Exif\0\0II*\0\xff\xff\xff\x7f' + b'\xff'*40),
+        photoshop=lambda: segment(0xed, b'Photoshop 3.0\x008BIM\x04\x04\0\0\xff\xff\xff\xff'),
         comment=lambda: segment(0xfe, b'\xff'*60_000), jpeg_profile=lambda: segment(0xe2, b'ICC_PROFILE\0\x07\x02' + b'?'*1000),
         icon=lambda: (lambda o: o[:6] + bytes([9, 9]) + o[8:])(as_bytes(RED, 'ICO', sizes=[(20, 20)])),
         webp=lambda: as_bytes(RED, 'WEBP', exif=b'Exif\0\0nothing', xmp=b'<x'*5000))[way]()
 
-@pytest.mark.parametrize('way', ['text', 'profile', 'animation', 'frame', 'checksum', 'end', 'exif', 'photoshop', 'comment', 'jpeg_profile', 'icon', 'webp'])
+@pytest.mark.parametrize('way', [
+    'text', 'profile', 'animation', 'frame', 'checksum', 'end', 'exif', 'photoshop', 'comment', 'jpeg_profile', 'icon', 'webp'])
 def test_metadata_never_cost_an_image(way, folder, capsys):
     path = folder/f'burdened{"" if way in ("icon", "webp") else ".png"}'
     path.write_bytes(burdened(way))
@@ -147,8 +159,9 @@ def save_deep(path, a, way):
     else: Image.fromarray(a).save(path.with_suffix(f'.{way}'))
 
 @pytest.mark.parametrize('way, dtype, top, range', [
-    ('tif', np.uint16, 4080, (0, 4095)), ('png', np.uint16, 4080, (0, 4095)), ('tif', np.int32, 65000, (0, 65535)), ('tif', np.float32, .98, (0, 1)),
-    ('tif', np.float32, 80., None), ('npy', np.uint16, 1000, (0, 1023)), ('npy', np.float64, 254., (0, 255)), ('npy', np.int16, 3000, None), ('tifffile', np.float16, .98, (0, 1))])
+    ('tif', np.uint16, 4080, (0, 4095)), ('png', np.uint16, 4080, (0, 4095)), ('tif', np.int32, 65000, (0, 65535)),
+    ('tif', np.float32, .98, (0, 1)), ('tif', np.float32, 80., None), ('npy', np.uint16, 1000, (0, 1023)),
+    ('npy', np.float64, 254., (0, 255)), ('npy', np.int16, 3000, None), ('tifffile', np.float16, .98, (0, 1))])
 def test_one_scale_for_a_set(way, dtype, top, range, tmp_path, monkeypatch, capsys):
     "What is equal in two files is equal afterwards; the brightest is bright; check says the scale, and --range sets another."
     monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
@@ -180,7 +193,8 @@ def test_dark_values_are_said(tmp_path, monkeypatch, capsys):
     for i in range(12): Image.fromarray(a + i).save(tmp_path/'deep'/f'{i:02}.png')
     assert 'nearly black so: 999 of 1,000 values are at most 9' in checked(tmp_path/'deep', capsys)
     assert 'nearly black' not in checked(tmp_path/'deep', capsys, '--range', '0', '1023')
-    for low, high, said in ('0', 'inf', 'a larger one'), ('5', '1', 'a larger one'), ('nan', '1', 'a larger one'), ('0', 'much', "invalid number value: 'much'"):
+    for low, high, said in (('0', 'inf', 'a larger one'), ('5', '1', 'a larger one'), ('nan', '1', 'a larger one'),
+                            ('0', 'much', "invalid number value: 'much'")):
         assert main(['check', str(tmp_path/'deep'), '--steps', '0', '--range', low, high]) == 2 and said in capsys.readouterr().err
 
 def test_a_scale_that_no_model_gives_is_said(tmp_path, capsys):
@@ -209,7 +223,8 @@ def test_colours_of_sixteen_bits(tmp_path):
     a = np.random.default_rng(0).integers(0, 4096, (16, 16, 3)).astype(np.uint16)
     tifffile.imwrite(tmp_path/'a.tif', a, photometric='rgb')
     rows = b''.join(b'\0' + o.astype('>u2').tobytes() for o in a)
-    (tmp_path/'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 16, 16, 16, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    (tmp_path/'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 16, 16, 16, 2, 0, 0, 0))
+                                   + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
     np.save(tmp_path/'a.npy', a)
     x = {o: decode_image(tmp_path/o, 16) for o in ('a.tif', 'a.png', 'a.npy')}
     assert all((o == x['a.npy']).all() for o in x.values()) and np.abs(x['a.npy'] - a.transpose(2, 0, 1)/4095*255).max() <= .51
@@ -237,7 +252,9 @@ def test_bands(channels, way, tmp_path, monkeypatch):
     for i in range(12):
         a, path = np.random.default_rng(i).random((20, 20, channels), np.float32), tmp_path/'bands'/f'{i:02}'
         if way.startswith('npy'): np.save(f'{path}.npy', np.moveaxis(a, -1, 0) if 'first' in way else a)
-        else: tifffile.imwrite(f'{path}.tif', np.moveaxis(a, -1, 0) if 'planes' in way else a, photometric='minisblack', planarconfig='separate' if 'planes' in way else 'contig')
+        else:
+            tifffile.imwrite(f'{path}.tif', np.moveaxis(a, -1, 0) if 'planes' in way else a, photometric='minisblack',
+                             planarconfig='separate' if 'planes' in way else 'contig')
     data = load_images(tmp_path/'bands', 20)
     raw = [np.moveaxis(np.random.default_rng(i).random((20, 20, channels), np.float32), -1, 0)*255 for i in range(12)]
     assert data.channels == channels and min(np.abs(data.train_x[0].numpy() - o).max() for o in raw) <= 1
@@ -245,7 +262,8 @@ def test_bands(channels, way, tmp_path, monkeypatch):
 def test_images_of_other_channels_than_a_model_takes(tmp_path):
     "One sentence, and not a line for each."
     for i in range(12): np.save(tmp_path/f'{i}.npy', np.zeros((9, 9, 5), np.uint8))
-    with pytest.raises(UsageError, match='None of the 12 images of .* can be read, for one reason: 5 channels, where 3 are wanted'): read_folder(tmp_path, 8)
+    with pytest.raises(UsageError, match='None of the 12 images of .* can be read, for one reason: 5 channels, where 3 are wanted'):
+        read_folder(tmp_path, 8)
 
 def test_arrays_among_pictures_are_named(folder):
     np.save(folder/'cube.npy', np.zeros((9, 9, 7), np.uint8))
@@ -264,7 +282,8 @@ def test_pages(way, tmp_path, monkeypatch, capsys):
     first, every = load_images(tmp_path/'stacks', 8), load_images(tmp_path/'stacks', 8, frames='all')
     assert first.notes == ['Not read: 24 further pages (--frames all reads them)'] and every.notes == []
     assert (len(every.train_x), len(every.test_x)) == (3*len(first.train_x), 3*len(first.test_x))
-    assert (every.train_x[1] != every.train_x[0]).any() and '30 training and 6 test images' in checked(tmp_path/'stacks', capsys, '--frames', 'all')
+    assert ((every.train_x[1] != every.train_x[0]).any()
+            and '30 training and 6 test images' in checked(tmp_path/'stacks', capsys, '--frames', 'all'))
 
 def test_one_stack_is_a_set(tmp_path, monkeypatch):
     "Of fewer files than a set needs the pages are told apart."
@@ -298,7 +317,8 @@ def test_folders_that_are_no_classes(tmp_path, monkeypatch):
     "Years are none: the flag says so."
     monkeypatch.setenv('AEBENCH_HOME', str(tmp_path/'home'))
     make_images(tmp_path/'photos', [f'{year}/{i}.png' for year in (2021, 2022) for i in range(8)])
-    assert load_images(tmp_path/'photos', 8).classes == ('2021', '2022') and load_images(tmp_path/'photos', 8, no_classes=True).classes == ()
+    assert (load_images(tmp_path/'photos', 8).classes == ('2021', '2022')
+            and load_images(tmp_path/'photos', 8, no_classes=True).classes == ())
 
 def test_a_folder_of_drawings(tmp_path):
     "The message says what it holds in place of images."
@@ -320,7 +340,8 @@ def test_fits(fit, kept, tmp_path, monkeypatch, capsys):
 def test_a_photograph_of_108_megapixels(tmp_path):
     "A JPEG is reduced while it is decoded; what is not goes by an option that the message names."
     Image.new('RGB', (12000, 9000), (90, 120, 30)).save(tmp_path/'photo.jpg', quality=30)
-    assert read_image(tmp_path/'photo.jpg', 32).size == (12000, 9000) and abs(int(decode_image(tmp_path/'photo.jpg', 32)[1].mean()) - 120) < 3
+    assert (read_image(tmp_path/'photo.jpg', 32).size == (12000, 9000)
+            and abs(int(decode_image(tmp_path/'photo.jpg', 32)[1].mean()) - 120) < 3)
     Image.new('1', (1200, 900)).save(tmp_path/'plan.png')
     with pytest.raises(ValueError, match='--max-pixels 1080000 lets it in'): read_image(tmp_path/'plan.png', 32, max_pixels=10**6)
     assert read_image(tmp_path/'plan.png', 32, Preprocessing(1), max_pixels=1_080_000).pixels.shape == (1, 32, 32)
@@ -337,7 +358,8 @@ def test_upright_by_whatever_format(tmp_path):
     a = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
     for mark in range(1, 9):  # 16 bits as 8
         for kind in np.uint8, np.uint16:
-            tifffile.imwrite(tmp_path/f'{kind.__name__}.tif', a.astype(kind)*(257 if kind is np.uint16 else 1), photometric='rgb', extratags=[(274, 3, 1, mark, True)])
+            tifffile.imwrite(tmp_path/f'{kind.__name__}.tif', a.astype(kind)*(257 if kind is np.uint16 else 1), photometric='rgb',
+                             extratags=[(274, 3, 1, mark, True)])
         few, many = (read_image(tmp_path/f'{o}.tif', 8, Preprocessing(3, (0, 65535), 'stretch')) for o in ('uint8', 'uint16'))
         assert few.size == many.size and np.abs(few.pixels - many.pixels.astype(int)).max() <= 1, mark
 
@@ -353,7 +375,8 @@ def deep_run(tmp_path_factory):
         for i in range(20):
             a = np.random.default_rng(i).integers(0, 4096, (4, 6)).repeat(5, 0).repeat(5, 1).astype(np.uint16)
             Image.fromarray(a).save(place/'images'/f'{i:02}.png')
-        assert main(['run', '-q', '--data', str(place/'images'), '--methods', 'pca-16', '--fit', 'pad', '--size', '16', '--weights', 'random', '--out', str(place/'runs')]) == 0
+        assert main(['run', '-q', '--data', str(place/'images'), '--methods', 'pca-16', '--fit', 'pad', '--size', '16',
+                     '--weights', 'random', '--out', str(place/'runs')]) == 0
         yield next((place/'runs').glob('pca-16-*')), place/'images'
 
 def test_a_model_keeps_its_preprocessing(deep_run, tmp_path):
@@ -371,7 +394,9 @@ def test_original_sizes(deep_run, tmp_path, capsys):
     "Copies and decompressed images have the size of their files where that is asked for; an archive keeps the sizes."
     run, images = deep_run
     for i, words in enumerate((['reconstruct', images], ['decompress', tmp_path/'a.ae'])):
-        if i: assert main(['compress', str(images), '--run', str(run), '--out', str(tmp_path/'a.ae')]) == 0 and 'padded to squares of 16×16' in capsys.readouterr().out
+        if i:
+            assert (main(['compress', str(images), '--run', str(run), '--out', str(tmp_path/'a.ae')]) == 0
+                    and 'padded to squares of 16×16' in capsys.readouterr().out)
         for flag, size in (([], (16, 16)), (['--original-size'], (30, 20))):
             out = tmp_path/f'{words[0]}{len(flag)}'
             assert main([*map(str, words), '--run', str(run), '--out', str(out), *flag]) == 0

@@ -24,7 +24,8 @@ from test_cli import QUICK, aebench, make_folder, start, steady
 
 pytestmark = pytest.mark.skipif(not Path('/proc').exists(), reason='looks for processes in /proc')
 
-JOINED = runpy.run_path(str(Path(__file__).parent.parent/'benchmarks'/'cluster.py'))['JOINED'] # What starts two processes that train together: the launcher's words
+# What starts two processes that train together: the launcher's words
+JOINED = runpy.run_path(str(Path(__file__).parent.parent/'benchmarks'/'cluster.py'))['JOINED']
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch): monkeypatch.setenv('OMP_NUM_THREADS', '1')
@@ -42,7 +43,8 @@ def stores(tmp_path_factory):
             server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
             server.start()
             host, port = server.get_host_and_port()
-            for k, v in dict(AWS_ENDPOINT_URL=f'http://{host}:{port}', AWS_ACCESS_KEY_ID='testing', AWS_SECRET_ACCESS_KEY='testing', AWS_DEFAULT_REGION='us-east-1').items(): m.setenv(k, v)
+            for k, v in dict(AWS_ENDPOINT_URL=f'http://{host}:{port}', AWS_ACCESS_KEY_ID='testing', AWS_SECRET_ACCESS_KEY='testing',
+                             AWS_DEFAULT_REGION='us-east-1').items(): m.setenv(k, v)
             s3fs.S3FileSystem(endpoint_url=f'http://{host}:{port}').mkdir('results')
             yield found | dict(s3='s3://results/runs')
             server.stop()
@@ -67,7 +69,8 @@ def cluster(home, stores, tmp_path_factory): # After the stores, whose keys its 
 def photos(tmp_path_factory): return make_folder(tmp_path_factory.mktemp('photos'), n=64, classes='')
 
 def long_runs(photos, out, *words, methods='baseline,pixel_shuffle'): # Some seconds each, without a classifier
-    return ['run', '--data', photos, '--methods', methods, '--epochs', 30, 30, '--size', 16, '--latent', 8, '--protocol', 'report', '--out', out, *words]
+    return ['run', '--data', photos, '--methods', methods, '--epochs', 30, 30, '--size', 16, '--latent', 8, '--protocol', 'report',
+            '--out', out, *words]
 
 def ancestors(pid:int) -> list[int]:
     found = []
@@ -82,12 +85,14 @@ def process_of(method:str, among=os.getpid(), seconds:float=300) -> int:
     while time.monotonic() < until:
         for path in Path('/proc').glob('[0-9]*/cmdline'):
             try:
-                if path.read_bytes().startswith(f'ray::{method}-'.encode()) and among in ancestors(int(path.parent.name)): return int(path.parent.name)
+                if path.read_bytes().startswith(f'ray::{method}-'.encode()) and among in ancestors(int(path.parent.name)):
+                    return int(path.parent.name)
             except OSError: pass  # it has just ended
         time.sleep(.2)
     raise AssertionError(f'no process of {method} came')
 
-def trained(out:Path) -> dict: return {o.parent.name: o.stat().st_mtime_ns for o in out.glob('*/model.safetensors') if o.with_name('row.json').exists()}
+def trained(out:Path) -> dict:
+    return {o.parent.name: o.stat().st_mtime_ns for o in out.glob('*/model.safetensors') if o.with_name('row.json').exists()}
 
 def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
     "Bit for bit, on nodes of which one had nothing in its cache."
@@ -97,9 +102,11 @@ def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
         code, _, err = aebench(*words, '--out', out, *more, home=home)
         assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path/'a'), steady(tmp_path/'b'), check_exact=True)
-    for file in (tmp_path/'a').glob('*/*.safetensors'): assert file.read_bytes() == (tmp_path/'b'/file.relative_to(tmp_path/'a')).read_bytes()
+    for file in (tmp_path/'a').glob('*/*.safetensors'):
+        assert file.read_bytes() == (tmp_path/'b'/file.relative_to(tmp_path/'a')).read_bytes()
     shipped = [o.relative_to(other_home) for o in other_home.glob('c*/*.safetensors')]
-    assert {o.parent.name for o in shipped} == {'classifiers', 'components'} and all((home/o).read_bytes() == (other_home/o).read_bytes() for o in shipped)
+    assert ({o.parent.name for o in shipped} == {'classifiers', 'components'}
+            and all((home/o).read_bytes() == (other_home/o).read_bytes() for o in shipped))
     assert '✓ Baseline' in err and not [o for o in ('ray::', 'raylet', 'WARNING', 'Warning', 'dashboard') if o in err], err
 
 def test_killed_workers(cluster, photos, home, tmp_path, tally):
@@ -153,7 +160,8 @@ def test_results_at_a_url(kind, cluster, stores, photos, home, tmp_path):
     code, table, err = aebench(*words, home=home)
     assert code == 0 and err.startswith(f'Results go to {stores[kind]}'), err
     run, = fs.glob(f'{root}/baseline-*')
-    assert {'row.json', 'model.safetensors', 'history.csv'} <= {o.rpartition('/')[2] for o in fs.ls(run, detail=False)} and fs.exists(f'{root}/report.html')
+    assert ({'row.json', 'model.safetensors', 'history.csv'} <= {o.rpartition('/')[2] for o in fs.ls(run, detail=False)}
+            and fs.exists(f'{root}/report.html'))
     before = there()
     code, again, err = aebench(*words, home=tmp_path/'home2')
     assert code == 0 and again == table and there() == before, err
@@ -170,13 +178,15 @@ def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     store.rmdir()
     store.write_text('no folder')
     out, err = p.communicate(timeout=300)
-    assert p.returncode == 1 and err.count('are kept in') == 2 and 'cannot be written to' in err.splitlines()[-1] and 'tried again' not in err and 'Traceback' not in err, err
+    assert (p.returncode == 1 and err.count('are kept in') == 2 and 'cannot be written to' in err.splitlines()[-1]
+            and 'tried again' not in err and 'Traceback' not in err), err
     assert len(remote.pending) == 2 and 'PCA-16' in out
     rows = {o.parent.name: o.read_bytes() for o in remote.copy.glob('*/row.json')}
     store.unlink()
     code, again, err = aebench(*words, home=home)
     assert code == 0 and again == out and '✓' not in err, err
-    assert not remote.pending and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows and set(trained(store)) == {o for o in rows if not o.startswith('original')}
+    assert (not remote.pending and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows
+            and set(trained(store)) == {o for o in rows if not o.startswith('original')})
     assert not list(remote.copy.rglob('model.safetensors'))
 
 @pytest.mark.slow
@@ -190,7 +200,7 @@ def test_out_of_memory(photos, home, tmp_path, monkeypatch):
     assert code == 1 and row.status == 'failed' and 'memory of its node ran out' in row.reason and 'tried again (2 of 2)' in err, err
 
 def test_two_processes_train_as_one(home, tmp_path):
-    "Digits by two gloo processes: the loss curve of one process at the same batches in single precision, one row, and the others write nothing."
+    "Digits by two gloo processes: one process's loss curve at the same batches in single precision, one row, and the others write nothing."
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     words = [*QUICK, '--methods', 'baseline,progressive_resizing', '--batch-size', 64, '--precision', 'fp32', '--out']
     code, _, err = aebench(*words, tmp_path/'one', home=home)
@@ -224,15 +234,19 @@ def test_two_processes_are_stopped_and_go_on(home, tmp_path):
 
 @pytest.mark.parametrize('where', ['leader', *(pytest.param(o, marks=pytest.mark.slow) for o in ('follower', 'middle'))])
 def test_a_team_meets_trouble(where, home, tmp_path):
-    "Before a run begins, in either process: it is marked failed and the next is made. In mid-training, in one of them: the job ends, and the same command goes on."
+    """Before a run begins, in either process: it is marked failed and the next is made.
+    In mid-training, in one of them: the job ends, and the same command goes on."""
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     words = [*QUICK, '--methods', 'baseline,pixel_shuffle', '--batch-size', 64, '--out', tmp_path]
     env = {**os.environ, 'AEBENCH_HOME': str(home)}
-    done = subprocess.run([sys.executable, *JOINED, str(Path(__file__).with_name('harmed_team.py')), where, *map(str, words)], env=env, capture_output=True, text=True, timeout=300)  # none waits for ever
+    done = subprocess.run([sys.executable, *JOINED, str(Path(__file__).with_name('harmed_team.py')), where, *map(str, words)],
+                          env=env, capture_output=True, text=True, timeout=300)  # none waits for ever
     rows = pd.read_csv(tmp_path/'results.csv').set_index('method') if where != 'middle' else None
     assert done.returncode and 'fault of aebench' not in done.stderr, done.stderr
     if where == 'middle': assert 'no longer in step: the same command goes on from there' in done.stderr
-    else: assert rows.status['baseline'] == 'failed' and rows.status['pixel_shuffle'] == 'done' and dict(leader='No room left', follower='could not begin')[where] in rows.reason['baseline'], done.stderr
+    else:
+        assert (rows.status['baseline'] == 'failed' and rows.status['pixel_shuffle'] == 'done'
+                and dict(leader='No room left', follower='could not begin')[where] in rows.reason['baseline']), done.stderr
     if where == 'follower': assert 'Baseline, seed 3333 cannot begin in process 1: Weights could not be downloaded.' in done.stderr
     code, _, err = aebench(*words, home=home, before=JOINED)
     assert code == 0 and (pd.read_csv(tmp_path/'results.csv').status == 'done').all(), err
@@ -240,7 +254,8 @@ def test_a_team_meets_trouble(where, home, tmp_path):
 def test_what_processes_can_not_divide(home, tmp_path):
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     code, _, err = aebench('run', '--seconds', '1', '--methods', 'baseline', '--out', tmp_path, home=home, before=JOINED)
-    assert code and 'aebench: Training for a number of seconds cannot be divided' in err and 'fault of aebench' not in err, err  # of no process
+    assert (code and 'aebench: Training for a number of seconds cannot be divided' in err
+            and 'fault of aebench' not in err), err  # of no process
 
 def track_run(track:str|None, out:Path) -> Path: # The run's folder
     "Train a few epochs of two phases in this process."
@@ -291,7 +306,8 @@ def test_missing_package_is_named(name, monkeypatch, tmp_path):
 
 def test_nothing_needs_the_extras():
     "The modules, and the usual runner, are there without any of them."
-    code = 'import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\nimport aebench.bench.cluster, aebench.bench.store, aebench.bench.team, aebench.cli'
+    code = ('import sys\nfor o in ("ray", "accelerate", "tensorboard", "wandb", "mlflow"): sys.modules[o] = None\n'
+            'import aebench.bench.cluster, aebench.bench.store, aebench.bench.team, aebench.cli')
     subprocess.run([sys.executable, '-c', code], check=True)
 
 def test_wandb_without_login(monkeypatch, tmp_path, said):

@@ -51,11 +51,13 @@ TAKEN = dict(  # layout: files; training and test images, classes, words of the 
     yolo=('images/train 12; images/val 4', 12, 4, '', 'images/train and images/val; no classes'),
     roboflow=('train/images 12; valid/images 4', 12, 4, '', 'no classes'),
     yolo_masks=('images/train 12; images/val 4; labels/{train,val} 4', 12, 4, '', 'labels not used; no classes'),
-    visdrone=('VisDrone2019-DET-{train,val,test-dev}/images 12', 12, 12, '', 'VisDrone2019-DET-train/images and VisDrone2019-DET-val/images'),
+    visdrone=('VisDrone2019-DET-{train,val,test-dev}/images 12', 12, 12, '',
+              'VisDrone2019-DET-train/images and VisDrone2019-DET-val/images'),
     zip_of_its_own=('PetImages/{Cat,Dog} 10', 16, 4, 'Cat Dog', 'classes of PetImages; no split'),
     several_deep=('archive/data/raw/{Cat,Dog} 10', 16, 4, 'Cat Dog', 'classes of archive/data/raw'),
     wrapped_split=('chest/chest_xray/{train,test}/{NORMAL,PNEUMONIA} 10', 20, 20, 'NORMAL PNEUMONIA', 'chest/chest_xray/train and'),
-    imagenet=('Data/CLS-LOC/train/{n01,n02} 10; Data/CLS-LOC/{val,test} 7', 16, 4, 'n01 n02', 'Data/CLS-LOC/test and Data/CLS-LOC/val not used'),
+    imagenet=('Data/CLS-LOC/train/{n01,n02} 10; Data/CLS-LOC/{val,test} 7', 16, 4, 'n01 n02',
+              'Data/CLS-LOC/test and Data/CLS-LOC/val not used'),
     contest=('train/{a,b} 10; test 7', 16, 4, 'a b', 'test not used'),
     contest_valid=('train/{a,b} 10; valid/{a,b} 3; test 7', 20, 6, 'a b', 'train and valid; test not used'),
     contest_unknown=('train/{a,b} 10; test/unknown 7', 16, 4, 'a b', 'test not used'),
@@ -76,7 +78,8 @@ TAKEN = dict(  # layout: files; training and test images, classes, words of the 
     half_in_folders=('{a,b} 10; . 5', 20, 5, '', 'no classes as 5 images lie outside of folders'),
     railway_split=('{train,test}/{bus,train,test} 6', 18, 18, 'bus test train', 'train and test; 3 classes'),
     visa=('pcb/Data/Images/{Normal,Anomaly} 10; pcb/Data/Masks/Anomaly 10', 16, 4, 'Anomaly Normal', 'classes of pcb/Data/Images'),
-    loco=('train/good 20; validation/good 5; test/{good,logical_anomalies} 5; ground_truth/logical_anomalies 9', 20, 5, '', 'validation not used'),
+    loco=('train/good 20; validation/good 5; test/{good,logical_anomalies} 5; ground_truth/logical_anomalies 9', 20, 5, '',
+          'validation not used'),
     celeba=('img_align_celeba/img_align_celeba 20', 16, 4, '', 'no classes'),
     svhn=('train 20; test 5; extra 9', 20, 5, '', 'train and test; extra not used'),
     mvtec=('train/good 20; test/good 6; test/{broken,scratch} 5; ground_truth/{broken,scratch} 5', 20, 6, '', 'ground_truth not used'),
@@ -102,7 +105,8 @@ def test_taken_for_what_it_is(layout, tmp_path):
 REFUSED = dict(
     cyclegan=('{train,test}{A,B} 6', {}, 'trainA and testA, trainB and testB.*--train-folder trainA --test-folder testA'),
     two_splits=('{cat,dog}_{train,test} 6', {}, r'cat_train and cat_test, dog_train'),
-    mvtec_whole=('{bottle,cable}/train/good 10; {bottle,cable}/test/{good,broken} 5', {}, 'bottle and cable in .* each have a split .* such as .*/bottle'),
+    mvtec_whole=('{bottle,cable}/train/good 10; {bottle,cable}/test/{good,broken} 5', {},
+                 'bottle and cable in .* each have a split .* such as .*/bottle'),
     only_in_test=('train/{a,b} 6; test/{a,c} 3', {}, "class 'c' is in the test images"),
     one_class_each=('train/a 10; test/b 10', {}, "class 'b' is in the test images"),
     faults_unnamed=('train/bottle 10; test/{bottle,crack} 5', {}, 'call it good'),
@@ -128,7 +132,8 @@ ASKED = dict(
     deeper=('x/lear/{a,b} 10; x/prova/{a,b} 5', dict(train_folder='x/lear/', test_folder='x/prova'), 20, 10, 'a b'),
     masks=('images 10; masks 10', dict(train_folder='masks'), 8, 2, ''),
     mvtec_share=('train/good 20; test/{good,broken} 5', dict(split=.3), 14, 6, ''),
-    mvtec_public=('train/good 20; validation/good 5; test_public/{good,bad} 5', dict(train_folder='train', test_folder='test_public'), 20, 5, ''),
+    mvtec_public=('train/good 20; validation/good 5; test_public/{good,bad} 5',
+                  dict(train_folder='train', test_folder='test_public'), 20, 5, ''),
 )
 
 @pytest.mark.parametrize('layout', ASKED)
@@ -165,7 +170,8 @@ def parts(tmp_path_factory):
     "MVTec's layout: digits are good, inverted ones and halves are faults."
     folder, digits = tmp_path_factory.mktemp('parts'), (load_digits().images*15.9).astype(np.uint8)
     for part, images in {'train/good': digits[:200], 'test/good': digits[200:260], 'test/inverted': 255 - digits[260:280],
-                         'test/half': np.where(np.arange(8) < 4, digits[280:300], 0).astype(np.uint8), 'ground_truth/half': 0*digits[:20]}.items():
+                         'test/half': np.where(np.arange(8) < 4, digits[280:300], 0).astype(np.uint8),
+                         'ground_truth/half': 0*digits[:20]}.items():
         (folder/part).mkdir(parents=True)
         for i, o in enumerate(images): Image.fromarray(o).save(folder/part/f'{i:03}.png')
     return folder
@@ -179,15 +185,19 @@ def test_faults_are_found_by_one_command(flags, n_train, n_test, among, parts, a
     code, out, err = said('run', '--data', parts, '--methods', 'pca-8', '--size', 8, '--out', tmp_path/'runs', '--json', *flags)
     row = next(o for o in json.loads(out) if o['method'] == 'pca-8')
     assert (code, row['n_train'], row['n_test'], row['accuracy']) == (0, n_train, n_test, None), err
-    code, out, err = said('anomaly', parts, '--run', tmp_path/'runs'/row['run'], '--level', .05, '--out', tmp_path/'found.csv', '--device', 'cpu')
+    code, out, err = said('anomaly', parts, '--run', tmp_path/'runs'/row['run'], '--level', .05, '--out', tmp_path/'found.csv',
+                          '--device', 'cpu')
     table = pd.read_csv(tmp_path/'found.csv')
     good = table.kind == 'good'
     assert code == 0 and table.kind.value_counts().to_dict() == dict(good=60, inverted=20, half=20), err
-    assert f'AUROC {roc_auc_score(~good, table.score):.3f} (95 % interval' in out and re.search(r'\n  half +[01]\.\d+ .*\n  inverted +1\.000 ', out), out
+    assert (f'AUROC {roc_auc_score(~good, table.score):.3f} (95 % interval' in out
+            and re.search(r'\n  half +[01]\.\d+ .*\n  inverted +1\.000 ', out)), out
     assert f'{table.flagged[good].sum()} of 60 normal ones, {table.flagged[~good].sum()} of 40 faulty ones' in out
     assert (f'{among} of the images are among these' in out) == bool(among) and '220 images of the folder were not judged' in out
     assert table.flagged[good].sum() == 3 if among else table.flagged[good].sum() <= 9
     assert table.p_value.min() == pytest.approx(1/(n_test + 1)) and table.flagged[table.kind == 'inverted'].all()
-    words = ['anomaly', parts/'train', '--run', tmp_path/'runs'/row['run'], '--normal', parts/'train'/'good', '--level', .05, '--out', tmp_path/'trained.csv', '--device', 'cpu']
+    words = ['anomaly', parts/'train', '--run', tmp_path/'runs'/row['run'], '--normal', parts/'train'/'good', '--level', .05,
+             '--out', tmp_path/'trained.csv', '--device', 'cpu']
     out = said(*words)[1]  # whoever judges or compares with what was trained on is told
-    assert f'{n_train} of these were trained on' in out and f'{n_train} of the images judged were trained on' in out and '200 of the images are among these' in out, out
+    assert (f'{n_train} of these were trained on' in out and f'{n_train} of the images judged were trained on' in out
+            and '200 of the images are among these' in out), out

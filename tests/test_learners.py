@@ -1,4 +1,4 @@
-"""Any fastai learner: a search for a rate changes nothing and sees what the training sees; fastai's own tools work on this package's learners."""
+"Any fastai learner: a search for a rate changes nothing and sees what training sees; fastai's own tools work on this package's learners."
 import random
 from functools import partial
 
@@ -142,7 +142,9 @@ LEARNERS = dict(
     loss_module=lambda: copying(metrics=[mae]), learned_loss=learned_loss,
     sgd=lambda: copying(opt_func=partial(SGD, mom=.9)), ranger=lambda: copying(opt_func=ranger),
     torch_adam=lambda: copying(opt_func=partial(OptimWrapper, opt=torch.optim.Adam)), wrapped_once=wrapped_once,
-    two_inputs=lambda: Learner(DataLoaders.from_dsets(*[list(zip(X[s], X[s].flatten(1)[:, :2], X[s].flatten(1))) for s in (slice(BS, N), slice(BS))], bs=BS, num_workers=0, device='cpu', n_inp=2), TwoInputs(), F.mse_loss),
+    two_inputs=lambda: Learner(DataLoaders.from_dsets(*[list(zip(X[s], X[s].flatten(1)[:, :2], X[s].flatten(1)))
+                                                        for s in (slice(BS, N), slice(BS))], bs=BS, num_workers=0, device='cpu', n_inp=2),
+                               TwoInputs(), F.mse_loss),
     dicts=of_dicts, torch_loaders=lambda: Learner(torch_loaders(), net(), nn.MSELoss()),
     early=lambda: copying([EarlyStoppingCallback(patience=1)]))
 
@@ -156,7 +158,8 @@ def known(v):
 
 def facts(learn):
     "Whatever a learner knows: attributes of its own and of callbacks, metrics and layers, weights and gradients, optimiser, random states."
-    objects = [learn, *learn.cbs, *learn.metrics, *learn.model.modules(), *([learn.loss_func] if isinstance(learn.loss_func, nn.Module) else [])]
+    objects = [learn, *learn.cbs, *learn.metrics, *learn.model.modules(),
+               *([learn.loss_func] if isinstance(learn.loss_func, nn.Module) else [])]
     opt = learn.opt and [learn.opt.state_dict(), list(learn.opt.hypers), learn.opt.frozen_idx]
     weights = [(p.requires_grad, p.grad) for p in learn.model.parameters()]
     return known([[vars(o) for o in objects], opt, weights, random_states(learn.dls)])
@@ -170,7 +173,8 @@ def begun(make):
 
 @pytest.mark.parametrize('name', LEARNERS)
 def test_a_search_changes_nothing_and_sees_what_training_sees(name):
-    "Before any training, and after one, with layers frozen; what follows is bit for bit the training without a search, which begins with the same loss."
+    """Before any training, and after one, with layers frozen.
+    What follows is bit for bit the training without a search, which begins with the same loss."""
     plain, searched = (begun(LEARNERS[name]) for _ in range(2))
     for learn in (plain, searched):
         random.seed(2), np.random.seed(2), torch.manual_seed(2)
@@ -211,8 +215,11 @@ def test_an_interrupted_search_changes_nothing():
 def test_what_only_notes_sits_a_search_out(tmp_path, capsys):
     "Of this package also in fastai's own search: no line, file, row or wish to stop, and no bar."
     told = []
-    cbs = [History(), EpochFigures(lambda figures, i: told.append(i)), TellProgress(Told(told), 'x', 9), CSVLogger(), SaveModelCallback(), EarlyStoppingCallback(), ProgressCallback()]
-    learn = autoencoder_learner(DataLoaders.from_dsets(*[list(zip(IMAGES[s], IMAGES[s])) for s in (slice(BS, N), slice(BS))], bs=BS, device='cpu'), autoencoder(size=16, latent=8), cbs=cbs, path=tmp_path)
+    cbs = [History(), EpochFigures(lambda figures, i: told.append(i)), TellProgress(Told(told), 'x', 9), CSVLogger(), SaveModelCallback(),
+           EarlyStoppingCallback(), ProgressCallback()]
+    learn = autoencoder_learner(DataLoaders.from_dsets(*[list(zip(IMAGES[s], IMAGES[s])) for s in (slice(BS, N), slice(BS))],
+                                                       bs=BS, device='cpu'),
+                                autoencoder(size=16, latent=8), cbs=cbs, path=tmp_path)
     with Checkpoint(tmp_path/'state', after=0., share=1.).on(learn):
         find_lr(learn)
         assert not told and not learn.history.rows and not [*tmp_path.iterdir()] and not ''.join(capsys.readouterr())
@@ -239,17 +246,21 @@ def no_length():
     return Learner(DataLoaders(torch.utils.data.DataLoader(Endless(), BS), dls.valid), net(), F.mse_loss)
 
 @pytest.mark.parametrize('make,message', [
-    (lambda: small(10), '10 training items are fewer than a batch of 16.* smaller bs'), (lambda: small(50, bs=64), '50 training items are fewer than a batch of 64'),
+    (lambda: small(10), '10 training items are fewer than a batch of 16.* smaller bs'),
+    (lambda: small(50, bs=64), '50 training items are fewer than a batch of 64'),
     (lambda: small(0), 'training set is empty'), (no_length, 'has no length'),
-    (lambda: Learner(DataLoaders(torch.utils.data.DataLoader(X[:5], 16, drop_last=True), loaders(X, flat()).valid), net(), F.mse_loss), '5 training items are fewer than a batch of 16')])
+    (lambda: Learner(DataLoaders(torch.utils.data.DataLoader(X[:5], 16, drop_last=True), loaders(X, flat()).valid), net(), F.mse_loss),
+     '5 training items are fewer than a batch of 16')])
 def test_no_batch_is_told(make, message):
     for f in (find_lr, lambda o: o.fit_phases((1, 1), next_lr=1e-3)):
         with pytest.raises(UsageError, match=message) as e: f(begun(make))
         assert '--' not in str(e.value)
 
 @pytest.mark.parametrize('make,message', [
-    (lambda: copying(GradientAccumulation(10**6)), 'took no step'), (lambda: Learner(loaders(X, flat()), net(), lambda pred, y: (pred*0).mean()), 'stayed at 0 at every rate'),
-    (lambda: Learner(DataLoaders.from_dsets([(o,) for o in X], [(o,) for o in X], bs=BS, n_inp=1, device='cpu'), net(), F.mse_loss), 'took no step.*no target')])
+    (lambda: copying(GradientAccumulation(10**6)), 'took no step'),
+    (lambda: Learner(loaders(X, flat()), net(), lambda pred, y: (pred*0).mean()), 'stayed at 0 at every rate'),
+    (lambda: Learner(DataLoaders.from_dsets([(o,) for o in X], [(o,) for o in X], bs=BS, n_inp=1, device='cpu'), net(), F.mse_loss),
+     'took no step.*no target')])
 def test_no_rate_is_found_where_nothing_moves(make, message):
     with pytest.raises(AebenchError, match=message): find_lr(begun(make))
 
@@ -257,23 +268,28 @@ def test_a_search_goes_on_where_epochs_are_cut_short():
     assert find_lr(copying(ShortEpochCallback(.3)), FEWEST, end_lr=1e-3).lrs[-1] > 3e-4
 
 def test_a_phase_without_a_step_is_no_training():
-    with pytest.raises(AebenchError, match='Phase 1 has trained nothing'): begun(lambda: copying(GradientAccumulation(1000))).fit_phases((1, 1))
+    with pytest.raises(AebenchError, match='Phase 1 has trained nothing'):
+        begun(lambda: copying(GradientAccumulation(1000))).fit_phases((1, 1))
 
-@pytest.mark.parametrize('loss', [lambda pred, y: F.mse_loss(pred, y)*float('nan'), lambda pred, y: F.mse_loss(pred, y)*10**random.randrange(-9, 9)], ids=['nan', 'jumps'])
+@pytest.mark.parametrize('loss', [lambda pred, y: F.mse_loss(pred, y)*float('nan'),
+                                  lambda pred, y: F.mse_loss(pred, y)*10**random.randrange(-9, 9)], ids=['nan', 'jumps'])
 def test_a_loss_that_tells_no_rate(loss):
     random.seed(0)
-    with pytest.raises(AebenchError, match='none is found: .* larger batches'): find_lr(begun(lambda: Learner(loaders(X, flat()), net(), loss)))
+    with pytest.raises(AebenchError, match='none is found: .* larger batches'):
+        find_lr(begun(lambda: Learner(loaders(X, flat()), net(), loss)))
 
 @pytest.fixture(scope='module')
 def copier():
     "A learner of this package's over its own loaders; tests exchange the loss."
     torch.manual_seed(0)
     x = (IMAGES*255).to(torch.uint8)
-    learn = autoencoder_learner(ImageLoaders(ImageDL(x, BS, shuffle=True), ImageDL(x[:20], BS), device=torch.device('cpu')), autoencoder(size=16, latent=8))
+    learn = autoencoder_learner(ImageLoaders(ImageDL(x, BS, shuffle=True), ImageDL(x[:20], BS), device=torch.device('cpu')),
+                                autoencoder(size=16, latent=8))
     learn.remove_cb(ProgressCallback)
     return learn
 
-LOSSES = dict(mse=lambda: F.mse_loss, l1=lambda: F.l1_loss, module=nn.SmoothL1Loss, flat=MSELossFlat, own=lambda: lambda pred, y: (pred - y).abs().mean(), feature=lambda: FeatureLoss(vgg11()))
+LOSSES = dict(mse=lambda: F.mse_loss, l1=lambda: F.l1_loss, module=nn.SmoothL1Loss, flat=MSELossFlat,
+              own=lambda: lambda pred, y: (pred - y).abs().mean(), feature=lambda: FeatureLoss(vgg11()))
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_which_images_are_copied_worst(name, copier):

@@ -23,13 +23,15 @@ def noise(size:int, n:int=8, channels:int=3) -> ImageSet:
 @pytest.mark.parametrize('size, channels', [*((size, 3) for size in (16, 32, 64, 96, 128)), (16, 1), (16, 5)])
 @pytest.mark.parametrize('method', METHODS)
 def test_two_batches(method, size, channels):
-    run, data = Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'), noise(size, channels=channels)
+    run, data = (Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'),
+                 noise(size, channels=channels))
     seed_everything(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)
     learn = autoencoder_learner(data.dls(run.batch_size, 'cpu'), model, loss_func)
     assert len(learn.dls.train) == 2
     before, (epochs, sizes) = {k: v.clone() for k, v in model.named_parameters()}, zip(*run.schedule)
-    with learn.no_bar(), learn.no_logging(): learn.fit_phases(epochs, sizes, METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases(epochs, sizes, METHODS[method].pretrained, next_lr=METHODS[method].paper_rate('mnist'))
     assert len(learn.recorder.losses) == 2*epochs[-1] and all(torch.isfinite(o) for o in learn.recorder.losses)
     changed = [k for k, v in model.named_parameters() if not torch.equal(v, before[k])]
     assert METHODS[method].rounded or any(k.startswith('encoder') for k in changed)
@@ -50,7 +52,8 @@ def test_learners_can_be_exported(method, precision, tmp_path):
     learn.set_image_size(8).set_image_size(16)
     learn.export()
     again = load_learner(tmp_path/'export.pkl')
-    assert all(len(dl.dataset) == 0 for dl in again.dls.loaders) and type(again.model) is type(learn.model) and type(again.loss_func) is type(learn.loss_func)
+    assert (all(len(dl.dataset) == 0 for dl in again.dls.loaders)
+            and type(again.model) is type(learn.model) and type(again.loss_func) is type(learn.loss_func))
     with again.no_bar(): found, _ = again.get_preds(dl=again.dls.test_dl(data.test_x), inner=True)
     with learn.no_bar(): wanted, _ = learn.get_preds(dl=learn.dls.test_dl(data.test_x), inner=True)
     assert torch.equal(found, wanted) and len(found) == 64
@@ -61,10 +64,13 @@ def usual(module):
     copied = make_usual(copy.deepcopy(module).to(memory_format=torch.contiguous_format))
     return copied, sum(type(a) is not type(b) for a, b in zip(module.modules(), copied.modules()))
 
-@pytest.mark.parametrize('method, channels', [*((m, 3) for m in METHODS if m not in ('progressive_resizing', 'pretraining')), ('pixel_shuffle', 1), ('resnet', 1)])  # these two train networks of the others
+# progressive_resizing and pretraining train networks of the others
+@pytest.mark.parametrize('method, channels', [*((m, 3) for m in METHODS if m not in ('progressive_resizing', 'pretraining')),
+                                              ('pixel_shuffle', 1), ('resnet', 1)])
 def test_fast_is_the_same(method, channels):
     "The loss before and after one step from the same weights, to 1e-4 relative, beside plain layers and the default memory format."
-    # one of SGD: Adam's first step is the gradient's sign, and where that is zero but for rounding, plain layers in two layouts differ by 2e-4 as well
+    # one of SGD: Adam's first step is the gradient's sign, and where that is zero but for rounding,
+    # plain layers in two layouts differ by 2e-4 as well
     data = noise(32, n=64, channels=channels)
     run = Run(method, 'noise', size=32, batch_size=64, weights='random')
     seed_everything(run.seed)

@@ -40,7 +40,8 @@ pytestmark = pytest.mark.usefixtures('at_home')
 @pytest.fixture(scope='module')
 def data(at_home): return load_images('digits')
 
-MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested', 'linear': 'linear_path'} # Methods, of which all but two have a latent whose first numbers make an image
+# Methods, of which all but two have a latent whose first numbers make an image
+MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested', 'linear': 'linear_path'}
 
 @pytest.fixture(scope='module')
 def runs(data, tmp_path_factory):
@@ -79,7 +80,8 @@ def test_numbers_that_make_no_image_are_refused(name, numbers, runs, data):
 def test_a_latent_that_is_not_nested_is_taken_whole(runs, data):
     ae = load(runs/'whole', 'cpu')
     assert not ae.nested and ae.encode(data.test_x[:3], 16).shape == (3, 16)
-    with pytest.raises(UsageError, match='which only make an image together, and 8 were asked for: give all 16'): ae.encode(data.test_x[:3], 8)
+    with pytest.raises(UsageError, match='which only make an image together, and 8 were asked for: give all 16'):
+        ae.encode(data.test_x[:3], 8)
     with pytest.raises(UsageError, match='takes 16 numbers an image'): ae.decode(np.zeros((3, 8)))
     own = Trained(autoencoder(latent=8, size=16, channels=1).eval(), 16)
     with pytest.raises(UsageError, match='give all 8'): own.encode(data.test_x[:3], 4)
@@ -119,55 +121,76 @@ def test_a_folder_is_trained_on_and_the_model_used(photos, said, tmp_path, monke
     code, out, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')
     folder = model_of(out)
     assert code == 0 and folder.parent == Path('models/my-photos') and (folder/'row.json').is_file()
-    assert re.search(r'16×16 pixels ↔ 128 numbers\nMSE \d\.\d+, PSNR \d+\.\d+ dB; .*PCA-47', out) and re.search(r'first numbers +4 +8 +16 .* 128\n +MSE( +\d\.\d+(e-\d\d)?)+\n', out)
+    assert (re.search(r'16×16 pixels ↔ 128 numbers\nMSE \d\.\d+, PSNR \d+\.\d+ dB; .*PCA-47', out)
+            and re.search(r'first numbers +4 +8 +16 .* 128\n +MSE( +\d\.\d+(e-\d\d)?)+\n', out))
     assert all(len(o) < 80 for o in out.split('\n') if o.startswith(' ')) and f'its copies of them: {folder/"samples.png"}' in out
-    assert '2 epochs of 1 step, in batches of 32' in err and re.search(r'so far (\S+ % (below|above)|as) PCA-47: epoch 2/2', err) and 'measuring…' in err
+    assert ('2 epochs of 1 step, in batches of 32' in err
+            and re.search(r'so far (\S+ % (below|above)|as) PCA-47: epoch 2/2', err) and 'measuring…' in err)
     assert '128 numbers are no fewer than the 48 training images, which principal components then copy exactly' in err
-    for command in ('compress', 'encode', 'anomaly NEW-IMAGES --level 0.1'): assert f'aebench {command}' in err and err.count(' --run models/my-photos\n') == 3
+    for command in ('compress', 'encode', 'anomaly NEW-IMAGES --level 0.1'):
+        assert f'aebench {command}' in err and err.count(' --run models/my-photos\n') == 3
     row = json.loads((folder/'row.json').read_text())
-    assert (row['method'], row['latent'], row['settings']['epochs'], row['settings']['batch_size'], row.get('accuracy')) == ('nested+modern', 128, [0, 2], 32, None)
+    assert ((row['method'], row['latent'], row['settings']['epochs'], row['settings']['batch_size'], row.get('accuracy'))
+            == ('nested+modern', 128, [0, 2], 32, None))
     code, again, err = said('train', photos, '--size', 16, '--epochs', 2, '--device', 'cpu')  # there already
     assert code == 0 and again == out and 'epoch 1/2' not in err and 'is trained already with these settings' in err
     code, again, err = said('train', '--config', folder/'config.yaml')  # the file that it keeps
     assert code == 0 and again == out and 'is trained already with these settings' in err
     code, again, err = said('train', '--config', folder/'config.yaml', '--size', 24, '--dry-run', '--json')  # a flag wins
     assert code == 0 and json.loads(again)[0]['done'] is False, err
-    for line, sentence in (('methods: baseline,feature_loss', 'makes one model: aebench run --config'), ('epochs: 5 5', 'phases of 5 and 5 epochs'), ('protocol: report', 'another protocol than tuned')):
+    for line, sentence in (('methods: baseline,feature_loss', 'makes one model: aebench run --config'),
+                           ('epochs: 5 5', 'phases of 5 and 5 epochs'), ('protocol: report', 'another protocol than tuned')):
         Path('other.yaml').write_text(f'data: digits\n{line}\n')
         code, _, err = said('train', '--config', 'other.yaml')
         assert code == 2 and sentence in err, err
-    for words in (['compress', photos, '--out', 'a.ae'], ['encode', photos, '--out', 'a.csv'], ['anomaly', photos, '--out', 'b.csv'], ['reconstruct', photos, '--out', 'copies'],
-                  ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'], ['decompress', 'a.ae', '--out', 'back'], ['decode', 'a.csv', '--out', 'decoded']):
+    for words in (['compress', photos, '--out', 'a.ae'], ['encode', photos, '--out', 'a.csv'],
+                  ['anomaly', photos, '--out', 'b.csv'], ['reconstruct', photos, '--out', 'copies'],
+                  ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'],
+                  ['decompress', 'a.ae', '--out', 'back'], ['decode', 'a.csv', '--out', 'decoded']):
         code, _, err = said(*words, '--run', folder, '--device', 'cpu')
         assert code == 0, (words, err)
-        assert (words[0] in ('compress', 'reconstruct')) == ('was trained on 48 of these images' in err) and (words[0] in ('reconstruct', 'decompress')) == ('--original-size restores' in err), (words, err)
+        assert ((words[0] in ('compress', 'reconstruct')) == ('was trained on 48 of these images' in err)
+                and (words[0] in ('reconstruct', 'decompress')) == ('--original-size restores' in err)), (words, err)
     assert len([*Path('back').iterdir()]) == len([*Path('decoded').iterdir()]) == 60
     shared, ae = load('shared', 'cpu'), load(folder, 'cpu')
     assert shared.nested and np.array_equal(shared.reconstruct(photos, 7), ae.reconstruct(photos, 7))
 
 def test_json_and_other_methods(said, tmp_path):
-    code, out, err = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path, '--json', '--quiet', '--device', 'cpu')
+    code, out, err = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path,
+                          '--json', '--quiet', '--device', 'cpu')
     row = json.loads(out)
-    assert code == 0 and err == '' and (row['method'], row['latent'], row['settings']['epochs']) == ('baseline', 8, [0, 1]) and 'lengths' not in row
+    assert (code == 0 and err == '' and (row['method'], row['latent'], row['settings']['epochs']) == ('baseline', 8, [0, 1])
+            and 'lengths' not in row)
     assert 0 < row['pca_mse'] < row['mse'] and load(row['folder'], 'cpu').latent == 8
     code, out, _ = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path, '--device', 'cpu')
     assert code == 0 and '% above PCA-8, which has' in out and 'Any first numbers' not in out
-    code, out, _ = said('run', '-q', '--json', *row['command'].split()[2:], '--judges', '', '--out', tmp_path, '--device', 'cpu')  # the same run by the other command
+    # the same run by the other command
+    code, out, _ = said('run', '-q', '--json', *row['command'].split()[2:], '--judges', '', '--out', tmp_path, '--device', 'cpu')
     assert code == 0 and json.loads(out)[0]['run'] == row['run']
 
 @pytest.mark.parametrize('words, sentence', [
-    (['train'], 'There is nothing to train on'), (['train', 'nowhere'], 'There is no'), (['train', 'digits', '--method', 'pca-64'], 'aebench run --methods pca-64 fits it'),
-    (['train', 'digits', '--method', 'moden'], 'Did you mean modern?'), (['train', 'digits', '--method', 'modern,nested'], 'method'), (['train', 'digits', '--method', 'modern+residual_blocks'], 'both change the encoder'),
-    (['train', 'digits', '--epochs', '0'], '--epochs takes 1 or more'), (['train', 'digits', '--epochs', '2', '3'], '3'), (['train', 'digits', '--epochs', 'many'], '--epochs takes a whole number'),
-    (['train', 'digits', '--latent', '0'], '--latent must be 1'), (['train', 'digits', '--latent', '8,16'], '--latent takes a whole number'), (['train', 'digits', '--batch-size', '1'], '--batch-size must be 2'),
-    (['train', 'digits', '--size', '18'], 'give --size 16 or 20'), (['train', 'digits', '--methods', 'modern'], 'There is no flag --methods'), (['train', 'digits', '--seeds', '3'], 'There is no flag --seeds'),
-    (['train', 'digits', '--judges', 'nobody'], 'nobody'), (['train', 'digits', '--precision', 'fp8'], 'fp8'), (['train', 'digits', '--split', '.5'], 'has a split of its own')])
+    (['train'], 'There is nothing to train on'), (['train', 'nowhere'], 'There is no'),
+    (['train', 'digits', '--method', 'pca-64'], 'aebench run --methods pca-64 fits it'),
+    (['train', 'digits', '--method', 'moden'], 'Did you mean modern?'),
+    (['train', 'digits', '--method', 'modern,nested'], 'method'),
+    (['train', 'digits', '--method', 'modern+residual_blocks'], 'both change the encoder'),
+    (['train', 'digits', '--epochs', '0'], '--epochs takes 1 or more'),
+    (['train', 'digits', '--epochs', '2', '3'], '3'), (['train', 'digits', '--epochs', 'many'], '--epochs takes a whole number'),
+    (['train', 'digits', '--latent', '0'], '--latent must be 1'),
+    (['train', 'digits', '--latent', '8,16'], '--latent takes a whole number'),
+    (['train', 'digits', '--batch-size', '1'], '--batch-size must be 2'),
+    (['train', 'digits', '--size', '18'], 'give --size 16 or 20'),
+    (['train', 'digits', '--methods', 'modern'], 'There is no flag --methods'),
+    (['train', 'digits', '--seeds', '3'], 'There is no flag --seeds'),
+    (['train', 'digits', '--judges', 'nobody'], 'nobody'), (['train', 'digits', '--precision', 'fp8'], 'fp8'),
+    (['train', 'digits', '--split', '.5'], 'has a split of its own')])
 def test_wrong_use_is_told(words, sentence, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = said(*words)
     assert code == 2 and sentence in err and out == '' and 'Traceback' not in err and not [*tmp_path.iterdir()], err
 
-@pytest.mark.parametrize('n, batch, epochs', [(1, 32, 100), (40, 32, 100), (160, 32, 80), (1000, 32, 15), (1700, 32, 15), (2000, 64, 15), (3000, 64, 15), (6000, 128, 15), (60_000, 128, 15)])
+@pytest.mark.parametrize('n, batch, epochs', [(1, 32, 100), (40, 32, 100), (160, 32, 80), (1000, 32, 15), (1700, 32, 15),
+                                              (2000, 64, 15), (3000, 64, 15), (6000, 128, 15), (60_000, 128, 15)])
 def test_small_data_get_enough_steps(n, batch, epochs):
     assert (batch_for(n, 128), epochs_for(n, batch_for(n, 128))) == (batch, epochs)
     assert epochs == 100 or epochs*(n//batch) >= 400
@@ -187,8 +210,11 @@ def gaussian(seed:int, n:int, size:int=8, channels:int=1) -> ImageSet:
     "Noise whose covariance is random: no map to k numbers keeps more of it than principal components do."
     gen = torch.Generator().manual_seed(seed)
     mixing = torch.randn(channels*size**2, channels*size**2, generator=gen)/size/channels**.5*torch.logspace(0, -1.5, channels*size**2)
-    def images(n): return (.5 + .15*torch.randn(n, len(mixing), generator=gen) @ mixing.T).mul(255).round().clamp(0, 255).to(torch.uint8).view(n, channels, size, size)
-    return ImageSet('noise', f'Gaussian {seed}', images(n), torch.zeros(n, dtype=torch.int16), images(1000), torch.zeros(1000, dtype=torch.int16), (), f'gaussian-{seed}-{n}-{size}-{channels}')
+    def images(n):
+        return ((.5 + .15*torch.randn(n, len(mixing), generator=gen) @ mixing.T).mul(255).round().clamp(0, 255)
+                .to(torch.uint8).view(n, channels, size, size))
+    return ImageSet('noise', f'Gaussian {seed}', images(n), torch.zeros(n, dtype=torch.int16),
+                    images(1000), torch.zeros(1000, dtype=torch.int16), (), f'gaussian-{seed}-{n}-{size}-{channels}')
 
 def mse_of(model, images, numbers=None) -> float:
     with torch.no_grad(): return float((model.decode(model.encode(images.float()/255, numbers)) - images/255).square().mean())
@@ -199,7 +225,8 @@ def test_training_starts_where_components_end(method, latent, data):
     for size in (8, 16):
         images = data if size == 16 else load_images('digits', 8)
         model, components = make_model(Run(method, 'digits', size=size, latent=latent), images).eval(), principal_components(images)
-        assert abs(mse_of(model, images.test_x) - components.errors_on(images.test_x, [latent])[0]) < 1e-5*components.errors_on(images.test_x, [latent])[0] + 1e-9
+        assert (abs(mse_of(model, images.test_x) - components.errors_on(images.test_x, [latent])[0])
+                < 1e-5*components.errors_on(images.test_x, [latent])[0] + 1e-9)
         if model.nested:
             for k in (1, 4, latent//2): assert abs(mse_of(model, images.test_x, k) - components.errors_on(images.test_x, [k])[0]) < 1e-6
 
@@ -212,7 +239,8 @@ def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
     model, components = learn.model.eval(), principal_components(images)
     choose_all_gates(model, held, 'cpu')
     assert len(held.images) == held_out(n).sum()
-    for k in nested_lengths(16) if model.nested else [16]: assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE
+    for k in nested_lengths(16) if model.nested else [16]:
+        assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE
     before = [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]]
     model.gates.fill_(1.)  # without the gate it would be worse
     assert mse_of(model, images.test_x) > components.errors_on(images.test_x, [16])[0] + FINE
@@ -232,7 +260,7 @@ def test_few_images_choose_gates_beside_components_that_have_not_seen_them(data)
 
 @pytest.mark.parametrize('method', ['feature_loss+modern', 'rounded+feature_loss+modern'])
 def test_another_loss_may_cost_some_error(method, data):
-    "Each gate is the largest under which the error is within the limit, those of rounded latents too; the squared error's are of the least."
+    "Each gate is the largest at which the error is within the limit, those of rounded latents too; the squared error's are of the least."
     few = replace(data, train_x=data.train_x[:100], train_y=data.train_y[:100], fingerprint='100 digits')
     learn, held = learner_for(Run(method, 'digits', size=16, latent=8, weights='random'), few)
     model = learn.model.eval()
@@ -280,7 +308,8 @@ def test_an_interrupted_run_ends_with_the_same_files(method, data, tmp_path, mon
 
 # ---- used as all others
 
-@pytest.mark.parametrize('name, to, part', [*(('nested', to, part) for to in FORMATS for part in PARTS), ('whole', 'onnx', 'whole'), ('linear', 'onnx', 'whole'), ('linear', 'torch', 'whole')])
+@pytest.mark.parametrize('name, to, part', [*(('nested', to, part) for to in FORMATS for part in PARTS),
+                                            ('whole', 'onnx', 'whole'), ('linear', 'onnx', 'whole'), ('linear', 'torch', 'whole')])
 def test_exported_is_equal(name, to, part, runs, data, tmp_path):
     ae, path, read = load(runs/name, 'cpu'), tmp_path/f'model{FORMATS[to][0]}', FORMATS[to][2]
     export_model(ae, path, to, part)
@@ -288,38 +317,47 @@ def test_exported_is_equal(name, to, part, runs, data, tmp_path):
         images = data.test_x[:n].float()/255
         latents, copies = ae.encode(images), ae.reconstruct(images)
         expected = dict(whole=[latents, copies], encoder=[latents], decoder=[copies])[part]
-        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True): assert np.allclose(a, b.numpy(), 1e-4, 1e-5)
+        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True):
+            assert np.allclose(a, b.numpy(), 1e-4, 1e-5)
 
 @pytest.mark.parametrize('name', ['whole', 'nested', 'linear'])
 def test_shared_is_the_same(name, runs, data, tmp_path):
     ae = load(runs/name, 'cpu')
     model_folder(ae, tmp_path/'shared')
     got = pull(tmp_path/'shared', device='cpu')
-    assert (got.model, got.nested, type(got.codec)) == (ae.model, ae.nested, PathAutoEncoder) and torch.equal(got.codec.gates, ae.codec.gates)
+    assert ((got.model, got.nested, type(got.codec)) == (ae.model, ae.nested, PathAutoEncoder)
+            and torch.equal(got.codec.gates, ae.codec.gates))
     assert torch.equal(got.reconstruct(data.test_x), ae.reconstruct(data.test_x))
     if ae.nested: assert torch.equal(got.reconstruct(data.test_x, 5), ae.reconstruct(data.test_x, 5))
 
 @pytest.mark.parametrize('name', ['whole', 'nested'])
 def test_strange_images_are_flagged(name, runs, said, data, tmp_path):
-    write_images(torch.cat([data.test_x[:30], 255 - data.test_x[30:33]]), [f'{i}.png' for i in range(30)] + [f'strange{i}.png' for i in range(3)], tmp_path/'in')
+    write_images(torch.cat([data.test_x[:30], 255 - data.test_x[30:33]]),
+                 [f'{i}.png' for i in range(30)] + [f'strange{i}.png' for i in range(3)], tmp_path/'in')
     write_images(data.test_x[100:300], [f'{i}.png' for i in range(200)], tmp_path/'normal')
-    code, _, err = said('anomaly', tmp_path/'in', '--run', runs/name, '--normal', tmp_path/'normal', '--out', tmp_path/'found.csv', '--device', 'cpu')
+    code, _, err = said('anomaly', tmp_path/'in', '--run', runs/name, '--normal', tmp_path/'normal', '--out', tmp_path/'found.csv',
+                        '--device', 'cpu')
     assert code == 0 and set(pd.read_csv(tmp_path/'found.csv').path[:3]) == {f'strange{i}.png' for i in range(3)}, err
 
-@pytest.mark.parametrize('full, linear_path, encoder, ways', [(32, True, 'residual', ['resized']), (64, False, 'residual', ['resized']), (128, True, 'residual', ['resized']), (16, True, 'conv', ['resized']), (16, False, 'conv', ['resized', 'pooled'])])
+@pytest.mark.parametrize('full, linear_path, encoder, ways', [
+    (32, True, 'residual', ['resized']), (64, False, 'residual', ['resized']), (128, True, 'residual', ['resized']),
+    (16, True, 'conv', ['resized']), (16, False, 'conv', ['resized', 'pooled'])])
 def test_other_sizes(full, linear_path, encoder, ways, tmp_path):
     write_images(load_images('digits').test_x[:40], [f'{i}.png' for i in range(40)], tmp_path)
     model = build_network(encoder, latent=8, size=full, channels=1, linear_path=linear_path)
     found = at_sizes(model, full, str(tmp_path), [8, 20, 24, 48])
-    assert ways_for(model) == ways and [(o['size'], o['way']) for o in found] == [(s, w) for s in (8, 20, 24, 48) for w in ways] and all(0 < o['mse'] < 1 for o in found)
+    assert (ways_for(model) == ways and [(o['size'], o['way']) for o in found] == [(s, w) for s in (8, 20, 24, 48) for w in ways]
+            and all(0 < o['mse'] < 1 for o in found))
 
 # ---- the seventh row
 
 SIX = [m.name for m in METHODS.values() if m.in_paper]
 
-@pytest.mark.parametrize('words, wanted', [([], ['pca-32', *SIX, 'modern']), (['--data', 'digits', '--epochs', '1', '1'], ['pca-32', *SIX, 'modern']), (['--methods', 'all'], SIX),
-                                           (['--protocol', 'report'], ['pca-32', *SIX]), (['--data', 'mnist'], ['pca-784', *SIX, 'modern']), (['--data', '.', '--latent', '16'], ['pca-16', *SIX, 'modern']),
-                                           (['--design', 'half', '--yes'], None), (['--methods', 'modern'], ['modern']), (['--methods', 'all,nested'], [*SIX, 'nested'])])
+@pytest.mark.parametrize('words, wanted', [
+    ([], ['pca-32', *SIX, 'modern']), (['--data', 'digits', '--epochs', '1', '1'], ['pca-32', *SIX, 'modern']),
+    (['--methods', 'all'], SIX), (['--protocol', 'report'], ['pca-32', *SIX]), (['--data', 'mnist'], ['pca-784', *SIX, 'modern']),
+    (['--data', '.', '--latent', '16'], ['pca-16', *SIX, 'modern']), (['--design', 'half', '--yes'], None),
+    (['--methods', 'modern'], ['modern']), (['--methods', 'all,nested'], [*SIX, 'nested'])])
 def test_modern_and_components_stand_beside_the_six(words, wanted, said, tmp_path, monkeypatch):
     planned = []
     def plan(cells, *more, **settings):

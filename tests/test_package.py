@@ -36,7 +36,9 @@ def test_changelog_dates_what_was_released(settings):
 
 def test_dependencies_have_a_reason(settings):
     contributing = (ROOT/'CONTRIBUTING.md').read_text()
-    names = [re.split(r'[<>=[]', line)[0].strip() for key in ('requirements', 'dev_requirements', *settings['extras'].split()) for line in settings[key].split('\n') if line.strip()]
+    names = [re.split(r'[<>=[]', line)[0].strip()
+             for key in ('requirements', 'dev_requirements', *settings['extras'].split())
+             for line in settings[key].split('\n') if line.strip()]
     assert len(names) > 10
     assert not [n for n in names if not re.search(rf'^\| {n}[ |]', contributing, re.M)]
 
@@ -59,7 +61,8 @@ def test_links_of_notebooks_lead_to_files():
     lost = []
     for path in [*(ROOT/'nbs').rglob('*.ipynb'), ROOT/'index.ipynb']:
         if path.is_symlink(): continue
-        prose = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+        prose = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells']
+                          if c['cell_type'] == 'markdown')
         links = [unquote(o) for o in re.findall(r'\]\(([^)\s#]+)[^)]*\)', prose) if not re.match(r'[a-z]+:', o)]
         lost += [f'{path.name}: {o}' for o in links if not (path.parent/o).exists()]
     assert not lost
@@ -73,7 +76,8 @@ def test_no_star_imports_and_no_stored_errors():
 def test_every_described_picture_is_stored():
     "The site shows what the notebooks keep: a cell that describes its picture has one."
     pages = [o for o in (ROOT/'nbs').rglob('*.ipynb') if not o.name.startswith('_')]  # which nbdev leaves out
-    cells = [(path.name, c) for path in pages for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code' and '#| fig-alt:' in ''.join(c['source'])]
+    cells = [(path.name, c) for path in pages for c in json.loads(path.read_text())['cells']
+             if c['cell_type'] == 'code' and '#| fig-alt:' in ''.join(c['source'])]
     assert len(cells) > 40
     assert not [(name, c['id']) for name, c in cells if not any('image/png' in o.get('data', {}) for o in c['outputs'])]
 

@@ -55,7 +55,8 @@ def test_loads_without_a_network(monkeypatch, tmp_path):
     assert len({o.fingerprint for o in found}) == 1 and len(list((tmp_path/'a'/'images').iterdir())) == 1
     assert all(torch.equal(found[0].test_x, o.test_x) for o in found[1:])
 
-@pytest.mark.parametrize(('size', 'channels', 'n'), [(8, None, 2120), (16, 1, 520), (32, 3, 130), (48, None, 48), (64, 1, 24), (192, None, 4)])
+@pytest.mark.parametrize(('size', 'channels', 'n'), [(8, None, 2120), (16, 1, 520), (32, 3, 130),
+                                                     (48, None, 48), (64, 1, 24), (192, None, 4)])
 def test_every_size_has_both_classes(at_home, size, channels, n):
     data = load_images('scikit-photos', size, channels=channels)
     assert data.test_x.shape == (n, channels or 3, size, size) and len(data.train_x) > 500
@@ -163,11 +164,14 @@ def test_quality_of_a_part():
 
 # ---- the picture
 
-@pytest.mark.parametrize(('shape', 'crop'), [((3, 427, 640), (208, 64, 96, 64)), ((1, 20, 30), (3, 4, 6, 6)), ((3, 5, 4), (0, 0, 4, 5)), ((5, 40, 40), (8, 8, 16, 16)), ((3, 300, 20), (0, 280, 20, 20))])
+@pytest.mark.parametrize(('shape', 'crop'), [((3, 427, 640), (208, 64, 96, 64)), ((1, 20, 30), (3, 4, 6, 6)), ((3, 5, 4), (0, 0, 4, 5)),
+                                               ((5, 40, 40), (8, 8, 16, 16)), ((3, 300, 20), (0, 280, 20, 20))])
 def test_picture_of_any_shape(shape, crop):
     "As wide as a page; a second row where there are more than three; its bar only where something was not trained on."
     image = noise(shape)
-    made = [Image.open(io.BytesIO(photograph_picture(image, [Copy('A $copy$', image, '8 numbers a tile', 99)]*n, crop, columns))).convert('RGB') for n, columns in ((1, slice(None)), (4, slice(0, 2)))]
+    made = [Image.open(io.BytesIO(photograph_picture(image, [Copy('A $copy$', image, '8 numbers a tile', 99)]*n,
+                                                     crop, columns))).convert('RGB')
+            for n, columns in ((1, slice(None)), (4, slice(0, 2)))]
     assert made[0].width == made[1].width and 1.5*made[0].height < made[1].height < 2*made[0].height
     assert np.asarray(made[0])[0].min() == 255  # it ends in white, whatever is behind it
     for x, y, w, h in ((-1, 0, 2, 2), (0, 0, shape[2]+1, 1), (0, shape[1], 1, 1), (0, 0, 0, 1)):
@@ -176,11 +180,13 @@ def test_picture_of_any_shape(shape, crop):
 def test_script(runs, tmp_path):
     script = Path(__file__).resolve().parent.parent/'benchmarks'/'photograph.py'
     out = tmp_path/'whole.jpg'
-    done = subprocess.run([sys.executable, script, runs/'pca-3', runs/'pca-1', '--photo', 'flower', '--formats', 'JPEG', '--out', out], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script, runs/'pca-3', runs/'pca-1', '--photo', 'flower', '--formats', 'JPEG', '--out', out],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and lines[2].startswith('JPEG: quality') and all('not trained on' in o for o in lines[:3])
     with Image.open(out) as picture: assert picture.format == 'JPEG' and picture.height > 1000
-    for words, why in (((tmp_path/'none', '--out', out), 'There is no folder'), ((runs/'pca-3', '--out', 'a.gif'), 'must end in .jpg or .png')):
+    for words, why in (((tmp_path/'none', '--out', out), 'There is no folder'),
+                       ((runs/'pca-3', '--out', 'a.gif'), 'must end in .jpg or .png')):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
         assert done.returncode and why in done.stderr

@@ -44,7 +44,8 @@ def test_wheel_runs_by_itself(wheel, home, tmp_path):
     env = {**os.environ, 'AEBENCH_HOME': str(home)}
     done = run(bin/'aebench', 'run', '--methods', 'baseline', '--epochs', '1', '1', '--out', tmp_path/'out', cwd=tmp_path, env=env)
     assert done.returncode == 0 and (tmp_path/'out'/'report.html').is_file(), done.stderr
-    assert not (done := run(bin/'python', '-c', 'import aebench.losses as o; from aebench.losses import FeatureLoss; print(o.__file__)', cwd=tmp_path)).returncode, done.stderr
+    assert not (done := run(bin/'python', '-c', 'import aebench.losses as o; from aebench.losses import FeatureLoss; print(o.__file__)',
+                            cwd=tmp_path)).returncode, done.stderr
     assert str(tmp_path) in done.stdout
 
 def test_install_cell_leaves_torch_alone(wheel, tmp_path):
@@ -64,7 +65,8 @@ original, subprocess.run = subprocess.run, run
     there = (tmp_path/'there.txt').read_text()
     (tmp_path/'other.txt').write_text(re.sub(r'^torch==.*$', 'torch==0.1', there, flags=re.M))
     refused = run(sys.executable, '-m', 'pip', 'install', '--dry-run', '--no-index', wheel, '-c', 'other.txt', cwd=tmp_path)
-    assert refused.returncode and 'torch' in refused.stdout + refused.stderr, refused.stdout + refused.stderr  # constraints are what decides
+    # constraints are what decides
+    assert refused.returncode and 'torch' in refused.stdout + refused.stderr, refused.stdout + refused.stderr
     assert re.search(r'^torch==', there, re.M) and re.search(r'^torchvision==', there, re.M)
     assert [o['metadata']['name'] for o in json.loads(report.read_text())['install']] == ['aebench']
 
@@ -88,25 +90,30 @@ def test_workflows_are_valid_and_pinned():
     done = run(BIN/'check-jsonschema', '--builtin-schema', 'vendor.github-workflows', *workflows)
     assert done.returncode == 0, done.stdout
     for path in workflows:
-        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/.-]+@[0-9a-f]{40}', used) or (ROOT/used).is_file(), (path, used)
+        for used in re.findall(r'uses: (\S+)', path.read_text()):
+            assert re.fullmatch(r'[\w/.-]+@[0-9a-f]{40}', used) or (ROOT/used).is_file(), (path, used)
 
 def test_nothing_is_released_untested():
     "A release waits for the tests of all versions of Python, and publishes nothing but what it built; the changelog says when."
     jobs = workflow('release')['jobs']
-    assert (ROOT/jobs['test']['uses']).samefile(ROOT/'.github'/'workflows'/'test.yaml') and jobs['build']['needs'] == 'test' and jobs['publish']['needs'] == 'build'
+    assert ((ROOT/jobs['test']['uses']).samefile(ROOT/'.github'/'workflows'/'test.yaml')
+            and jobs['build']['needs'] == 'test' and jobs['publish']['needs'] == 'build')
     tests = workflow('test')
     assert 'workflow_call' in tests[True] and '.ci/run' in commands_of(tests['jobs']['test'])  # YAML reads `on` as true
     assert not any('if' in tests['jobs'][o] for o in ('test', 'smoke'))
     dated, = (o for o in commands_of(jobs['build']) if 'CHANGELOG.md' in o)
     text = '## [1.2.3] - 2030-01-02\n'
     for version, there in (('v1.2.3', True), ('v1.2.4', False), ('v1.2', False)):
-        done = run('bash', '-c', dated.replace('CHANGELOG.md', ''), input=f'# Changelog\n## [Unreleased]\n{text}## [1.2.4] - unreleased\n', env={**os.environ, 'GITHUB_REF_NAME': version})
+        done = run('bash', '-c', dated.replace('CHANGELOG.md', ''),
+                   input=f'# Changelog\n## [Unreleased]\n{text}## [1.2.4] - unreleased\n', env={**os.environ, 'GITHUB_REF_NAME': version})
         assert done.stdout == (text if there else '') and (done.returncode == 0) == there, done
 
 def test_slow_tests_and_other_systems_have_their_turn():
     weekly, smoke = workflow('weekly'), workflow('test')['jobs']['smoke']
-    assert re.fullmatch(r'\d+ \d+ \* \* \d', weekly[True]['schedule'][0]['cron']) and commands_of(weekly['jobs']['test-all']) == ['.ci/run test-all']
-    assert re.search(r'^make "\$\{1:-test\}"$', (ROOT/'.ci'/'run').read_text(), re.M) and {'test', 'test-all'} <= set(re.findall(r'^([\w-]+):', (ROOT/'Makefile').read_text(), re.M))
+    assert (re.fullmatch(r'\d+ \d+ \* \* \d', weekly[True]['schedule'][0]['cron'])
+            and commands_of(weekly['jobs']['test-all']) == ['.ci/run test-all'])
+    assert (re.search(r'^make "\$\{1:-test\}"$', (ROOT/'.ci'/'run').read_text(), re.M)
+            and {'test', 'test-all'} <= set(re.findall(r'^([\w-]+):', (ROOT/'Makefile').read_text(), re.M)))
     assert set(smoke['strategy']['matrix']['os']) == {'windows-latest', 'macos-latest'}
     assert commands_of(smoke)[:2] == ['pip install .', 'aebench --help'] and commands_of(smoke)[2].startswith('aebench run --methods ')
     for command in commands_of(smoke)[2:]: make_parser().parse_args(command.split()[1:])

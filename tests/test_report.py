@@ -1,4 +1,5 @@
-"The report as one sees it: no text of a plot touches another one or leaves the picture, and no table is wider than its box without showing that it scrolls."
+"""The report as one sees it: no text of a plot touches another one or leaves the picture.
+No table is wider than its box without showing that it scrolls."""
 import itertools
 import json
 import re
@@ -47,7 +48,8 @@ def check(fig):
     found = texts_of(fig)
     assert len(found) > 3
     for text, box in found:
-        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= fig.bbox.width + 1 and box.y1 <= fig.bbox.height + 1, f'{text!r} leaves the picture'
+        assert (box.x0 >= -1 and box.y0 >= -1
+                and box.x1 <= fig.bbox.width + 1 and box.y1 <= fig.bbox.height + 1), f'{text!r} leaves the picture'
     for (a, box), (b, other) in itertools.combinations(found, 2):
         across = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
         assert min(across) < 1.5, f'{a!r} and {b!r} overlap by {across} pixels'
@@ -55,9 +57,11 @@ def check(fig):
 def close_rows(n_seeds=3):
     "Many methods whose figures are almost the same, and references beside them."
     rng = np.random.default_rng(0)
-    networks = [made_up(m, seed, mse=.004*(1 + .02*rng.random()), accuracy=.9 + .01*rng.random(), seconds=60 + 9*rng.random(), parameters=31_234 + 3e6*(i % 3))
+    networks = [made_up(m, seed, mse=.004*(1 + .02*rng.random()), accuracy=.9 + .01*rng.random(),
+                        seconds=60 + 9*rng.random(), parameters=31_234 + 3e6*(i % 3))
                 for i, m in enumerate(MANY) for seed in range(n_seeds)]
-    references = [reference(o, mse=.002 + .0003*i, accuracy=.93) for i, o in enumerate(('pca-16', 'pca-32', 'pca-64', 'dct-16', 'jpeg-50', 'webp-50', 'thumbnail_bicubic-8'))]
+    references = [reference(o, mse=.002 + .0003*i, accuracy=.93)
+                  for i, o in enumerate(('pca-16', 'pca-32', 'pca-64', 'dct-16', 'jpeg-50', 'webp-50', 'thumbnail_bicubic-8'))]
     return frame(original(), *networks, *references)
 
 def test_points_that_lie_together(drawn):
@@ -76,7 +80,8 @@ def test_two_points(ratio, drawn):
 def test_lines_that_end_together(drawn):
     "At one height, and most of them at the edge; over decades, and over a step."
     for latents in ((4, 16, 64, 256, 1024), (100, 128)):
-        swept = frame(original(), *(made_up(m, seed, latent=k, mse=(1 + i/1000)/k, accuracy=.99) for i, m in enumerate(MANY) for k in latents for seed in (1, 2)),
+        swept = frame(original(), *(made_up(m, seed, latent=k, mse=(1 + i/1000)/k, accuracy=.99)
+                                    for i, m in enumerate(MANY) for k in latents for seed in (1, 2)),
                       *(reference(f'pca-{k}', latent=k) for k in latents))
         components = pd.DataFrame(dict(k=latents, mse=[.5/k for k in latents]))
         for name in ('mse', 'psnr', 'accuracy'): panels.latent_panel(swept, name, components)
@@ -89,21 +94,26 @@ def test_files_of_runs(tmp_path, drawn):
         for seed in range(5):
             folder = made_up_run(tmp_path, method, seed, lr=(1e-6, .01/(seed + 1)))
             lines = [(1 + e//3, e, 4*(1 + e//3), .1/(e + 1), .11/(e + 1)) for e in range(40)]
-            if seed == 4: pd.DataFrame(lines, columns='phase epoch size train_loss valid_loss'.split()).to_csv(folder/'history.csv', index=False)
+            if seed == 4:
+                pd.DataFrame(lines, columns='phase epoch size train_loss valid_loss'.split()).to_csv(folder/'history.csv', index=False)
             pd.DataFrame(dict(size=[16, 32, 64], way='resized', mse=[.005, .004, .006])).to_csv(folder/'sizes.csv', index=False)
             pd.DataFrame(dict(bytes_per_image=[10., 20, 40], psnr=[20, 21, 22.])).to_csv(folder/'rates.csv', index=False)
     made_up_original(tmp_path, run='original')
-    files = pd.DataFrame(dict(format=['JPEG', 'JPEG', 'WebP', 'WebP', 'PNG'], bytes_per_image=[300., 900, 60, 800, 2000], payload=[30., 600, 40, 780, 1900], mse=[.01, 1e-5, .01, 1e-4, 0]))
+    files = pd.DataFrame(dict(format=['JPEG', 'JPEG', 'WebP', 'WebP', 'PNG'], bytes_per_image=[300., 900, 60, 800, 2000],
+                              payload=[30., 600, 40, 780, 1900], mse=[.01, 1e-5, .01, 1e-4, 0]))
     files.to_csv(tmp_path/'original'/'files.csv', index=False)
     rows = gather(tmp_path)
     assert len(panels.curve_panels(tmp_path, rows)) == len(panels.lr_panels(tmp_path, rows)) == 4
-    assert panels.size_panel(tmp_path, rows) and panels.rate_panel(tmp_path, rows) and panels.samples_sheet(panels.samples_of(tmp_path, rows), rows)
+    assert (panels.size_panel(tmp_path, rows) and panels.rate_panel(tmp_path, rows)
+            and panels.samples_sheet(panels.samples_of(tmp_path, rows), rows))
     assert len(drawn) == 11
     for fig in drawn: check(fig)
 
 def test_effects(drawn):
-    crossing = frame(*(made_up(o, seed, mse=.004 + .002*('feature' in o) + 1e-4*seed + 1e-5*((i + seed) % 3)) for seed in range(3) for i, o in enumerate(
-        ('baseline', 'pixel_shuffle', 'feature_loss', 'progressive_resizing', 'pixel_shuffle+feature_loss', 'pixel_shuffle+progressive_resizing', 'progressive_resizing+feature_loss', LONG))))
+    crossing = frame(*(made_up(o, seed, mse=.004 + .002*('feature' in o) + 1e-4*seed + 1e-5*((i + seed) % 3))
+                       for seed in range(3) for i, o in enumerate((
+                           'baseline', 'pixel_shuffle', 'feature_loss', 'progressive_resizing', 'pixel_shuffle+feature_loss',
+                           'pixel_shuffle+progressive_resizing', 'progressive_resizing+feature_loss', LONG))))
     panels.effect_panel(crossed_effects(crossing, 'mse'), 'mse')
     check(drawn[0])
 
@@ -120,7 +130,8 @@ def page(tmp_path_factory):
         for seed in (1, 2): made_up_run(out, method, seed, equals_pca=137, coded_bytes=467., data='digits')
     made_up_original(out, data='digits')
     for name in ('pca-128', 'webp-50'):
-        row = json.loads((out/'baseline-seed1'/'row.json').read_text()) | dict(method=name, label=find_method(name).label, seed=None, seconds=None, latent=128)
+        row = json.loads((out/'baseline-seed1'/'row.json').read_text()) | dict(
+            method=name, label=find_method(name).label, seed=None, seconds=None, latent=128)
         write_json(out/name/'row.json', row)
         write_bytes(out/name/'samples.png', made_up_samples('baseline'))
     samples = Image.open(out/'resnet-seed1'/'samples.png')
@@ -131,23 +142,26 @@ def page(tmp_path_factory):
 def test_what_stands_first(page):
     "The verdict, what settles it, three tiles, pictures, six columns with their explanations, one chart; the rest is folded."
     text = page.read_text(encoding='utf-8')
-    places = [text.index(o) for o in ('class="lead"', 'class="settling"', 'class="tiles"', 'class="gallery"', 'class="short"', 'class="chart"', '<summary>All columns')]
+    places = [text.index(o) for o in ('class="lead"', 'class="settling"', 'class="tiles"', 'class="gallery"', 'class="short"',
+                                      'class="chart"', '<summary>All columns')]
     assert places == sorted(places)
     heads = re.search(r'class="short">\s*<thead><tr>(.*?)</tr>', text, re.S).group(1)
     assert heads.count('<th ') == heads.count('<abbr title="') == 1 + len(SUMMARY) == 6
     assert 'Picture 2 of Resnet w/o pretrain is far off' in text and text.count('class="odd"') == 1
     folded = ''.join(re.findall(r'<details>.*?</details>', text, re.S))
-    assert all(o in folded for o in ('>PCA-128<', 'Training curves', 'How it was measured', 'Make it again')) and 'class="chart"' not in folded
+    assert (all(o in folded for o in ('>PCA-128<', 'Training curves', 'How it was measured', 'Make it again'))
+            and 'class="chart"' not in folded)
 
 @pytest.mark.parametrize('width', [390, 1280, 1920])
 def test_fits(width, page, browser): # noqa: F811
-    "The page fits its window, and so do the short tables; what is wider scrolls in its own box, under a shadow. Figures stand on the right."
+    "The page fits its window, and so do short tables; what is wider scrolls in its own box, under a shadow. Figures stand on the right."
     opened = browser.new_page(viewport=dict(width=width, height=900))
     opened.goto(page.as_uri())
     opened.evaluate("document.querySelectorAll('details').forEach(o => o.open = true)")
     assert opened.evaluate('document.documentElement.scrollWidth') <= width
     boxes = opened.evaluate("""[...document.querySelectorAll('.scroll')].map(o => [
-        o.querySelector('table').className, o.scrollWidth - o.clientWidth, getComputedStyle(o).overflowX, getComputedStyle(o).backgroundImage])""")
+        o.querySelector('table').className, o.scrollWidth - o.clientWidth, """
+        "getComputedStyle(o).overflowX, getComputedStyle(o).backgroundImage])")
     assert len(boxes) > 2 and all(o[2] == 'auto' and o[3].count('gradient') == 2 for o in boxes)
     assert all(o[1] <= 1 for o in boxes if o[0] == 'short'), boxes
     assert opened.evaluate("[...document.querySelectorAll('td')].every(o => getComputedStyle(o).textAlign == 'right')")

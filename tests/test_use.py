@@ -62,10 +62,12 @@ def ae(run): return load(run, device='cpu')
 
 def bytes_of(folder): return {o.relative_to(folder): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
 
-@pytest.mark.parametrize('package, name', [('aebench', 'load'), ('aebench.apply', 'load'), ('aebench.codec', 'Codec'), ('aebench.data', 'load_images')])
+@pytest.mark.parametrize('package, name', [('aebench', 'load'), ('aebench.apply', 'load'),
+                                           ('aebench.codec', 'Codec'), ('aebench.data', 'load_images')])
 def test_import_needs_no_torch(package, name):
     "A package fetches what it has when it is asked for."
-    code = f'import sys, {package} as p; assert "torch" not in sys.modules; from {package} import {name}; assert "torch" in sys.modules and callable({name}); p.nothing'
+    code = (f'import sys, {package} as p; assert "torch" not in sys.modules; from {package} import {name}; '
+            f'assert "torch" in sys.modules and callable({name}); p.nothing')
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
     assert "no attribute 'nothing'" in done.stderr and 'AssertionError' not in done.stderr, done.stderr
 
@@ -96,7 +98,8 @@ def test_same_error_as_measured(ae, data):
         copies = ae.reconstruct(images)
         inputs = images if isinstance(images, torch.Tensor) else torch.from_numpy(arrays)
         assert abs(float(np.square(np.asarray(copies) - inputs.numpy()/255).mean()) - row['mse']) < 1e-6
-    assert repr(ae) == f'Baseline: 16×16 pixels ↔ 32 numbers; Digits, MSE {row["mse"]:.6f}, coded in {row["coded_bytes"]:.0f} bytes an image; on cpu'
+    assert repr(ae) == (f'Baseline: 16×16 pixels ↔ 32 numbers; Digits, MSE {row["mse"]:.6f}, '
+                        f'coded in {row["coded_bytes"]:.0f} bytes an image; on cpu')
 
 def test_files_of_any_size_are_scaled(ae, tmp_path):
     folder = make_folder(tmp_path/'photos', n=6)  # 20×28 pixels
@@ -104,15 +107,19 @@ def test_files_of_any_size_are_scaled(ae, tmp_path):
     pillow = [Image.open(o) for o in paths]
     expected = ae.encode(folder)
     arrays = np.stack([np.asarray(o) for o in pillow])
-    for images in (paths, pillow, [str(o) for o in paths], (o for o in pillow), arrays, list(arrays), [paths[0], *pillow[1:3], *arrays[3:]]): assert np.array_equal(ae.encode(images), expected)
+    for images in (paths, pillow, [str(o) for o in paths], (o for o in pillow), arrays, list(arrays),
+                   [paths[0], *pillow[1:3], *arrays[3:]]):
+        assert np.array_equal(ae.encode(images), expected)
     smooth = np.linspace(0, 1, 40*40, dtype=np.float32).reshape(40, 40, 1).repeat(3, -1)  # floats and tensors are scaled by torch
-    for images in (smooth, torch.from_numpy(smooth).movedim(-1, 0)): assert np.abs(np.asarray(ae.encode(images)) - ae.encode((smooth*255).round().astype(np.uint8))).max() < .02
+    for images in (smooth, torch.from_numpy(smooth).movedim(-1, 0)):
+        assert np.abs(np.asarray(ae.encode(images)) - ae.encode((smooth*255).round().astype(np.uint8))).max() < .02
     assert ae.encode(paths[0]).shape == (32,) and ae.reconstruct(pillow[0]).shape == (16, 16, 1)
 
 KINDS = ['uint8', 'float32', 'float64', 'float16', '>f4', 'int64', 'bool', 'complex64']
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=st.lists(st.sampled_from([0, 1, 2, 3, 4, 16, 17]), min_size=0, max_size=5).map(tuple), kind=st.sampled_from(KINDS), top=st.sampled_from([1, 255, -1, np.nan]), as_tensor=st.booleans())
+@given(shape=st.lists(st.sampled_from([0, 1, 2, 3, 4, 16, 17]), min_size=0, max_size=5).map(tuple),
+       kind=st.sampled_from(KINDS), top=st.sampled_from([1, 255, -1, np.nan]), as_tensor=st.booleans())
 def test_any_numbers_are_images_or_refused(ae, shape, kind, top, as_tensor):
     "What comes out has the shape that goes with what went in, and is in [0, 1]; all else is a sentence."
     with np.errstate(invalid='ignore'): x = np.full(shape, top).astype(kind)
@@ -129,14 +136,16 @@ def test_any_numbers_are_images_or_refused(ae, shape, kind, top, as_tensor):
     assert 0 <= y.min() and y.max() <= 1
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=st.lists(st.sampled_from([0, 1, 3, 31, 32]), min_size=0, max_size=3).map(tuple), value=st.sampled_from([0, 1e3, np.inf, np.nan]))
+@given(shape=st.lists(st.sampled_from([0, 1, 3, 31, 32]), min_size=0, max_size=3).map(tuple),
+       value=st.sampled_from([0, 1e3, np.inf, np.nan]))
 def test_any_latents_are_decoded_or_refused(ae, shape, value):
     z = np.full(shape, value)
     if len(shape) in (1, 2) and shape[-1] == 32 and shape[0] and np.isfinite(value): assert ae.decode(z).shape == shape[:-1] + (16, 16, 1)
     else:
         with pytest.raises(UsageError): ae.decode(z)
 
-ODD = ['a b.png', '=1+1.png', '$x$_{.png', 'ünï/çode.png', '..png', 'x/..png', '-rf.png', "it's.jpg.png", 'new\nline.png', os.fsdecode(b'\xff.png')]
+ODD = ['a b.png', '=1+1.png', '$x$_{.png', 'ünï/çode.png', '..png', 'x/..png', '-rf.png',
+       "it's.jpg.png", 'new\nline.png', os.fsdecode(b'\xff.png')]
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
 def test_odd_names_stay_within(run, said, data, tmp_path):
@@ -160,12 +169,17 @@ LETTERS = st.one_of(*(st.sampled_from(o) for o in SCRIPTS))
 LONG = st.builds(lambda o, n: o*n, st.text(LETTERS, min_size=1, max_size=9), st.sampled_from([1, 28, 63, 127, 255]))
 PART = st.one_of(st.text(LETTERS, min_size=1, max_size=9), LONG).map(lambda o: 'x' + o)
 NAMES = st.lists(st.builds(lambda folders, name, end: '/'.join([*map(in_bytes, folders), in_bytes(name, 255 - len(end)) + end]),
-                           st.lists(PART, max_size=2), PART, st.sampled_from(['.png', '.PNG', '.jpg', '.jpeg', '.tiff'])), min_size=1, max_size=5)
+                           st.lists(PART, max_size=2), PART, st.sampled_from(['.png', '.PNG', '.jpg', '.jpeg', '.tiff'])),
+                 min_size=1, max_size=5)
 
 def with_relatives(names):
     "Names that some disk takes for the same, and that get the same end, beside those that are given."
-    more = [f(o) for o in names for f in (str.swapcase, lambda o: unicodedata.normalize('NFC', o), lambda o: unicodedata.normalize('NFD', o), lambda o: f'{o}.png')]
-    return sorted({o for o in [*names, *more] if Path(o).suffix.lower() in ('.png', '.jpg', '.jpeg', '.tiff') and all(len(os.fsencode(p)) <= 255 for p in o.split('/'))})
+    more = [f(o) for o in names
+            for f in (str.swapcase, lambda o: unicodedata.normalize('NFC', o), lambda o: unicodedata.normalize('NFD', o),
+                      lambda o: f'{o}.png')]
+    return sorted({o for o in [*names, *more]
+                   if Path(o).suffix.lower() in ('.png', '.jpg', '.jpeg', '.tiff')
+                   and all(len(os.fsencode(p)) <= 255 for p in o.split('/'))})
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='other systems refuse such names')
 @settings(max_examples=20, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,7 +224,8 @@ def test_names_that_commands_choose(run, said, tmp_path, monkeypatch):
     code, out, err = said('decompress', file, '--list')
     assert code == 0 and out.splitlines() == sorted(f'a/{o.name}' for o in (tmp_path/name/'a').iterdir()), err
     first, second, *_ = out.splitlines()
-    assert said('decompress', file, '--run', run, '--out', 'all', '--device', 'cpu')[0] == said('decompress', file, '--run', run, '--only', first, second[:-4] + '.*', '--out', 'two', '--device', 'cpu')[0] == 0
+    assert (said('decompress', file, '--run', run, '--out', 'all', '--device', 'cpu')[0]
+            == said('decompress', file, '--run', run, '--only', first, second[:-4] + '.*', '--out', 'two', '--device', 'cpu')[0] == 0)
     assert bytes_of(tmp_path/'two') == {Path(o): (tmp_path/'all'/o).read_bytes() for o in (first, second)}
     code, _, err = said('decompress', file, '--run', run, '--only', first[:-1], '--out', 'none')
     assert code == 2 and f'Did you mean {first}?' in err and not Path('none').exists()
@@ -239,7 +254,7 @@ def test_interrupted_copies_are_gone_on_with(run, said, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a fork')
 def test_killed_between_pictures(tmp_path, monkeypatch):
-    "Killed before every change on the disk: what has its name is whole, the same call goes on, and the disk is not waited for file by file."
+    "Killed before every change on disk: what has its name is whole, the same call goes on, and the disk is not waited for file by file."
     monkeypatch.setattr(files, 'AT_ONCE', 3)
     images, names = torch.arange(5, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8), [f'{i % 2}/{i}.png' for i in range(5)]
     changes, syncs = [], []
@@ -257,7 +272,8 @@ def test_killed_between_pictures(tmp_path, monkeypatch):
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         found = bytes_of(out)
-        assert all(whole[k] == v for k, v in found.items() if k.suffix == '.png') and (changes[i][0] in ('make', 'open') or len(found) > sum(k.suffix == '.png' for k in found))
+        assert (all(whole[k] == v for k, v in found.items() if k.suffix == '.png')
+                and (changes[i][0] in ('make', 'open') or len(found) > sum(k.suffix == '.png' for k in found)))
         files._cleaned_dirs.clear()
         write_images(images, names, out)
         assert bytes_of(out) == whole
@@ -273,7 +289,8 @@ def test_exported_is_equal(ae, run, said, data, tmp_path, to, read, part):
         images = data.test_x[:n].float()/255
         latents = ae.encode(images)
         expected = dict(whole=[latents, ae.reconstruct(images)], encoder=[latents], decoder=[ae.reconstruct(images)])[part]
-        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True): assert np.abs(a - b.numpy()).max() <= 1e-5
+        for a, b in zip(read(path.read_bytes(), latents if part == 'decoder' else images), expected, strict=True):
+            assert np.abs(a - b.numpy()).max() <= 1e-5
 
 def test_onnx_says_what_it_is(ae, run, said, tmp_path):
     import onnx
@@ -288,7 +305,8 @@ def test_a_missing_extra_is_named(run, said, tmp_path, monkeypatch):
     code, _, err = said('export', '--run', run, '--out', tmp_path/'x.onnx')
     assert code == 2 and 'pip install "aebench[onnx]"' in err
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    for words in (('export', '--run', run, '--to', 'folder', '--out', tmp_path/'x'), ('push', 'a/b', '--run', run), ('pull', 'a/b', '--out', tmp_path/'x')):
+    for words in (('export', '--run', run, '--to', 'folder', '--out', tmp_path/'x'), ('push', 'a/b', '--run', run),
+                  ('pull', 'a/b', '--out', tmp_path/'x')):
         code, _, err = said(*words)
         assert code == 2 and 'pip install "aebench[hub]"' in err
     assert not list(tmp_path.iterdir())
@@ -305,7 +323,9 @@ class LocalHub:
         return f'https://hub.example/{repo_id}'
     def upload_folder(self, repo_id, folder_path, commit_message): shutil.copytree(folder_path, self.root/repo_id)
     def repo_info(self, repo_id): return SimpleNamespace(private=dict(self.log)[repo_id])
-    def snapshot_download(self, repo_id, revision, allow_patterns): return str(shutil.copytree(self.root/repo_id, self.root/'cache'/repo_id, dirs_exist_ok=True, ignore=lambda _, names: set(names) - set(allow_patterns)))
+    def snapshot_download(self, repo_id, revision, allow_patterns):
+        return str(shutil.copytree(self.root/repo_id, self.root/'cache'/repo_id, dirs_exist_ok=True,
+                                   ignore=lambda _, names: set(names) - set(allow_patterns)))
 
 def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
     import huggingface_hub
@@ -325,7 +345,8 @@ def test_pushed_and_pulled(run, ae, said, data, tmp_path, monkeypatch):
     got = load(tmp_path/'got', device='cpu')
     assert got.model == ae.model and np.array_equal(got.encode(data.test_x[:3]), ae.encode(data.test_x[:3]))
     (tmp_path/'got'/'README.md').unlink()
-    assert said('pull', 'me/digits', '--out', tmp_path/'got')[0] == 0 and (tmp_path/'got'/'README.md').exists()  # as after a kill: it goes on
+    # as after a kill: it goes on
+    assert said('pull', 'me/digits', '--out', tmp_path/'got')[0] == 0 and (tmp_path/'got'/'README.md').exists()
     (tmp_path/'got'/'README.md').write_text('mine')
     code, _, err = said('pull', 'me/digits', '--out', tmp_path/'got')
     assert code == 2 and 'would be overwritten' in err and (tmp_path/'got'/'README.md').read_text() == 'mine'
@@ -349,11 +370,14 @@ def test_own_folder_keeps_its_path_to_itself(home, said, tmp_path):
     for path, content in bytes_of(tmp_path/'model').items(): assert b'secret' not in content, path
     assert '--data \'my photos\'' in (tmp_path/'model'/'README.md').read_text()
 
+# What each command does, for programs and notebooks
 FUNCTIONS = dict(
-    run='bench.loop.do_runs', train='bench.train.train_alone', report='report.page.make_report', check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
-    diff='report.diff.compare_runs', sizes='bench.sizes.measure_sizes', compress='apply.folders.compress_folder', decompress='apply.folders.decompress_file',
+    run='bench.loop.do_runs', train='bench.train.train_alone', report='report.page.make_report',
+    check='data.folders.inspect_folder', methods='registry.get_methods', data='data.sets.load_images',
+    diff='report.diff.compare_runs', sizes='bench.sizes.measure_sizes',
+    compress='apply.folders.compress_folder', decompress='apply.folders.decompress_file',
     encode='apply.folders.encode_folder', decode='apply.folders.decode_table', reconstruct='apply.folders.reconstruct_folder',
-    anomaly='apply.anomaly.write_anomalies', export='apply.export.export_model', push='apply.share.push', pull='apply.share.pull') # What each command does, for programs and notebooks
+    anomaly='apply.anomaly.write_anomalies', export='apply.export.export_model', push='apply.share.push', pull='apply.share.pull')
 
 def test_each_command_is_a_function():
     "Whose docstring tells what it raises, and each of whose arguments and results is described."
@@ -363,33 +387,43 @@ def test_each_command_is_a_function():
         f = getattr(importlib.import_module(f'aebench.{module}'), name)
         told = docments(f, returns=False)
         assert name in importlib.import_module(f'aebench.{module}').__all__ and re.search('[Rr]aises (as )?`', f.__doc__), place
-        assert all(told[o] or p.annotation is not p.empty or isinstance(p.default, bool) or p.kind is p.VAR_KEYWORD for o, p in inspect.signature(f).parameters.items()), (place, told)
+        assert all(told[o] or p.annotation is not p.empty or isinstance(p.default, bool) or p.kind is p.VAR_KEYWORD
+                   for o, p in inspect.signature(f).parameters.items()), (place, told)
 
 def test_strange_images_are_flagged(run, said, data, tmp_path):
-    write_images(torch.cat([data.test_x[:40], 255 - data.test_x[40:44]]), [f'{i}.png' for i in range(40)] + [f'strange/{i}.png' for i in range(4)], tmp_path/'in')
+    write_images(torch.cat([data.test_x[:40], 255 - data.test_x[40:44]]),
+                 [f'{i}.png' for i in range(40)] + [f'strange/{i}.png' for i in range(4)], tmp_path/'in')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .02, '--out', tmp_path/'found.csv', '--device', 'cpu')
-    assert code == 0 and ' of 44 images flagged at 2 %; 0.858 are expected if all are normal' in out and '40 of the images are among these' in out and '359 held-out normal images' in out, err
+    assert (code == 0 and ' of 44 images flagged at 2 %; 0.858 are expected if all are normal' in out
+            and '40 of the images are among these' in out and '359 held-out normal images' in out), err
     table = pd.read_csv(tmp_path/'found.csv')
     assert list(table) == ['path', 'score', 'p_value', 'flagged'] and set(table.path[:4]) == {f'strange/{i}.png' for i in range(4)}
     assert table.flagged[:4].all() and table.score.is_monotonic_decreasing and (table.flagged == (table.p_value <= .02)).all()
     assert Image.open(tmp_path/'found.png').width > 300
     write_images(data.test_x[100:150], [f'{i}.png' for i in range(50)], tmp_path/'normal')
-    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv', '--device', 'cpu')
-    assert code == 0 and out.startswith('None of 44 images can be flagged at 1 %') and not pd.read_csv(tmp_path/'few.csv').flagged.any(), err
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv',
+                          '--device', 'cpu')
+    assert (code == 0 and out.startswith('None of 44 images can be flagged at 1 %')
+            and not pd.read_csv(tmp_path/'few.csv').flagged.any()), err
     lines = out.strip().split('\n')
-    assert lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ') and 'with 50 held-out normal images' in lines[0] and lines[-1].startswith('To flag any: --level 0.02, or')
-    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'some.csv', '--level', .02, '--json', '--device', 'cpu')
+    assert (lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ')
+            and 'with 50 held-out normal images' in lines[0] and lines[-1].startswith('To flag any: --level 0.02, or'))
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'some.csv',
+                          '--level', .02, '--json', '--device', 'cpu')
     found = json.loads(out)  # the level that was named flags some
     assert code == 0 and found['flagged'] >= 4 and found['strangest'][0]['path'] == table.path[0] and found['lowest_p'] == 1/51, err
     code, _, err = said('anomaly', tmp_path/'in', 'found.csv', '--run', run)
-    assert code == 2 and err == 'aebench: aebench anomaly takes FOLDER and flags, and found.csv is one word too many. aebench anomaly --help lists the flags.\n'
-    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv', '--device', 'cpu')
+    assert code == 2 and err == ('aebench: aebench anomaly takes FOLDER and flags, and found.csv is one word too many. '
+                                 'aebench anomaly --help lists the flags.\n')
+    code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--level', .1, '--false-discovery', '--out', tmp_path/'fd.csv',
+                          '--device', 'cpu')
     assert code == 0 and 'of which 10 % are expected to be normal, at most' in out and pd.read_csv(tmp_path/'fd.csv').flagged[:4].all(), err
 
 def test_nothing_is_overwritten_unasked(run, said, data, tmp_path):
     "By no command, and by each with --overwrite; what is equal stays."
     write_images(data.test_x[:12], [f'{i}.png' for i in range(12)], tmp_path/'in')
-    ways = dict(reconstruct=('in', 'copies', '0.png'), compress=('in', 'x.ae', ''), encode=('in', 'x.csv', ''), anomaly=('in', 'y.csv', ''), decompress=('x.ae', 'back', '0.png'), decode=('x.csv', 'decoded', '0.png'),
+    ways = dict(reconstruct=('in', 'copies', '0.png'), compress=('in', 'x.ae', ''), encode=('in', 'x.csv', ''),
+                anomaly=('in', 'y.csv', ''), decompress=('x.ae', 'back', '0.png'), decode=('x.csv', 'decoded', '0.png'),
                 export=(None, 'x.pt2', ''))
     for command, (given, out, name) in ways.items():
         words = [command, *([tmp_path/given] if given else ['--to', 'torch']), '--run', run, '--out', tmp_path/out, '--device', 'cpu']
@@ -399,7 +433,8 @@ def test_nothing_is_overwritten_unasked(run, said, data, tmp_path):
         if command != 'export': assert said(*words)[0] == 0 and path.read_bytes() == whole, command
         path.write_bytes(b'mine')
         code, _, err = said(*words)
-        assert code == 2 and f'{path} is there already and would be overwritten: add --overwrite, or choose another --out.' in err and path.read_bytes() == b'mine', (command, err)
+        assert (code == 2 and f'{path} is there already and would be overwritten: add --overwrite, or choose another --out.' in err
+                and path.read_bytes() == b'mine'), (command, err)
         code, _, err = said(*words, '--overwrite')
         assert code == 0 and (path.read_bytes() == whole or command == 'export'), (command, err)
 
@@ -425,15 +460,18 @@ def test_of_images_that_grew_the_most_count(tmp_path):
     found, which = find_run(tmp_path/'runs', 'pca-4')
     assert found.name == row['run'] and '2 versions of the images are there, and this one trained on the most' in which
     do_runs(plan_runs('pca-4', 'digits', size=16, judges=()), tmp_path/'runs', progress=Progress())
-    with pytest.raises(UsageError, match='runs on several data sets, whose errors cannot be compared: give one run'): find_run(tmp_path/'runs', 'pca-4')
+    with pytest.raises(UsageError, match='runs on several data sets, whose errors cannot be compared: give one run'):
+        find_run(tmp_path/'runs', 'pca-4')
 
 def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     "Normal images, split ten times into those that set the threshold and those that are looked at."
     gen, flagged = np.random.default_rng(0), []
     for i in range(10):
         order = torch.from_numpy(gen.permutation(len(data.test_x)))
-        for name, part in (('normal', order[:179]), ('in', order[179:])): write_images(data.test_x[part], [f'{o}.png' for o in range(len(part))], tmp_path/f'{name}{i}')
-        code, out, err = said('anomaly', tmp_path/f'in{i}', '--run', run, '--normal', tmp_path/f'normal{i}', '--level', .1, '--out', tmp_path/f'{i}.csv', '--device', 'cpu')
+        for name, part in (('normal', order[:179]), ('in', order[179:])):
+            write_images(data.test_x[part], [f'{o}.png' for o in range(len(part))], tmp_path/f'{name}{i}')
+        code, out, err = said('anomaly', tmp_path/f'in{i}', '--run', run, '--normal', tmp_path/f'normal{i}', '--level', .1,
+                              '--out', tmp_path/f'{i}.csv', '--device', 'cpu')
         assert code == 0 and ' of 180 images flagged at 10 %; 18 are expected if all are normal' in out, out + err
         flagged.append(pd.read_csv(tmp_path/f'{i}.csv').flagged.mean())
     assert abs(np.mean(flagged) - .1) < .04 and max(flagged) < .25, flagged  # four standard errors, if the splits were independent

@@ -26,7 +26,8 @@ from aebench.training import autoencoder_learner
 class Tell(Callback):
     def after_batch(self):
         if self.training and self.iter == 2: print('begun', flush=True)
-learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', valid_limit=64), autoencoder(size=16, latent=8, channels=1), cbs=[Tell()])
+learn = autoencoder_learner(load_images('digits').dls(bs=128, device='cpu', valid_limit=64), \
+autoencoder(size=16, latent=8, channels=1), cbs=[Tell()])
 '''
 AFTERWARDS = '''
 import matplotlib.pyplot as plt
@@ -46,22 +47,28 @@ def test_an_interrupt_in_a_notebook(kept, home, tmp_path):
     "The learner serves on, its state kept or not; results show what went in and what came out."
     kernel, client = start_new_kernel(startup_timeout=300, env={**os.environ, 'AEBENCH_HOME': str(home)})
     try:
-        asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})", stop_on_error=False)  # else what is asked at once after the interrupt may be dropped
+        asked = client.execute(f"{SETUP}learn.fit_phases((500, 1), next_lr=1e-3"
+                               f"{', checkpoint=Checkpoint(%r)' % str(tmp_path/'state.safetensors') if kept else ''})",
+                               stop_on_error=False)  # else what is asked at once after the interrupt may be dropped
         while 'begun' not in client.get_iopub_msg(timeout=300)['content'].get('text', ''): pass
         kernel.interrupt_kernel()
         began = time.monotonic()
         while (answer := client.get_shell_msg(timeout=300))['parent_header']['msg_id'] != asked: pass
         assert answer['content'].get('ename') == ('Interrupted' if kept else 'KeyboardInterrupt'), answer['content']
         assert time.monotonic() - began < 5 and (tmp_path/'state.safetensors').exists() == kept
-        if kept: assert answer['content']['evalue'] == f'The state of the training is kept in {tmp_path}/state.safetensors: the same lines go on from there.'
+        if kept:
+            assert answer['content']['evalue'] == (f'The state of the training is kept in {tmp_path}/state.safetensors: '
+                                                   'the same lines go on from there.')
         said, bars = [], []
         def heard(message):
             said.append(message['content'].get('text', ''))
             if message['msg_type'] == 'error': said.append(str(message['content']))
             if 'Baseline' in (bar := message['content'].get('data', {}).get('text/html', '')): bars.append(bar)
         client.execute_interactive(AFTERWARDS.replace('FOLDER', repr(str(tmp_path/'runs'))), timeout=300, output_hook=heard)
-        assert len(bars) > 1 and 'value="50"' in bars[-1] and '50.00% [50/100' in bars[-1] and 'ipywidgets' not in ''.join(said), (bars, said)
-        assert 'Baseline, epoch 1/2, loss ' in ''.join(bars[:-1]) and '✓ Baseline  MSE ' in ''.join(said) and '\r' not in ''.join(said), (bars, said)
+        assert (len(bars) > 1 and 'value="50"' in bars[-1] and '50.00% [50/100' in bars[-1]
+                and 'ipywidgets' not in ''.join(said)), (bars, said)
+        assert ('Baseline, epoch 1/2, loss ' in ''.join(bars[:-1]) and '✓ Baseline  MSE ' in ''.join(said)
+                and '\r' not in ''.join(said)), (bars, said)
         assert "NotebookProgress 64 ['input', 'output']" in ''.join(said), said
     finally:
         client.stop_channels()
@@ -98,7 +105,8 @@ def test_a_bar_in_a_terminal(home, tmp_path):
     code, said = in_terminal([*QUICK, '--batch-size', 2, '--methods', 'baseline,pca-8', '--weights', 'random', '--out', tmp_path], home)
     lines = screen(said, 80, 24)
     assert code == 0 and re.search(r'Baseline.*epoch 2/2, loss 0\.\d+', said.decode()) and b'left' in said, said
-    assert [o.startswith('✓') for o in lines].count(True) == 2 and any(re.fullmatch(r'✓ Baseline  MSE 0\.\d+  .*\(2/2\)', o) for o in lines), lines
+    assert ([o.startswith('✓') for o in lines].count(True) == 2
+            and any(re.fullmatch(r'✓ Baseline  MSE 0\.\d+  .*\(2/2\)', o) for o in lines)), lines
     *_, report, folder = ''.join(o if len(o) == 80 else f'{o}\n' for o in lines).strip().split('\n')
     assert (report, folder) == (f'Report: {tmp_path}/report.html', f'Folder: {tmp_path}'), lines
 
@@ -108,17 +116,21 @@ def test_the_last_screen_of_a_training(home, tmp_path):
     lines, text = screen(said, 80, 24), said.decode()
     assert code == 0 and 'measuring…' in text and not any('measuring' in o for o in lines), text
     first = next(i for i, o in enumerate(lines) if o.startswith('Nested Latents + Modern on '))
-    assert lines[first].endswith('16×16 pixels ↔ 16 numbers') and re.search(rf'  aebench anomaly NEW-IMAGES \\ +--run {tmp_path}/a', ''.join(lines)), lines  # on two lines where one has no room
+    assert (lines[first].endswith('16×16 pixels ↔ 16 numbers')
+            # on two lines where one has no room
+            and re.search(rf'  aebench anomaly NEW-IMAGES \\ +--run {tmp_path}/a', ''.join(lines))), lines
     assert f'{"".join(lines)}'.count('samples.png') == 1 and not any(len(o) == 80 and '/' not in o for o in lines[first:]), lines
 
 def test_the_last_screen_holds_the_whole_result(home, tmp_path):
     "Seven methods with three seeds, a failed one among them: notes, table, verdict and two paths on 80×24."
     rows = [original(accuracy=.98)]
-    rows += [made_up(m, 3333 + i, mse=.0049 + i/1000, accuracy=.95 - i/100, equals_pca=14, coded_bytes=14., seconds=95.) for m in SEVEN for i in range(3)]
+    rows += [made_up(m, 3333 + i, mse=.0049 + i/1000, accuracy=.95 - i/100, equals_pca=14, coded_bytes=14., seconds=95.)
+             for m in SEVEN for i in range(3)]
     fake_out(tmp_path, [*rows, dict(method='muon', label='Muon', status='failed', seed=3333, reason='The loss became nan in epoch 1.')])
     code, said = in_terminal(['report', tmp_path], home)
     lines = screen(said, 80, 24)
     found = '\n'.join(lines)
     assert code == 0 and 'Muon (seed 3333) failed' in found and f'Report: {tmp_path}'[:79] in found, found
     assert all(any(o.startswith(METHODS[m].label) and ' ±' in o for o in lines) for m in SEVEN), found
-    assert any(o.startswith('Method') and o.split() == ['Method', 'MSE', 'Recognised', 'components', 'time'] for o in lines) and ' compared on ' in found, found
+    assert (any(o.startswith('Method') and o.split() == ['Method', 'MSE', 'Recognised', 'components', 'time'] for o in lines)
+            and ' compared on ' in found), found

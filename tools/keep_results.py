@@ -39,7 +39,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('source', type=Path, help='folder that aebench run wrote')
     p.add_argument('out', type=Path, help='folder in results/; runs of the same name are replaced, others stay')
-    p.add_argument('--latent-pictures', type=int, default=0, metavar='N', help='keep pictures of latents of up to N numbers (default: none)')
+    p.add_argument('--latent-pictures', type=int, default=0, metavar='N',
+                   help='keep pictures of latents of up to N numbers (default: none)')
     p.add_argument('--samples', action='store_true', help='keep the grid of samples of the report too')
     args = p.parse_args()
     if not shutil.which('zopflipng'): sys.exit('zopflipng is missing: it comes with the zopfli package of Linux distributions.')

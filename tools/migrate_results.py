@@ -1,8 +1,9 @@
-"""Rows of format 1, whose settings were flat texts, as rows of format 2, whose settings are values. Usage: python tools/migrate_results.py FOLDER [FOLDER …]
+"""Rows of format 1, whose settings were flat texts, as rows of format 2, whose settings are values.
 
-A row.json is rewritten where it stands; run.json, which always held the settings as values, is where they are taken from. results.csv is made anew."""
+A row.json is rewritten where it stands; run.json, which always held the settings as values, is where they are taken from.
+results.csv is made anew."""
+import argparse
 import re
-import sys
 import warnings
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def run_of(row:dict, about:dict) -> Run:
     "The run of a row, from its run.json, or where it has none (the original images) from the row itself."
     if settings := about.get('settings'): values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     else:
-        values = {k: row[k] for k in FLAT if row.get(k) not in (None, '') and k not in ('epochs', 'latent')} | epochs_of(row.get('epochs') or '')
+        values = ({k: row[k] for k in FLAT if row.get(k) not in (None, '') and k not in ('epochs', 'latent')}
+                  | epochs_of(row.get('epochs') or ''))
         if judges := re.findall(r'(?:^|; )(\w+), ', row.get('classifier') or ''): values['judges'] = tuple(judges)
     return Run(**values | dict(method=row['method'], data=row['data']))
 
@@ -53,4 +55,7 @@ def main(folders):
         with warnings.catch_warnings(action='error'): gather(folder)
         print(f'{folder}: {len(paths)} rows')
 
-if __name__ == '__main__': main(sys.argv[1:] or sys.exit(__doc__))
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folders', nargs='+', help='of runs, each with a row.json')
+    main(parser.parse_args().folders)

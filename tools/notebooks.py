@@ -1,4 +1,5 @@
-"""Run every notebook from top to bottom and keep its outputs. Usage: python tools/notebooks.py [NOTEBOOK …]"""
+"Run notebooks from top to bottom and keep their outputs."
+import argparse
 import base64
 import io
 import subprocess
@@ -41,7 +42,8 @@ def run(path:Path):
     "Execute one notebook. Nothing is written where a cell fails."
     print(path.relative_to(ROOT), flush=True)
     nb = read_nb(path)
-    off = [c for c in nb.cells if c.cell_type == 'code' and any(line.startswith('#|') and 'eval: false' in line for line in c.source.splitlines())]
+    off = [c for c in nb.cells
+           if c.cell_type == 'code' and any(line.startswith('#|') and 'eval: false' in line for line in c.source.splitlines())]
     keep = {id(c): c.source for c in off}
     for c in off: c.source = ''
     shell = CaptureShell(path.parent)
@@ -55,5 +57,6 @@ def run(path:Path):
     write_nb(nb, path)
 
 if __name__ == '__main__':
-    chosen = [Path(p).resolve() for p in sys.argv[1:]]
-    main(chosen or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ROOT/'index.ipynb'])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('notebooks', nargs='*', type=lambda o: Path(o).resolve(), help='which (default: every one)')
+    main(parser.parse_args().notebooks or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ROOT/'index.ipynb'])

@@ -1,7 +1,8 @@
 """README.md from index.ipynb: Markdown as it stands, code as fenced blocks, text outputs below them.
 
-nbdev's own command needs Quarto, which is no Python package. Usage: python tools/readme.py [--check]
+nbdev's own command needs Quarto, which is no Python package.
 """
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -30,7 +31,10 @@ def convert(notebook:dict) -> str:
     return '<!-- Made from index.ipynb by `make readme`; edit that. -->\n\n' + '\n\n'.join(p.strip() for p in parts if p.strip()) + '\n'
 
 if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='only say whether README.md is what it would be')
+    check = parser.parse_args().check
     wanted, path = convert(json.loads((ROOT/'index.ipynb').read_text(encoding='utf-8'))), ROOT/'README.md'
-    if '--check' in sys.argv:
+    if check:
         if path.read_text(encoding='utf-8') != wanted: sys.exit('README.md is not what index.ipynb makes: run `make readme`.')
     else: path.write_text(wanted, encoding='utf-8')

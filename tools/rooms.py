@@ -1,7 +1,5 @@
-"""The rooms of the package: what each is for, which imports which; their picture (docs/rooms.svg) and their table in CONTRIBUTING.md.
-
-Usage: python tools/rooms.py [--check]
-"""
+"The rooms of the package: what each is for, which imports which; their picture (docs/rooms.svg) and their table in CONTRIBUTING.md."
+import argparse
 import ast
 import html
 import sys
@@ -29,7 +27,8 @@ ROOMS = ( # From the ground up: each imports only from those before it, and so d
     Room('core', 'what every program needs: errors, words, signals, safe files, locks, tensors on disk, downloads'),
     Room('registry', 'what there is to compare, what one run is, what its folder holds', ('run_folder', 'registry', 'settings')),
     Room('data', 'from a path to batches: images, folders, known data sets'),
-    Room('techniques', 'the techniques that are compared, and what makes their steps fast', ('speed', 'layers', 'models', 'losses', 'resizing', 'training')),
+    Room('techniques', 'the techniques that are compared, and what makes their steps fast',
+         ('speed', 'layers', 'models', 'losses', 'resizing', 'training')),
     Room('modern', 'techniques that start from principal components, and the recipe made of them'),
     Room('callback', 'what watches a training: checkpoints, trackers, progress'),
     Room('judges', 'trained networks, and what is measured of a copy', ('weights', 'metrics')),
@@ -120,7 +119,8 @@ def picture() -> str:
         if apart: beside += [y, y + height]
         y += height + GAP
     boxes += box(ASIDE, lines_of(ASIDE, WING), WIDTH - GAP - WING, min(beside), WING, max(beside) - min(beside))
-    head = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" font-family="sans-serif" font-size="13">',
+    head = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" '
+            'font-family="sans-serif" font-size="13">',
             '<style>.name{font-weight:bold;font-size:15px}.uses{fill:#57606a;font-size:12px}</style>',
             f'<rect width="{WIDTH}" height="{y}" rx="8" fill="#fff"/>']
     return '\n'.join([*head, *boxes, '</svg>']) + '\n'
@@ -146,7 +146,10 @@ def guide() -> str:
     return head + BEGIN + table() + '\n' + END + rest.split(END, 1)[1]
 
 if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='only say whether both are what they would be')
+    check = parser.parse_args().check
     for path, wanted in ((PICTURE, picture()), (GUIDE, guide())):
-        if '--check' not in sys.argv: path.write_text(wanted, encoding='utf-8')
+        if not check: path.write_text(wanted, encoding='utf-8')
         elif not path.exists() or path.read_text(encoding='utf-8') != wanted:
             sys.exit(f'{path.relative_to(ROOT)} does not show the package as it is: run `make rooms`.')

@@ -1,4 +1,4 @@
-"""The picture that README begins with: test images of CIFAR-10 (JPEG copy) as four saved runs copy them. Usage: python tools/strip.py"""
+"The picture that README begins with: test images of CIFAR-10 (JPEG copy) as four saved runs copy them."
 from pathlib import Path
 
 import matplotlib.pyplot as plt

@@ -35,8 +35,8 @@ from .evidence import image_noise, image_spreads, jpeg_facts, webp_bytes, webp_f
 from .facts import setup_line, too_few_steps
 from .findings import Sentences, sentences
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
-from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, far_off_words, figures_text, is_picture, latent_panels,
-    lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, size_panel, tradeoff_panel)
+from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, far_off_words, figures_text, is_picture,
+    latent_panels, lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, size_panel, tradeoff_panel)
 from .rows import data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps, trained
 from .tables import NONE, Cell, best, best_value, brief_cells, brief_spread, cells, method_label, summarise
 from .verdicts import sweep_facts
