@@ -36,7 +36,7 @@ from typing import Annotated, get_args
 
 from . import __version__
 from .core.errors import AebenchError, Interrupted, UsageError, choose, error_line, error_message, suggestion
-from .core.files import fitted, longest_name
+from .core.files import expanded, fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
 from .core.text import log, printable
@@ -213,14 +213,14 @@ def _read_config(path:str) -> dict:
     kind = Path(path).suffix.lower()
     try:
         if kind == '.toml':
-            import tomllib
+            try: import tomllib
+            except ImportError as e: raise UsageError(f'This Python reads no TOML: write {path} as YAML or JSON.') from e
             found = tomllib.loads(text)
         elif kind == '.json': found = json.loads(text)
         else:
             import yaml
             try: found = yaml.safe_load(text)
             except yaml.YAMLError as e: raise ValueError(str(e)) from e
-    except ImportError as e: raise UsageError(f'This Python reads no TOML: write {path} as YAML or JSON.') from e
     except ValueError as e: raise UsageError(f'{path} cannot be read: {error_line(e)}.') from e
     if not isinstance(found, dict): raise UsageError(f'{path} names no flags: give a line each, such as epochs: 15.')
     return found
@@ -233,7 +233,8 @@ def _of_one_model(found:dict, path:str) -> dict:
     if 'methods' in found:
         found['method'] = method = found.pop('methods')
         if not isinstance(method, str) or len(read_names(method)) != 1 or is_reference(method): raise refused(f'the methods {method}')
-    epochs = read_names(str(found.get('epochs', '')))
+    epochs = found.get('epochs', '')
+    epochs = read_names(write_list(epochs) if isinstance(epochs, list) else str(epochs))
     if len(epochs) == 2 and all(o.isdigit() for o in epochs):
         found['epochs'] = n = sum(map(int, epochs))
         if divided(n) != tuple(map(int, epochs)): raise refused(f'phases of {" and ".join(epochs)} epochs')
@@ -252,7 +253,11 @@ def _words_for(action:argparse.Action, flag:str, value, path:str) -> list[str]:
 
 # %% ../nbs/11_cli.ipynb #f2fd6875
 class Parser(argparse.ArgumentParser):
-    "A parser whose complaints are `UsageError`s that name the nearest right word."
+    "A parser whose complaints are `UsageError`s that name the nearest right word; flags are written out."
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+        self._negative_number_matcher = re.compile(r'-\d*\.?\d+(e[+-]?\d+)?$', re.I)  # argparse's own knows no exponents
+
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else list(args)
         self._check_flags(args)
@@ -269,7 +274,7 @@ class Parser(argparse.ArgumentParser):
         for word in args:
             if word == '--' or self._subparsers and not word.startswith('-'): break
             name, known = word.partition('=')[0], list(self._option_string_actions)
-            if name.startswith('--') and ' ' not in name and not any(o.startswith(name) for o in known):
+            if name.startswith('--') and ' ' not in name and name not in known:
                 raise UsageError(f'There is no flag {name}.{suggestion(name, known)} {self.prog} --help lists them.')
 
     def _refuse_words(self, rest:list[str]):
@@ -305,7 +310,7 @@ class Parser(argparse.ArgumentParser):
         return words
 
     def _check_value(self, action, value):
-        if action.choices: choose(value, action.choices, f'value of {action.option_strings[-1]}' if action.option_strings else 'command')
+        if action.choices: choose(value, action.choices, action.option_strings[-1] if action.option_strings else 'command')
 
     def error(self, message):
         message = re.sub(r'^argument (.+?): ', lambda o: f'{o[1].split("/")[-1]}: ', message)
@@ -446,7 +451,7 @@ def _check_places(out:str|None, track:str|None, ray:str|None, per_run_cpus:int, 
 
 def _folder_for(out:str|None, kind:str, data:str) -> Path:
     "`out`, or a folder that is named as the data."
-    return Path(out or f'{kind}/{get_data(data).folder}')
+    return expanded(out or f'{kind}/{get_data(data).folder}')
 
 def _places(out:str|None, data:str): # A `Remote` or None, and the folder of the results
     "Where results go: the store at a URL and the folder that is a copy of it, or a folder alone."
@@ -497,10 +502,12 @@ def _short(path:Path) -> str:
     "`path` as it is reached from here, where it lies below."
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
-def _tell_places(out:Path, everything:str|None=None, show:bool=False): # The folder of results; where all files are, the models too
-    "Log where results are, as the last that is said; and show the report in a browser, where that is wanted."
-    log(f'Report: {_short(out/"report.html")}\nFolder: {everything or _short(out)}')
-    if not show: return
+def _tell_places(out:Path, everything:str|None=None): # The folder of results; where all files are, the models too
+    "Log where results are, as the last that is said."
+    log(f'Report: {_short(out/REPORT_HTML)}\nFolder: {everything or _short(out)}')
+
+def _show_report(out:Path):
+    "In a browser."
     import webbrowser
     webbrowser.open((out/REPORT_HTML).absolute().as_uri())
 
@@ -570,8 +577,7 @@ def run(
 ) -> int: # The exit code
     "Train the methods and print their table; finished runs are not made again."
     data, table = _named_data(images, data, 'digits'), _columns(columns, sort)
-    settings |= _length(epochs, schedule, budget, settings.get('seconds'), quick)
-    if quick: settings.setdefault('limit', QUICK_LIMIT)
+    settings = (dict(limit=QUICK_LIMIT) if quick else {}) | settings | _length(epochs, schedule, budget, settings.get('seconds'), quick)
     def planned(device, precision):
         settings_of = settings | dict(references=references, latent=latent, device=device, precision=precision)
         return plan_runs(_cells(methods, design), data, seeds, **settings_of)
@@ -593,7 +599,8 @@ def run(
     with _until_pipe_closes(): _print_results(folder, json, rows, verbose, **table)
     if remote:
         with one_writer(folder, log): remote.upload_rest()  # another command on this URL would copy the same runs
-    if not is_silent: _tell_places(folder, out if remote else None, open)
+    if not is_silent: _tell_places(folder, out if remote else None)
+    if open: _show_report(folder)
     return code
 
 def _resolved(device:str, precision:str) -> tuple[str, str]:
@@ -693,7 +700,8 @@ def report(
     "Make the table and the HTML report from the saved runs in DIR."
     out, table = Path(out).absolute(), _columns(columns, sort)
     _print_results(out, json, None, verbose, **table)
-    _tell_places(out, show=open)
+    _tell_places(out)
+    if open: _show_report(out)
 
 # %% ../nbs/11_cli.ipynb #874ea92e
 def _load(run:str, device:str, method:str|None=None, made:str=''):

@@ -212,8 +212,6 @@ def compare(
         raise UsageError(f'{o} is compared as a method of its own: add it by {_ADDED_BY[o]} under a name, and give the name '
                          'among the methods.')
     for o in settings: choose(o, [f.name for f in fields(Run) if f.name not in ('method', 'data')], 'setting')
-    for o in ('judges', 'shown_channels', 'sizes'):
-        if isinstance(settings.get(o), (str, int)): settings[o] = (settings[o],)
     if isinstance(data, ImageSet):
         given = {k: v for k, v in settings.items() if k in READING}
         if settings.setdefault('size', data.size) != data.size: raise UsageError(f'The images are of {data.size} pixels: leave out size.')

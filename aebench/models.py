@@ -11,7 +11,7 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Normalize', 'conv_encoder', 'Concat
            'map_autoencoder', 'body_autoencoder', 'new_network', 'parameter_count', 'device_of']
 
 # %% ../nbs/05_models.ipynb #472bcbea
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -39,6 +39,13 @@ class Normalize(nn.Module):
     def forward(self, x): return ((to_three_channels(x) if self.channels == 3 else x) - self.mean)/self.std
 
 # %% ../nbs/05_models.ipynb #e3da5e10
+def _halvings(channels:int, widths:Sequence, pool:Callable) -> list[nn.Module]: # `pool`: number of the halving, from 1 → layer
+    "[conv, batch norm, ReLU, pool, batch norm, ReLU] for each width."
+    layers = []
+    for i, (ni, nf) in enumerate(zip([channels, *widths], widths), 1):
+        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(), pool(i), nn.BatchNorm2d(nf), nn.ReLU()]
+    return layers
+
 def conv_encoder(
     size:int, # Pixels a side that the pools halve
     latent:int, # Numbers that come out
@@ -46,12 +53,8 @@ def conv_encoder(
     widths:Sequence=(12, 24) # Channels after each halving
 ) -> nn.Sequential: # (N, channels, any, any) → (N, latent)
     "[conv, batch norm, ReLU, max-pool, batch norm, ReLU] for each width, then one linear layer: the paper's baseline."
-    layers, ni = [], channels
-    for i, nf in enumerate(widths, 1):
-        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(),
-                   nn.AdaptiveMaxPool2d(size//2**i), nn.BatchNorm2d(nf), nn.ReLU()]
-        ni = nf
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(ni*(size//2**len(widths))**2, latent))
+    halved = _halvings(channels, widths, lambda i: nn.AdaptiveMaxPool2d(size//2**i))
+    return nn.Sequential(*halved, nn.Flatten(), nn.Linear(widths[-1]*(size//2**len(widths))**2, latent))
 
 # %% ../nbs/05_models.ipynb #3cffd125
 class ConcatPool(nn.Module):
@@ -211,12 +214,8 @@ def map_encoder(
     widths:Sequence=(12, 24) # Channels after each halving
 ) -> nn.Sequential: # (N, channels, S, S) → (N, depth*(S/4)²)
     "The baseline's convolutions and pools, then a 1×1 convolution."
-    layers, ni = [], channels
-    for nf in widths:
-        layers += [nn.Conv2d(ni, nf, 3, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU(),
-                   nn.MaxPool2d(2), nn.BatchNorm2d(nf), nn.ReLU()]
-        ni = nf
-    return nn.Sequential(*layers, nn.Conv2d(ni, depth, 1), nn.Flatten())
+    halved = _halvings(channels, widths, lambda i: nn.MaxPool2d(2))
+    return nn.Sequential(*halved, nn.Conv2d(widths[-1], depth, 1), nn.Flatten())
 
 # %% ../nbs/05_models.ipynb #cf1026e1
 class MapAutoEncoder(AutoEncoder):

@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
+import math
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -96,6 +97,7 @@ class Encoder(Part):
     _:KW_ONLY
     latent:int=PAPER_LATENT # Numbers in its latent where none are asked for; in a map, approximately
     is_map:bool=False # Is the latent a map, a few numbers at each of (size/4)² places?
+    multiple:int=1 # The sizes of images, in pixels a side, that it can be given are multiples of it
     upsamples:bool=True # Does its decoder take an `Upsampler`?
     arch:str='' # The torchvision architecture that it is the body of; '': none, so there are no trained weights for it
     cost:float=0. # What it adds to the time of an epoch, in epochs of the baseline
@@ -111,9 +113,10 @@ def _resnet(arch:str) -> Encoder:
 ENCODERS = Registry('encoder',
     Encoder('conv', 'convolutions', 'Two convolutions, each halving the image, then a linear layer.'),
     Encoder('conv_map', 'convolutions to a map', 'Two convolutions, each halving the image, then a few numbers at each place.',
-            is_map=True),
+            is_map=True, multiple=4),
     Encoder('residual', 'residual blocks',
-            'Pixels folded into channels, residual blocks at a quarter of the resolution, a linear layer.', upsamples=False, cost=9.),
+            'Pixels folded into channels, residual blocks at a quarter of the resolution, a linear layer.',
+            multiple=4, upsamples=False, cost=9.),
     *map(_resnet, _LAST_STAGE),
 )
 
@@ -264,11 +267,11 @@ class Method:
     def phase_sizes(self,
         size:int, # Pixels a side, the full size
         phases:int # How many
-    ) -> tuple: # Pixels a side in each; 4 at least, and multiples of 4 where the latent is a map
+    ) -> tuple: # Pixels a side in each; 4 at least, and multiples of what the encoder asks for
         "How large the images are in each phase."
         fractions = [*self.sizes[-phases:], *[self.sizes[-1]]*phases][:phases]  # of fewer phases the last ones: training ends at full size
-        pixels = [max(4, round(size*o)) for o in fractions]
-        return tuple((o + 3)//4*4 if self.is_map else o for o in pixels)
+        multiple = self.encoder_entry.multiple
+        return tuple(math.ceil(max(4, round(size*o))/multiple)*multiple for o in fractions)
 
     def paper_rate(self, data:str): # A number, or a pair for `slice`
         "The rate that the paper used on `data`; for data that it didn't use, its CIFAR-10 rate."

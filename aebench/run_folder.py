@@ -86,7 +86,7 @@ def runs_in(
     file:str=ROW_JSON # That those runs hold
 ) -> str: # Part of a message; '' where there are none
     "Name the finished runs in `folder`: it may be the folder of a whole comparison."
-    try: found = sorted(o.parent.name for o in Path(folder).glob(f'*/{file}'))
+    try: found = sorted(o.parent.name for o in Path(folder).glob(f'*/{file}') if is_finished(o.parent))
     except OSError: found = []
     if not found: return ''
     names = [printable(o) for o in found[:12]]

@@ -181,8 +181,10 @@ def _epochs_fault(run) -> str:
 def _sizes_fault(run) -> str:
     if run.sizes is None: return ''
     if len(run.sizes) != len(run.epochs): return f'--schedule has {len(run.epochs)} phases and {len(run.sizes)} sizes: give each phase one.'
-    if 4 <= min(run.sizes) and max(run.sizes) <= run.size: return ''
-    return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
+    if not (4 <= min(run.sizes) and max(run.sizes) <= run.size):
+        return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
+    multiple = run.recipe.encoder_entry.multiple if isinstance(run.recipe, Method) else 1
+    return f'--schedule takes multiples of {multiple} for {run.recipe.label}.' if any(o % multiple for o in run.sizes) else ''
 
 def _seconds_fault(run) -> str:
     if run.seconds is None or 0 < run.seconds < 1e9: return ''
@@ -262,7 +264,7 @@ class Run:
         read=read_names, write=write_list, metavar='NAMES', table_title='', added_later=True)
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         table_title='augmentation {}', added_later=True)
-    limit:int|None = setting('train on only N of the training images, drawn alike each time', None, group='Images', metavar='N',
+    limit:int|None = setting('train on N of the training images, the same ones each time', None, group='Images', metavar='N',
         bounds=(8, 2**40), table_title='{} training images', reading=True, added_later=True)
     lr:float|None = setting('the highest learning rate of each phase, in place of what the protocol or the method says', None,
         group='Training', scope='network', metavar='R', bounds=(1e-9, 100), column='lr_asked', table_title='learning rate {:g}',
@@ -340,7 +342,7 @@ def check_setting(f:Field, run:Run):
     if value is not None and (kind := kind_of_setting(f)) in (int, float): check_number(value, flag, kind)
     choices, bounds, check = (f.metadata[o] for o in ('choices', 'bounds', 'check'))
     if choices:
-        for o in value if isinstance(value, tuple) else (value,): choose(o, choices, f'value of {flag}')
+        for o in value if isinstance(value, tuple) else (value,): choose(o, choices, flag)
     if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
         raise UsageError(f'{flag} must be {bounds[0]} to {bounds[1]}, not {value}.')
     if check and (fault := check(run)): raise UsageError(fault)
@@ -552,12 +554,21 @@ def plan_runs(
     shared = {f.name: settings[f.name] for f in fields(Run) if f.metadata['scope'] != 'network' and f.name in settings}
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *dict.fromkeys(networks)]
 
+def _as_setting(f:Field, value): # As `Run` has it
+    """What was given for a setting of several values, as a tuple: names and numbers may stand in one text, and one of them alone.
+    Raises `UsageError` for a text that holds no such values."""
+    if kind_of_setting(f) is not tuple or f.name == 'epochs' and isinstance(value, int): return value
+    if isinstance(value, str):
+        try: return read_setting(f, value)
+        except ValueError as e: raise UsageError(f'{names_of(f)[0]} takes no {value!r}.') from e
+    return tuple(value) if isinstance(value, Iterable) else (value,)
+
 def _with_defaults(source, settings:dict) -> dict: # By name of the field, with a latent
     "`settings` with the defaults of the data set where there is None. Raises `TypeError` for what is no setting."
-    known = {f.name: kind_of_setting(f) for f in fields(Run)}
+    known = {f.name: f for f in fields(Run)}
     if isinstance(settings.get('epochs'), str): check_number(settings['epochs'], '--epochs')
     if extra := set(settings) - known.keys(): raise TypeError(f'Run has no field {", ".join(sorted(extra))}')
-    given = {k: tuple(v) if known[k] is tuple and not isinstance(v, int) else v for k, v in settings.items() if v is not None}
+    given = {k: _as_setting(known[k], v) for k, v in settings.items() if v is not None}
     defaults = {k: v for k, v in asdict(source).items() if k in known and k != 'name'}
     if isinstance(given.get('epochs'), int): given['epochs'] = divided(given['epochs'], defaults['epochs'])
     if given.get('protocol') == 'report': given.setdefault('channels', 3)  # the paper's; for references too, which know no protocol

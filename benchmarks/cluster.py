@@ -91,14 +91,15 @@ def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
 
 def main():
     p = argparse.ArgumentParser(description='Time big jobs.')
-    p.add_argument('--parts', default=','.join(PARTS), help=f'comma-separated from {", ".join(PARTS)}')
+    p.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART', help=f'of {", ".join(PARTS)} (default: all)')
     p.add_argument('--turns', type=int, default=3, help='how often each command is timed (default: 3)')
     p.add_argument('--rows', type=int, default=10_000, help='rows to gather and to report (default: 10000)')
     p.add_argument('--out', type=Path, default=HERE/'results'/'cluster.csv')
     args = p.parse_args()
-    seconds_of(['--data', 'digits', '--methods', 'mean_image', '--out', tempfile.mkdtemp()])  # data and classifier are there from now on
+    with tempfile.TemporaryDirectory() as d:  # data and classifier are there from now on
+        seconds_of(['--data', 'digits', '--methods', 'mean_image', '--out', d])
     rows = []
-    for part in args.parts.split(','):
+    for part in args.parts:
         load = os.getloadavg()[0]
         for what, detail, count, values in rows_of(part, args.turns, args.rows):
             rows.append(dict(part=part, what=what, detail=detail, count=count, unit='share of the loss' if what == 'distance' else 's',

@@ -15,7 +15,7 @@ from fastai.callback import schedule  # adds `fit_one_cycle` to Learner
 from fastai.data.block import DataBlock
 from fastai.data.transforms import IndexSplitter, get_image_files
 from fastai.layers import AdaptiveConcatPool2d, PixelShuffle_ICNR
-from fastai.learner import Learner, Recorder
+from fastai.learner import Learner
 from fastai.vision.augment import aug_transforms
 from fastai.vision.data import ImageBlock
 from fastai.vision.learner import create_body

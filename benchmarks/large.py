@@ -45,10 +45,10 @@ def main():
         rows = pd.DataFrame(one.starmap(measured, asked, chunksize=1)).assign(**where)
     out = args.out or HERE/'results'/f'large-{slug(where["device_name"])}.csv'
     rows.to_csv(out, index=False)
-    for figure, digits in (('images_per_second', 0), ('peak_memory_mb', 0)):
+    for figure in ('images_per_second', 'peak_memory_mb'):
         Console(width=120).print(f'{figure.replace("_", " ")}\n'
                                  + rows.pivot_table(index='method', columns='size', values=figure, sort=False).to_string(
-                                     float_format=f'{{:,.{digits}f}}'.format))
+                                     float_format='{:,.0f}'.format))
     print(f'Rows in {out}')
 
 if __name__ == '__main__': main()

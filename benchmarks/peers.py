@@ -39,12 +39,13 @@ from fastai.data.core import DataLoaders
 from fastai.layers import ConvLayer
 from fastai.learner import Learner
 from fastai.losses import MSELossFlat
+from fastai.torch_core import set_seed
 from rich.console import Console
 from torch import Tensor, nn
 
 from aebench.bench.devices import environment, resolve_precision
 from aebench.bench.loop import configure_torch
-from aebench.bench.run import seed_everything, train_run
+from aebench.bench.run import train_run
 from aebench.codec.references import first_components, principal_components
 from aebench.core.errors import AebenchError, UsageError, error_line
 from aebench.core.files import write_text
@@ -194,7 +195,7 @@ def tutorial_network(channels:int, size:int, latent:int) -> nn.Sequential:
 
 def plain_fastai(task:Task) -> tuple[nn.Module, Callable]:
     "A Learner over DataLoaders of a dataset: `lr_find`, then one cycle, which a callback stretches over the time."
-    seed_everything(0)
+    set_seed(0)
     data = task.data
     model = tutorial_network(data.channels, data.size, task.latent)
     dls = DataLoaders.from_dsets(Pairs(data.train_x), Pairs(task.course.test), bs=64, num_workers=0, device=torch.device('cpu'))
@@ -231,7 +232,7 @@ def by_pythae(kind:str, rate:float=1e-3) -> Callable:
         from pythae.trainers import BaseTrainer, BaseTrainerConfig
         from pythae.trainers.training_callbacks import TrainingCallback
         logging.disable(logging.INFO)
-        seed_everything(0)
+        set_seed(0)
         data, course, batch = task.data, task.course, 200
         shape = data.channels, data.size, data.size
         model = AE(AEConfig(shape, task.latent), *pythae_networks(kind, *shape[:2], task.latent))

@@ -23,6 +23,7 @@ warnings.filterwarnings('ignore')
 import pandas as pd
 import torch
 from fastai.learner import Learner
+from fastai.torch_core import set_seed
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +34,6 @@ from aebench.data import ImageSet
 from aebench.registry import METHODS
 from aebench.settings import Run
 from aebench.bench.devices import environment, resolve_device, resolve_precision
-from aebench.bench.run import seed_everything
 from aebench.speed import keep_freed_memory
 from contestants import CONTESTANTS, WITHOUT_AEBENCH, Task, aebench_learner, now
 from shares import PARTS, step_shares
@@ -41,7 +41,8 @@ from shares import PARTS, step_shares
 SHORT = dict(baseline=('plain fastai', 'usual layers'), resnet=('usual layers',), feature_loss=("the paper's way", 'usual layers'),
              modern=('compiled loop',)) # Beside the bare loop and aebench
 HERE = Path(__file__).resolve().parent
-UNITS = {'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
+UNITS = { # Of each part
+    'speed': 'images/s', 'memory': 'MB', 'share': '% of the step', 'start': 's', 'cost': 'µs an image', 'floor': 'images/s'}
 
 def noise(n:int, size:int) -> ImageSet:
     "A data set of random images: the speed doesn't look at them."
@@ -63,7 +64,7 @@ def row(what:str, method:str, contestant:str, size:int, values:list[float], deta
 def _serve(pipe, name:str, run:Run, n:int, folder:Path):
     "In a process of its own: train on as many batches as are asked for, until nobody is there to ask."
     multiprocessing.set_start_method(None, force=True)  # its loader's workers start as everywhere, and not as it was started itself
-    seed_everything(0)
+    set_seed(0)
     train = CONTESTANTS[name](Task(run, noise(n, run.size), folder))
     try:
         while True: pipe.send(train(pipe.recv()))
@@ -73,7 +74,7 @@ def _serve(pipe, name:str, run:Run, n:int, folder:Path):
 def contestant(name:str, task:Task) -> Iterator[Callable]:
     "`train` of a contestant; of one without aebench in a process of its own: what `keep_freed_memory` sets for this one can't be undone."
     if name not in WITHOUT_AEBENCH:
-        seed_everything(0)
+        set_seed(0)
         yield CONTESTANTS[name](task)
         return
     context = multiprocessing.get_context('spawn')
@@ -228,7 +229,7 @@ def main():
     p.add_argument('--full', action='store_true', help='every method against every contestant, more turns, more sizes')
     p.add_argument('--methods', help='comma-separated (default: all; for the cost by size without --full: baseline)')
     p.add_argument('--sizes', type=int, nargs='+', default=[16, 32, 64, 128], help='pixels a side, for the cost by size')
-    p.add_argument('--parts', default='speed,share,floor,memory,start,cost', help='what to measure, comma-separated (default: all)')
+    p.add_argument('--parts', nargs='+', choices=UNITS, default=list(UNITS), metavar='PART', help=f'of {", ".join(UNITS)} (default: all)')
     p.add_argument('--data', default='digits', help='for the seconds to the first batch: a data set or a folder (default: digits)')
     p.add_argument('--home', help='a cache that holds --data and its classifier already, for the second start')
     p.add_argument('--turns', type=int, help='turns of each contestant (default: 3, or 7 in the full form)')
@@ -238,7 +239,7 @@ def main():
     args = p.parse_args()
     device = resolve_device(args.device)
     settings = dict(device=device, precision=resolve_precision(args.precision, device))
-    turns, parts, methods = args.turns or (7 if args.full else 3), args.parts.split(','), (args.methods or ','.join(METHODS)).split(',')
+    turns, parts, methods = args.turns or (7 if args.full else 3), args.parts, (args.methods or ','.join(METHODS)).split(',')
     console, rows, begun = Console(stderr=True, width=120), [], perf_counter()
     keep_freed_memory()
     def add(found:list[dict]):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from aebench.registry import DATA, find_method, is_reference
+from aebench.report.columns import MEASURES
 from aebench.report.rows import distinct, groups, read_rows, trained
+from aebench.report.statistics import Difference, differences
 from aebench.report.tables import method_label, published_as
 from aebench.settings import Run
 from links import result_folders
@@ -20,6 +22,11 @@ def rows_of(folder:Path) -> pd.DataFrame: return read_rows(folder)
 def parts_of(folder:Path) -> list[tuple[str, pd.DataFrame]]:
     "What may be compared in `folder`: titles ('' for a single one) and rows."
     return groups(rows_of(folder))
+
+@cache
+def tests_of(folder:Path, title:str, measure:str) -> list[Difference]:
+    "The paired tests of one comparison, by a measure."
+    return differences(trained(dict(parts_of(folder))[title]), measure, MEASURES[measure].ratio)
 
 def all_parts() -> list[tuple[Path, str, pd.DataFrame]]:
     return [(folder, *part) for folder in result_folders() for part in parts_of(folder)]

@@ -1,5 +1,6 @@
 """Test images as each method copies them: rows of small pictures, each of which opens beside its original, without a script."""
 import html
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from aebench.core.pictures import png_bytes, psnr
 from aebench.core.text import plural
 from aebench.registry import is_reference
 from aebench.report.columns import MEASURES
-from aebench.report.panels import samples_of, side_by_side
+from aebench.report.panels import read_samples, samples_of, side_by_side
 from aebench.report.rows import distinct, is_failed, lengths, missing
 from aebench.report.tables import bytes_of, method_label
 from comparisons import all_parts, data_title, name_html, title_of
@@ -19,7 +20,10 @@ from pages import Page, index_page
 SHOWN = 6 # Images a method
 PATH = 'benchmarks/gallery.md'
 
-def samples(folder:Path, rows:pd.DataFrame) -> dict[str, list]: return {m: pairs[:SHOWN] for m, pairs in samples_of(folder, rows).items()}
+@cache
+def _pairs(path:Path) -> list: return read_samples(path)[:SHOWN]
+
+def samples(folder:Path, rows:pd.DataFrame) -> dict[str, list]: return samples_of(folder, rows, _pairs)
 
 def closeness(pair:tuple) -> str:
     a, b = (np.asarray(o, dtype=float)/255 for o in pair)

@@ -10,9 +10,8 @@ import pandas as pd
 
 from aebench.registry import METHODS, Method
 from aebench.report.rows import length_text, lengths, missing, trained
-from aebench.report.statistics import differences
 from aebench.report.tables import MEASURES
-from comparisons import all_parts, title_of
+from comparisons import all_parts, tests_of, title_of
 from guide_pages import heading
 from links import Links
 from notebook_to_markdown import maths, outputs
@@ -49,13 +48,13 @@ def first_picture(cells:list[dict], page:Page, link) -> str: # '' where there is
 
 # ---- what was measured
 
-def _change(rows:pd.DataFrame, method:str, measure:str) -> str:
-    "How `method` differs from the baseline; «(holds)» where a paired test finds it among all comparisons of `rows`."
+def _change(folder:Path, title:str, rows:pd.DataFrame, method:str, measure:str) -> str:
+    "How `method` differs from the baseline; «(holds)» where a paired test finds it among all that are compared."
     m, means = MEASURES[measure], rows.groupby('method')[measure].mean()
     own, base = means[method], means['baseline']
     if missing(own) or missing(base): return 'n/a'
     text = f'{own/base - 1:+.0%}' if m.ratio else f'{100*(own - base):+.1f} points'
-    found = next((d for d in differences(rows, measure, m.ratio) if {d.a, d.b} == {method, 'baseline'}), None)
+    found = next((d for d in tests_of(folder, title, measure) if {d.a, d.b} == {method, 'baseline'}), None)
     return text.replace('-', '−') + (' (holds)' if found and found.holds else '')
 
 def _mean(rows:pd.DataFrame, measure:str) -> str:
@@ -68,7 +67,7 @@ def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict:
     own, base = rows[rows.method == name], rows[rows.method == 'baseline']
     if own.empty or base.empty: return {}
     beside = name != 'baseline'
-    def figure(measure): return dict(mean=_mean(own, measure), change=_change(rows, name, measure) if beside else '')
+    def figure(measure): return dict(mean=_mean(own, measure), change=_change(folder, title, rows, name, measure) if beside else '')
     line = dict(folder=folder, settings=', '.join(filter(None, (title, length_text(lengths(own)[0])))), seeds=own.seed.nunique(),
                 mse=figure('mse'), accuracy=figure('accuracy'))
     return line | (dict(time=f'×{own.seconds.mean()/base.seconds.mean():.2f}') if beside else {})

@@ -41,7 +41,7 @@ from aebench.bench.run import train_run
 from aebench.weights import imagenet_weights, trained_network, weights_key
 from made_up import made_up_run
 from started import load_and_encode
-from test_cli import QUICK, make_folder, quickly, steady
+from test_cli import make_folder, quickly, steady
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='pipes, links and rights as POSIX has them')
 

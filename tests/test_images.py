@@ -4,7 +4,6 @@ import os
 import re
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fastai.callback.core import Callback, CancelBatchException
+from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.progress import CSVLogger, ProgressCallback
@@ -31,7 +31,7 @@ from aebench.core.errors import AebenchError, UsageError
 from aebench.data.batches import ImageDL, ImageLoaders
 from aebench.losses import FeatureLoss
 from aebench.models import autoencoder
-from aebench.training import FEWEST, History, autoencoder_learner, find_lr, random_states
+from aebench.training import FEWEST_BATCHES, History, autoencoder_learner, find_lr, random_states
 
 N, BS = 96, 16
 X = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -198,7 +198,7 @@ class Spy(Callback):
 def test_a_search_is_in_the_precision_of_the_training():
     for to, dtype in (('to_bf16', torch.bfloat16), ('to_fp16', torch.float16)):
         Spy.seen.clear()
-        find_lr(begun(lambda: getattr(copying(Spy()), to)()), FEWEST)
+        find_lr(begun(lambda: getattr(copying(Spy()), to)()), FEWEST_BATCHES)
         assert set(Spy.seen) == {dtype}
 
 class Failing(Callback):
@@ -265,7 +265,7 @@ def test_no_rate_is_found_where_nothing_moves(make, message):
     with pytest.raises(AebenchError, match=message): find_lr(begun(make))
 
 def test_a_search_goes_on_where_epochs_are_cut_short():
-    assert find_lr(copying(ShortEpochCallback(.3)), FEWEST, end_lr=1e-3).lrs[-1] > 3e-4
+    assert find_lr(copying(ShortEpochCallback(.3)), FEWEST_BATCHES, end_lr=1e-3).lrs[-1] > 3e-4
 
 def test_a_phase_without_a_step_is_no_training():
     with pytest.raises(AebenchError, match='Phase 1 has trained nothing'):

@@ -4,12 +4,13 @@ import copy
 import pytest
 import torch
 from fastai.learner import load_learner
+from fastai.torch_core import set_seed
 from torch import nn
 
 from aebench.data import ImageSet
 from aebench.registry import METHODS
 from aebench.settings import Run
-from aebench.bench.run import make_loss, make_model, seed_everything
+from aebench.bench.run import make_loss, make_model
 from aebench.speed import make_usual
 from aebench.training import autoencoder_learner
 
@@ -25,7 +26,7 @@ def noise(size:int, n:int=8, channels:int=3) -> ImageSet:
 def test_two_batches(method, size, channels):
     run, data = (Run(method, 'noise', size=size, epochs=(1, 1), batch_size=4, weights='random', protocol='report'),
                  noise(size, channels=channels))
-    seed_everything(run.seed)
+    set_seed(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)
     learn = autoencoder_learner(data.dls(run.batch_size, 'cpu'), model, loss_func)
     assert len(learn.dls.train) == 2
@@ -73,7 +74,7 @@ def test_fast_is_the_same(method, channels):
     # plain layers in two layouts differ by 2e-4 as well
     data = noise(32, n=64, channels=channels)
     run = Run(method, 'noise', size=32, batch_size=64, weights='random')
-    seed_everything(run.seed)
+    set_seed(run.seed)
     model, loss_func = make_model(run, data), make_loss(run, data)
     plain_model, n = usual(model)
     plain_loss, n_loss = usual(loss_func) if isinstance(loss_func, nn.Module) else (loss_func, 0)

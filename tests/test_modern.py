@@ -31,7 +31,7 @@ from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
 from aebench.modern.linear_path import DEARER, PathAutoEncoder, choose_gates
 from aebench.modern.nested import nested_lengths
-from aebench.modern.recipe import batches_of, build_network, held_out
+from aebench.modern.recipe import batches_of, build_network, held_out_mask
 from aebench.registry import METHODS
 from aebench.settings import Run, plan_runs
 
@@ -238,7 +238,7 @@ def test_noise_is_copied_no_worse_than_by_components(seed, n, channels, method):
     with learn.no_bar(), learn.no_logging(): fit_run(learn, run)
     model, components = learn.model.eval(), principal_components(images)
     choose_all_gates(model, held, 'cpu')
-    assert len(held.images) == held_out(n).sum()
+    assert len(held.images) == held_out_mask(n).sum()
     for k in nested_lengths(16) if model.nested else [16]:
         assert mse_of(model, images.test_x, k) < components.errors_on(images.test_x, [k])[0] + FINE
     before = [mse_of(model, images.test_x, k) for k in (4, 16)[not model.nested:]]

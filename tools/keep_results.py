@@ -23,12 +23,15 @@ def wanted(rows, most:int) -> dict[str, set]: # By run: the pictures of it that 
 
 def copy_runs(source:Path, out:Path, most:int):
     "Each finished run's folder."
-    pictures = wanted(rows := read_rows(source), most)
-    for run in rows.run[rows.status == 'done']:
+    rows = read_rows(source)
+    rows = rows[rows.status == 'done']
+    pictures = wanted(rows, most)
+    for run in rows.run:
         shutil.rmtree(out/run, ignore_errors=True)
         (out/run).mkdir(parents=True)
         for file in sorted((source/run).iterdir()):
-            if file.name in NEVER or file.suffix == '.png' and file.name not in pictures.get(run, ()): continue
+            unwanted = file.suffix == '.png' and file.name not in pictures.get(run, ())
+            if unwanted or file.name in NEVER or not file.is_file(): continue
             shutil.copy(file, out/run/file.name)
 
 def shrink(png:Path):

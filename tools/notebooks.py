@@ -59,4 +59,5 @@ def run(path:Path):
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('notebooks', nargs='*', type=lambda o: Path(o).resolve(), help='which (default: every one)')
-    main(parser.parse_args().notebooks or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ROOT/'index.ipynb'])
+    everything = [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs').glob('[a-z]*/*.ipynb')), ROOT/'index.ipynb']
+    main(parser.parse_args().notebooks or everything)

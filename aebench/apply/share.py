@@ -137,7 +137,7 @@ def model_card(
     row = _card_row(run)
     front = _front_matter(row)
     measured = {k: m for k, m in MEASURES.items() if k in _ON_CARD and not missing(row.get(k))}
-    table = [f'| {m.title} | {m.show(row[k])} |' for k, m in measured.items()]
+    table = [f'| {m.title} | {m.show(row[k])}{m.unit} |' for k, m in measured.items()]
     versions = ', '.join(f'{o} {row[o]}' for o in ('aebench', 'torch', 'fastai'))
     card = _CARD.format(
         label=literal(row['label']), data=literal(row['data_label']), size=run.size, channels=run.channels, latent=run.latent, repo=repo,

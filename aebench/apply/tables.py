@@ -151,34 +151,30 @@ def _first_line(text:str, path:Path) -> tuple[dict, str]:
     raise UsageError(f'The first line of {printable(path)}, which names the model, is damaged ({printable(first[:60])}): '
                      'make the table again with aebench encode.')
 
-def _read_csv(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
+def _csv_table(path:Path) -> tuple[pd.DataFrame, dict]: # And what it says beside its columns
     try: about, text = _first_line(plain_csv(path.read_bytes()), path)
     except UnicodeDecodeError:
         raise UsageError(f'{printable(path)} is not UTF-8, so that its names cannot be read: save it as «CSV UTF-8».') from None
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # pandas only warns of a row with a cell too many
-        frame = pd.read_csv(io.StringIO(text), dtype=dict(name=str, model=str), keep_default_na=False, index_col=False)
-    return _read_frame(frame, about, path, model, latent)
+        return pd.read_csv(io.StringIO(text), dtype=dict(name=str, model=str), keep_default_na=False, index_col=False), about
 
-def _read_parquet(path:Path, model:str, latent:int) -> tuple[list[str], np.ndarray]:
+def _parquet_table(path:Path) -> tuple[pd.DataFrame, dict]:
     frame = pd.read_parquet(path, engine='pyarrow')
-    return _read_frame(frame, frame.attrs if 'model' in frame.attrs else {}, path, model, latent)
+    return frame, frame.attrs if 'model' in frame.attrs else {}
+
+_TABLES = {'.csv': _csv_table, '.parquet': _parquet_table}
 
 # %% ../../nbs/apply/02_tables.ipynb #ab3941a5
-_READERS = {'.npy': _read_array, '.csv': _read_csv, '.parquet': _read_parquet}
-
 def model_of(
     path:str|Path # Of a table of latents
 ) -> str: # Fingerprint; '' where it does not say, or cannot be read
     "Whose weights made a table."
-    path = Path(path)
     with suppress(Exception):  # `read_latents` says what is wrong with it
+        path = expanded(path)
         if path.suffix.lower() == '.npy': return str(json.loads(path.with_name(f'{path.name}.json').read_text(encoding='utf-8'))['model'])
-        if path.suffix.lower() == '.parquet': about, frame = {}, pd.read_parquet(path, engine='pyarrow')
-        else:
-            about, text = _first_line(plain_csv(path.read_bytes()), path)
-            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
-        return str((about or frame.attrs).get('model') or _described(frame, path, '', 0)['model'])
+        frame, about = _TABLES[path.suffix.lower()](path)
+        return str((about or _described(frame, path, '', 0))['model'])
     return ''
 
 def read_latents(
@@ -191,7 +187,8 @@ def read_latents(
     path = expanded(path)
     if not path.is_file(): raise UsageError(f'There is no table {path}.')
     try:
-        names, z = _READERS[path.suffix.lower()](path, model, latent)
+        read = _TABLES.get(path.suffix.lower())
+        names, z = _read_frame(*read(path), path, model, latent) if read else _read_array(path, model, latent)
         names, z = [original_name(o) for o in names], np.asarray(z, np.float32)
         whole = names and z.ndim == 2 and len(z) == len(names) and 1 <= z.shape[1] <= latent and np.isfinite(z).all()
         if not whole: raise ValueError('no whole numbers')

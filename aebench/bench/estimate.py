@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from fastai.learner import Learner
+from fastai.torch_core import set_seed
 
 from ..core.text import duration, listed
 from ..registry import OPTIMIZERS, get_method, is_reference
@@ -23,7 +24,7 @@ from ..training import autoencoder_learner
 from ..weights import classifiers_ahead, downloads_ahead
 from ..data.sets import ImageSet, load_images
 from .memory import PeakMemory, is_short_of_memory, release_memory
-from .run import make_loss, make_model, seed_everything
+from .run import make_loss, make_model
 
 # %% ../../nbs/bench/04_estimate.ipynb #5e0c0c0c
 def _step_seconds(learn:Learner, steps:int, most_seconds:float) -> float:
@@ -48,7 +49,7 @@ def expected_seconds(
 ) -> float:
     "How long the training of `run` would take, from the time of a few steps; at most, where a phase has smaller images or frozen layers."
     if run.seconds: return run.seconds
-    seed_everything(run.seed)
+    set_seed(run.seed)
     untrained = replace(run, weights='random')
     learn = autoencoder_learner(data.dls(run.batch_size, run.device), make_model(untrained, data), make_loss(untrained, data),
                                 opt_func=OPTIMIZERS.builders[run.recipe.optimizer])
@@ -80,6 +81,7 @@ def estimate_runs(
 ) -> str: # A line each
     "What training `runs` would take in time and memory, from a few steps of each on the very images."
     runs = [run for run in runs if not is_reference(run.method)]
+    if not runs: return 'Nothing to train: references are fitted in one pass.'
     first, lines, total = runs[0], [], 0.
     data = load_images(first.data, first.size, **first.reading)
     for run in runs:
@@ -103,4 +105,5 @@ def batch_that_fits(run:Run, data:ImageSet) -> int: # Images; 0 where not even t
         finally:
             release_memory()
             torch.cuda.empty_cache()  # does nothing without a GPU
+            if torch.backends.mps.is_available(): torch.mps.empty_cache()
     return 0

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
+from fastai.torch_core import set_seed
 from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .devices import resolve_device, resolve_precision
-from .run import HeldOut, callbacks_of, choose_all_gates, fit_run, learner_for, make_loss, make_model, seed_everything
+from .run import HeldOut, callbacks_of, choose_all_gates, fit_run, learner_for, make_loss, make_model
 from ..core.errors import UsageError, check_number
 from ..data.sets import ImageSet, load_images
 from ..registry import OPTIMIZERS, check_name, get_method, is_reference
@@ -59,12 +60,12 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
     if get_method(method).uses_components:
         raise UsageError(f'{method} begins with the principal components of the images: give what load_images gives, not its batches.')
     x, *targets = dls.one_batch()
-    if any(getattr(o, 'ndim', 4) < 4 for o in targets): raise UsageError(training.LABELS)
+    if any(getattr(o, 'ndim', 4) < 4 for o in targets): raise UsageError(training.HOLDS_LABELS)
     x = x.as_subclass(Tensor)
     run = _run_of(method, x, str(dls.device), precision, settings)
     shape = x[:1].cpu().mul(255).to(torch.uint8), torch.full((1,), -1)
     data = ImageSet('', 'The loaders', *shape, *shape, classes=(), fingerprint='')  # how large they are, and of how many channels
-    seed_everything(run.seed)
+    set_seed(run.seed)
     model = make_model(run, data)
     kwargs = dict(opt_func=OPTIMIZERS.builders[run.recipe.optimizer]) | kwargs
     return training.autoencoder_learner(dls, model, loss_func or make_loss(run, data), cbs=[*callbacks_of(run), *cbs], **kwargs), run

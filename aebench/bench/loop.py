@@ -46,7 +46,8 @@ from ..codec.references import holds, principal_components, raw_bytes
 from ..codec.coding import MAX_STUDIED, kept_points, mse_at
 from ..codec.latents import measure_latents
 from .memory import is_short_of_memory
-from .run import base_row, do_run, run_name, show_chosen
+from .run import base_row, describe_judges, do_run, run_name, show_chosen
+from ..callback.checkpoint import Throttle
 from .estimate import batch_that_fits, expected_seconds, needs_of
 
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
@@ -55,8 +56,7 @@ def is_done(folder:Path, data:ImageSet) -> bool:
     row = read_json(folder/ROW_JSON)
     if not isinstance(row, dict) or row.get('status') != 'done': return False
     if row.get('schema_version', SCHEMA) != SCHEMA:
-        raise UsageError(f'{folder} holds a run of another format than {SCHEMA}: '
-                         'convert it by tools/migrate_results.py, or choose another --out.')
+        raise UsageError(f'{folder} holds a run of another format than {SCHEMA}: choose another --out.')
     return row.get('data_fingerprint') in (None, data.fingerprint)  # the folder's name holds only a few digits of it
 
 def mark_failed(run:Run, data:ImageSet, folder:Path, reason:str, log:Callable) -> dict: # The row
@@ -77,7 +77,7 @@ def _pixels(images:Tensor, size:int) -> np.ndarray: # (N, C·size·size), 0 to 1
 
 def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Path: # Its folder
     "Write the row of the untouched images, with the errors of components and of image files."
-    about, components = '; '.join(judge.about for judge in judges), principal_components(data, run.device)
+    about, components = describe_judges(judges), principal_components(data, run.device)
     folder = out/f'original-{fingerprint([data.fingerprint, about], 8)}'  # one folder may hold several data sets and judges
     if is_finished(folder) and all((folder/o).is_file() for o in (COMPONENTS_CSV, FILES_CSV)): return folder
     row = base_row(replace(run, method='original'), data, folder.name) | dict(
@@ -194,14 +194,10 @@ def throttled(
     share:float=.05 # Of the time, at most
 ) -> Callable:
     "`f`, skipped whenever it would take more than `share` of the time."
-    ended, took = time.monotonic(), 0.
+    throttle = Throttle(time.monotonic())
     def g():
-        nonlocal ended, took
-        began = time.monotonic()
-        if began - ended < took/share: return
-        f()
-        ended = time.monotonic()
-        took = ended - began
+        if not throttle.allows(share): return
+        with throttle.measured(): f()
     return g
 
 # %% ../../nbs/bench/05_loop.ipynb #e8a1fbed
@@ -219,16 +215,22 @@ def _explain_out_of_memory(run:Run):
             raise AebenchError(f'Not enough memory on {run.device}, before any run could begin: try a smaller --size.') from e
         raise
 
+def _expected(runs:Iterable[Run], data:ImageSet) -> dict[Run, float]: # Seconds; of networks alone
+    "How long each network would train, from a few steps of one of each method and latent."
+    networks, seconds = [o for o in runs if not is_reference(o.method)], {}
+    for run in networks:
+        if (kind := (run.method, run.latent)) in seconds: continue
+        with _explain_out_of_memory(run): seconds[kind] = expected_seconds(run, data, steps=3, most_seconds=1.)
+    return {o: seconds[o.method, o.latent] for o in networks}
+
 def _refuse_long(job:Job, most_seconds:float):
     "Log how long the networks of `job` will take. Raises `UsageError` where that is more than `most_seconds`."
-    networks = [run for run in job.todo if not is_reference(run.method)]
-    if not networks: return
-    one_each = {run.method: run for run in networks}.values()
-    expected = {run.method: expected_seconds(run, job.data, steps=3, most_seconds=1.) for run in one_each}
-    seconds = sum(expected[run.method] for run in networks)
-    job.progress.log(f'{len(networks)} networks to train, {roughly(seconds)}, plus the time to measure them')
+    expected = _expected(job.todo, job.data)
+    if not expected: return
+    n, seconds = len(expected), sum(expected.values())
+    job.progress.log(f'{n} networks to train, {roughly(seconds)}, plus the time to measure them')
     if seconds > most_seconds:
-        raise UsageError(f'{len(networks)} networks would take {roughly(seconds)} on {networks[0].device}: '
+        raise UsageError(f'{n} networks would take {roughly(seconds)} on {next(iter(expected)).device}: '
                          'add --yes to train them all the same, or ask for fewer.')
 
 def _get_judges(job:Job) -> list[Classifier]:
@@ -388,17 +390,16 @@ def plan_costs(
     log:Callable=noop
 ) -> tuple[ImageSet, list[dict]]: # Of each run: method, label, seed, latent, run, done, and seconds of training (None: unknown, or none)
     "What `do_runs` would make, and how long each network would train. Nothing is trained or written. Raises as `do_runs` does."
-    runs = list(runs)
+    runs, out = list(runs), expanded(out).absolute()
     configure_torch()
     if runs[0].data not in DATA: check_outside(out, runs[0].data)
     data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
-    runs, expected, found = _of_channels(runs, data, log), {}, []
+    runs, found = _of_channels(runs, data, log), []
+    folders = {run: _folder_of(run, data, out, overwrite) for run in runs}
+    done = {run for run, folder in folders.items() if not overwrite and is_done(folder, data)}
+    expected = _expected([o for o in runs if o not in done], data)
     for run in runs:
-        folder, kind = _folder_of(run, data, Path(out), overwrite), (run.method, run.latent)
-        done = not overwrite and is_done(folder, data)
-        if not (done or is_reference(run.method)) and kind not in expected:
-            with _explain_out_of_memory(run): expected[kind] = expected_seconds(run, data, steps=3, most_seconds=1.)
         of_network = {} if is_reference(run.method) else dict(seed=run.seed, latent=run.latent or run.recipe.latent)
         about = dict(method=run.method, label=name_of(run, runs), seed=None, latent=None) | of_network
-        found.append(about | dict(run=folder.name, done=done, seconds=None if done else expected.get(kind)))
+        found.append(about | dict(run=folders[run].name, done=run in done, seconds=expected.get(run)))
     return data, found

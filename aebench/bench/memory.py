@@ -50,4 +50,4 @@ class PeakMemory:
 # %% ../../nbs/bench/02_memory.ipynb #5e0d0d0d
 def is_short_of_memory(e:Exception) -> bool:
     "Did memory run out, of a GPU or of the machine?"
-    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or 'allocate memory' in str(e)
+    return isinstance(e, (torch.OutOfMemoryError, MemoryError)) or any(o in str(e) for o in ('allocate memory', 'out of memory'))

@@ -128,7 +128,7 @@ def _why_closed(row:dict, lengths:pd.DataFrame|None) -> str: # As `measure_lengt
     fewer = [f'{o.numbers:.0f}' for o in shorter if o.mse < .995*o.pca_mse]
     helps = f' With the first {listed(fewer).replace(" and ", " or ")} numbers it helps.' if fewer else ''
     with_all = f'With all {row["latent"]} numbers, what' if fewer else 'What'
-    harm = 'did not help' if get_method(row['method']).loss == 'mse' else f'costs more than {DEARER - 1:.0%} more error with'
+    harm = 'did not help' if get_method(row['method']).loss == 'mse' else f'costs more than {100*(DEARER - 1):.0f} % more error with'
     return (f'{with_all} the network learned from {row["n_train"]:,} images {harm} others that were held out to test it. '
             'So the saved model leaves it out, whatever was shown so far, and copies as the components do.'
             f'{helps} More images{", or a smaller --latent," if row["n_train"] < 16*row["latent"] else ""} may change that.')

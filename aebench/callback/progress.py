@@ -145,7 +145,7 @@ class TellProgress(Watcher):
 def cost_of(run:Run) -> float:
     "About how long an epoch takes, in epochs of the baseline; by the clock, how long a phase takes."
     if is_reference(run.method): return 0.
-    if run.seconds: return run.seconds/20
+    if run.seconds: return run.seconds/units_of(run)
     return get_method(run.method).cost
 
 def units_of(run:Run) -> int:

@@ -228,19 +228,17 @@ def write_images(
         return write(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
     paths = image_paths(names, out, suffix)
     if chosen is not None: paths = [paths[i] for i in chosen]
-    missing = []
-    for i, path in enumerate(paths):
-        if path.exists(): check_new(path, b'' if overwrite else file_of(i), overwrite)
-        else: missing.append(i)
-    for i in set(range(len(paths))) - set(missing) if overwrite else (): write_bytes(paths[i], file_of(i))
-    write_many((paths[i], file_of(i)) for i in missing)
+    there = [i for i, path in enumerate(paths) if path.exists()]
+    for i in there: check_new(paths[i], b'' if overwrite else file_of(i), overwrite)
+    if overwrite:
+        for i in there: write_bytes(paths[i], file_of(i))
+    write_many((path, file_of(i)) for i, path in enumerate(paths) if i not in there)
     return paths
 
 # %% ../../nbs/codec/04_archive.ipynb #46ff05b8
 def decoder_bytes(codec:Codec) -> int: # A module
-    "What the decoder alone takes, as float32."
-    part = getattr(codec, 'decoder', codec)
-    return 4*sum(o.numel() for o in (*part.parameters(), *part.buffers()))
+    "What decoding alone takes, as float32: all but the encoder."
+    return 4*sum(o.numel() for k, o in codec.state_dict().items() if not k.startswith('encoder.'))
 
 def paid_after(
     codec:Codec, # A module

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
+from scipy.stats import entropy
 from torch import Tensor
 
 from .coding import MAX_STUDIED, decode_latents, encode_images
@@ -33,9 +35,7 @@ def effective_rank(
     z = z.astype(float) - z.mean(0)
     products = z.T @ z if z.shape[1] <= len(z) else z @ z.T  # eigenvalues: the singular values squared, at less cost
     values = np.sqrt(np.linalg.eigvalsh(products).clip(min=0))
-    if not values.sum() > 0: return 1.
-    p = values[values > 0]/values.sum()
-    return float(np.exp(-(p*np.log(p)).sum()))
+    return float(np.exp(entropy(values))) if values.any() else 1.
 
 # %% ../../nbs/codec/05_latents.ipynb #4ab871b2
 NEIGHBOURS = 5
@@ -126,17 +126,10 @@ def _grid(
 ) -> bytes: # PNG
     "Images in rows, the first of each row set apart by a gap."
     rows = [shown(o, chosen) for o in rows]
-    size, columns = rows[0].shape[-1], rows[0].shape[0]
-    gap = max(1, size//16)
-    height, width = len(rows)*(size + gap) - gap, columns*(size + gap)
-    if columns == 1: width -= gap
-    whole = torch.full((rows[0].shape[1], height, width), 255, dtype=torch.uint8)
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            y, x = i*(size + gap), j*(size + gap)
-            if j: x += gap
-            whole[:, y:y + size, x:x + size] = image
-    return png_bytes(whole.permute(1, 2, 0).numpy())
+    gap = max(1, rows[0].shape[-1]//16)
+    def line(images):
+        return torch.cat([F.pad(o, (left, 0, 0, gap), value=255) for o, left in zip(images, [0, 2*gap, *[gap]*len(images)])], 2)
+    return png_bytes(torch.cat([line(o) for o in rows], 1)[:, :-gap].permute(1, 2, 0).numpy())
 
 def neighbour_picture(
     images:Tensor, # uint8, (N, C, S, S)

@@ -369,7 +369,7 @@ class FileCodec(nn.Module):
     def forward(self, x): return self.decode(self.encode(x)).to(x.device)
 
     @property
-    def bytes_per_image(self) -> float: return sum(self.sizes)/len(self.sizes)
+    def bytes_per_image(self) -> float: return sum(self.sizes)/len(self.sizes) if self.sizes else math.nan # NaN before the first
 
 # %% ../../nbs/codec/02_references.ipynb #22c1df65
 @REFERENCES.builder('jpeg')

@@ -61,10 +61,11 @@ def check_number(
 def choose(
     name:str, # As the user typed it
     names:Iterable[str], # The right ones
-    what:str, # What they name, for the message: 'method', 'data set'
+    what:str, # What they name, for the message: 'method', 'data set', or the flag that takes them
     hint:str='' # What else it may be, where none of them is near; with a space before it
 ) -> str: # `name`
     "Return `name` if it is one of `names`. Raises `UsageError` that suggests the nearest one and lists all."
     names = list(names)
     if name in names: return name
-    raise UsageError(f'There is no {what} called {name!r}.{suggestion(name, names) or hint} Choose from: {", ".join(names)}.')
+    fault = f'{what} takes no {name!r}.' if what.startswith('-') else f'There is no {what} called {name!r}.'
+    raise UsageError(f'{fault}{suggestion(str(name), names) or hint} Choose from: {", ".join(names)}.')

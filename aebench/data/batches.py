@@ -20,7 +20,7 @@ from fastai.torch_core import TensorImage, default_device, show_images
 from fastcore.basics import patch
 from torch import Tensor
 
-from .images import as_images
+from .given import read_images
 from ..core.errors import UsageError
 from ..core.pictures import shown
 from .pixels import Preprocessing
@@ -110,8 +110,13 @@ class ImageDL(TfmdDL):
 
     def new(self, dataset=None, cls=None, **kwargs):
         own = dict(bs=self.wanted_bs, augment=self.augment, seed=self.seed, prep=self.prep, labels=self.labels if dataset is None else None)
-        if dataset is not None and not isinstance(dataset, Tensor): dataset = as_images(dataset, self.dataset.shape[-1], self.prep)
+        if dataset is not None and not self._is_own(dataset):
+            x, *_ = read_images(dataset, self.dataset.shape[-1], self.prep)
+            dataset = x if x.dtype == torch.uint8 else x.mul(255).round().to(torch.uint8)
         return TfmdDL.new(self, dataset, cls, **own | kwargs)
+
+    def _is_own(self, x) -> bool: # Of whatever size: resizing brings its own
+        return isinstance(x, Tensor) and x.dtype == torch.uint8 and x.shape[1] == self.dataset.shape[1]
 
     def _one_pass(self): self._n_inp, self._types = 1, {tuple: [TensorImage, TensorImage]}
 

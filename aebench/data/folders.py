@@ -31,7 +31,7 @@ from ..settings import MAX_PIXELS, FileReading, Reading, batch_for, few_steps
 from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
 from .files import Found, describe_left_out, find_images, image_files, instead_of_images
 from .pixels import Preprocessing, allocate_images
-from .layouts import FEWEST, Layout, recognise
+from .layouts import FEWEST_IMAGES, Layout, recognise
 
 # %% ../../nbs/data/05_folders.ipynb #ab5f76e6
 def _in_threads(f:Callable, items:list) -> list:
@@ -120,7 +120,9 @@ def decode_files(
     whole = [o for o in found if o]
     facts = Facts.of(whole, frames)
     prep = replace(prep, channels=prep.channels or _common_channels(whole), range=prep.range or facts.extremes and facts.extremes.range)
-    if prep.channels != images.shape[1]: images = _with_channels(images, prep.channels)
+    if prep.channels != images.shape[1]:
+        images = _with_channels(images, prep.channels)
+        if prep.channels != 1: taken[:] = False  # those of other channels are read again, and refused
     _in_threads(take, [i for i, o in enumerate(found) if o and not taken[i]])
     return DecodedFiles(images, dict(sorted(bad.items())), prep, facts, [o and o.size for o in found])
 
@@ -170,7 +172,8 @@ def _decode_split(layout:Layout, size:int, reading:Reading) -> tuple[list[str], 
 def layout_of(folder:str|Path, reading:Reading) -> Layout:
     "`recognise` as `reading` says. Pages of fewer files than a set needs are told apart, even in training and test."
     folder, asked = expanded(folder), {o: getattr(reading, o) for o in ('split', 'train_folder', 'test_folder', 'no_classes')}
-    if reading.frames == 'first' or not folder.is_dir() or len(names := image_files(folder)) >= FEWEST: return recognise(folder, **asked)
+    is_read_so = reading.frames == 'first' or not folder.is_dir()
+    if is_read_so or len(names := image_files(folder)) >= FEWEST_IMAGES: return recognise(folder, **asked)
     pages = with_pages([f'{folder}{os.sep}{o}' for o in names], 'all')
     return recognise(folder, **asked, names=[o[len(str(folder)) + 1:] for o in pages])
 

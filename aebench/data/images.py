@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/data/images.html.md"""
 
 # %% auto #0
 __all__ = ['PIXELS_AT_ONCE', 'CUT', 'NotSupported', 'Opened', 'page_of', 'pages_in_turn', 'open_image', 'Extremes', 'Decoded',
-           'read_image', 'decode_image', 'why_unreadable', 'raise_system_error', 'image_pixels', 'as_images']
+           'read_image', 'decode_image', 'why_unreadable', 'raise_system_error', 'image_pixels']
 
 # %% ../../nbs/data/04_images.ipynb #388a2339
 import errno
@@ -25,12 +25,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from ..core.errors import AebenchError
 from ..core.text import printable
 from .files import IMAGE_SUFFIXES, MOST_CHANNELS, PILLOW, array_form, kind_of_content, read_head, unread_kind
-from .pixels import Preprocessing, Refused, fit_array, fit_image, fit_tensor, usual_range
+from .pixels import Preprocessing, Refused, fit_array, fit_image, usual_range
 from ..settings import MAX_PIXELS
 
 # %% ../../nbs/data/04_images.ipynb #e86395ec
@@ -427,28 +426,3 @@ def image_pixels(
     if not (img.mode.startswith('I') or img.mode == 'F'): return fit_image(img, size, prep)
     a = np.asarray(img)[..., None]
     return fit_array(a, size, replace(prep, range=prep.range or _extremes(a).range))
-
-def _as_picture(a:np.ndarray) -> Image.Image:
-    "An array as a Pillow image: (H, W), (H, W, 1…4), or (1…4, H, W)."
-    if a.dtype.kind == 'f': a = (a*255).round().clip(0, 255).astype(np.uint8)
-    if a.ndim == 3 and a.shape[-1] > 4 >= a.shape[0]: a = a.transpose(1, 2, 0)
-    return Image.fromarray(a[..., 0] if a.ndim == 3 and a.shape[-1] == 1 else a)
-
-def _as_image(item, size:int, prep:Preprocessing) -> Tensor: # uint8, (channels, size, size)
-    if isinstance(item, (str, os.PathLike)): return torch.from_numpy(decode_image(item, size, prep).copy())
-    if not isinstance(item, (Tensor, Image.Image)):
-        item = np.asarray(item)
-        if prep.channels in (1, 3): item = _as_picture(item)
-        else: item = torch.from_numpy(np.moveaxis(item, -1, 0) if item.shape[-1] == prep.channels else item)
-    if isinstance(item, Image.Image): return torch.from_numpy(image_pixels(item, size, prep).copy())
-    if item.ndim == 2: item = item[None]
-    if item.is_floating_point(): item = item.mul(255).round().clamp(0, 255).to(torch.uint8)
-    return fit_tensor(item[None].cpu().as_subclass(Tensor), size, prep)[0]
-
-def as_images(
-    items:Iterable, # Paths, Pillow images, arrays or tensors: uint8, or floats in [0, 1]; (C, H, W), or (H, W, C) as arrays are
-    size:int, # Pixels a side
-    prep:Preprocessing=Preprocessing()
-) -> Tensor: # uint8, (N, channels, size, size)
-    "A few images from wherever they come, for `learn.predict` and `dls.test_dl`."
-    return torch.stack([_as_image(o, size, prep) for o in items])

@@ -288,7 +288,7 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     names, paths = _source_files(name, layout)
     digests = {o: _digest(o) for o in dict.fromkeys(page_of(o)[0] for o in paths)}  # a file of many pages once
     decoding = sorted((k, v) for k, v in vars(reading).items() if k != 'limit')  # all are decoded, however few are trained on
-    how = f'decoder 4, {size} pixels, {decoding}, {sorted(PILLOW)}'
+    how = f'decoder 5, {size} pixels, {decoding}, {sorted(PILLOW)}'
     kind = f'{len(layout.train)} {layout.kind}' if layout else name
     return fingerprint([how, kind, '\0'.join(names), b''.join(digests[page_of(o)[0]] for o in paths)])
 

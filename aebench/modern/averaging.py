@@ -25,8 +25,8 @@ def averaged(
 
 # %% ../../nbs/modern/05_averaging.ipynb #1b69dacb
 def _state_of(model:nn.Module) -> list[Tensor]:
-    "Weights and running statistics; counts apart."
-    return [o for o in model.state_dict().values() if o.is_floating_point()]
+    "Weights and running statistics: what training changes."
+    return [*model.parameters(), *(o for k, o in model.named_buffers() if k.endswith(('running_mean', 'running_var')))]
 
 class AverageWeights(Watcher):
     "Average weights and running statistics over the steps of a fit, and leave the average at its end."

@@ -137,7 +137,8 @@ class PathAutoEncoder(AutoEncoder):
         step:Tensor|float|None=None # (N,), or one for all: by which they were rounded, in pixels; None: they were not
     ) -> Tensor: # (N, channels, size, size) in [0, 1]
         "Latents → images. Raises `UsageError` for part of a latent that is not nested."
-        gate, z = self.gates[z.shape[1]-1] if step is None else self.step_gate(step), self.whole(z)
+        n, z = z.shape[1], self.whole(z)
+        gate = self.gates[n-1] if step is None else self.step_gate(step)
         side = (self.full_size,)*2
         with torch.autocast(z.device.type, enabled=False): image = self.path.decode(z.float()).view(-1, self.channels, *side)
         if self.size != self.full_size: image = F.interpolate(image, (self.size,)*2, mode='area')

@@ -78,13 +78,15 @@ def _settings_lines(a:Path, b:Path) -> list[str]:
         if isinstance(about.get('settings'), dict): about['settings'] = defaults | about['settings']
     return [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*both)] or ['The settings are the same.']
 
-def _spread(folder:Path, row:dict, name:str) -> Interval:
-    "The figures over the seeds of the same settings, in the folder that holds the run."
+def _same_method(folder:Path, row:dict) -> pd.DataFrame:
+    "The runs of the same settings over the seeds, in the folder that holds the run."
     folder = folder.resolve()
     part = next((o for _, o in groups(read_rows(folder.parent)) if folder.name in set(o.run)), None)
-    if part is None: return interval([])
+    if part is None: return pd.DataFrame()
     networks = trained(part)
-    return interval(pd.to_numeric(networks[networks.method == row['method']].get(name, pd.Series()), errors='coerce').dropna())
+    return networks[networks.method == row['method']]
+
+def _spread(runs:pd.DataFrame, name:str) -> Interval: return interval(pd.to_numeric(runs.get(name, pd.Series()), errors='coerce').dropna())
 
 # %% ../../nbs/report/08_diff.ipynb #ef82b983
 def compare_runs(
@@ -98,12 +100,13 @@ def compare_runs(
     same_images = images[0] is not None and images[0] == images[1]
     lines.append('' if same_images else '\nThe images differ, so figures are compared without their noise.')
     values = [image_values(o) if same_images else {} for o in folders]
+    runs = [_same_method(o, row) for o, row in zip(folders, rows)]
     varying = sum(not is_reference(str(row.get('method'))) for row in rows)
     for name, column in IMAGE_VALUES.items():
         figures = [row.get(name) for row in rows]
         if not all(isinstance(o, (int, float)) and math.isfinite(o) for o in figures): continue
         both = tuple(o[column] for o in values if column in o)
         if len({o.shape for o in both}) != 1 or len(both) < 2: both = None  # of a file that somebody has cut, too
-        surest = max((_spread(o, row, name) for o, row in zip(folders, rows)), key=lambda o: (o.n > 1, o.sd))
+        surest = max((_spread(o, name) for o in runs), key=lambda o: (o.n > 1, o.sd))
         lines.append(gap(MEASURES[name].title, *figures, MEASURES[name].show, both, surest, varying))
     return '\n'.join(lines)

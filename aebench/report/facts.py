@@ -13,7 +13,7 @@ import math
 
 import pandas as pd
 
-from ..core.text import listed
+from ..core.text import listed, plural
 from ..registry import REFERENCES, find_method, is_reference
 from ..settings import AUGMENTATIONS, FEATURE_INPUTS, FEWEST_STEPS, PROTOCOLS, few_steps, numbers_in_image, steps_in
 from .rows import (
@@ -64,17 +64,20 @@ def _unequal_training(rows:pd.DataFrame) -> str: # '' where all trained equally 
 
 def _skipped_phases_fact(rows:pd.DataFrame) -> str: # '' where every method did what its name says
     "Which methods had no epoch for what sets them apart: smaller images, or a frozen encoder."
-    resized, frozen = [], []
+    resized, frozen, is_empty = [], [], False
     for row in rows.drop_duplicates('method').to_dict('records'):
         known, epochs, size = network(row['method']), row['epochs'], row['size']
         if not known or known.rate or missing(epochs) or missing(size): continue
         sizes = known.phase_sizes(size, len(epochs)) if missing(row['phase_sizes']) else row['phase_sizes']
         is_small = any(n and o < size for n, o in zip(epochs, sizes))
-        if set(known.sizes) != {1.} and not is_small: resized.append(method_label(rows, row['method']))
-        if known.pretrained and len(epochs) > 1 and not epochs[0]: frozen.append(method_label(rows, row['method']))
+        label, skipped = method_label(rows, row['method']), len(epochs) > 1 and not epochs[0]
+        if set(known.sizes) != {1.} and not is_small: resized.append(label)
+        if known.pretrained and skipped: frozen.append(label)
+        is_empty |= skipped
     found = [f'{listed(resized)} trained at full size alone'] if resized else []
     found += [f'the encoder of {listed(frozen)} was never frozen'] if frozen else []
-    return f'{"; ".join(found)}: the first phase had no epoch, and --epochs 3 or more would give it one.' if found else ''
+    why = ': the first phase had no epoch, and --epochs 3 or more would give it one' if is_empty else ''
+    return f'{"; ".join(found)}{why}.' if found else ''
 
 def _question_fact(rows:pd.DataFrame) -> str: # '' where nothing is equal
     "What the comparison holds equal: epochs and time are two questions."
@@ -253,7 +256,7 @@ def setup_line(
     devices = distinct(networks, 'device_name') or distinct(networks, 'device')
     parts = [data_label(rows), counts, sizes, *map(length_text, lengths(networks)),
              *(f'latent of {count_text(o)} numbers' for o in distinct(networks, 'latent')[:1]),
-             '' if not seeds else '1 seed' if seeds == 1 else f'{seeds} seeds', listed(devices)]
+             plural(seeds, 'seed') if seeds else '', listed(devices)]
     return ' · '.join(o for o in parts if o)
 
 # %% ../../nbs/report/04_facts.ipynb #d120e1f7

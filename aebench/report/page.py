@@ -23,15 +23,15 @@ from markupsafe import Markup
 from PIL import Image
 
 from ..core.errors import UsageError
-from ..core.files import read_json, remove, write_bytes, write_text
+from ..core.files import remove, write_bytes, write_text
 from ..core.locks import one_maker
 from ..core.pictures import png_bytes
 from ..core.text import listed, printable
 from ..registry import find_method, is_reference
-from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, REPORT_HTML, RUN_JSON, UMAP_PNG
+from ..run_folder import BETWEEN_PNG, MAP_PNG, NEIGHBOURS_PNG, REPORT_HTML, UMAP_PNG
 from ..settings import PROBED_SIZE, write_numbers
 from .columns import ACCURACIES, CIRCUMSTANCES, LATENT_MEASURES, MEASURES, SUMMARY, TOOLTIPS, Column
-from .evidence import image_noise, image_spreads, jpeg_facts, webp_bytes, webp_facts
+from .evidence import about_run, image_noise, image_spreads, jpeg_facts, webp_bytes, webp_facts
 from .facts import setup_line, too_few_steps
 from .findings import Sentences, sentences
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
@@ -168,9 +168,7 @@ def _environment(out:Path, rows:pd.DataFrame) -> list[tuple[str, str]]:
     "Settings and versions; where runs differ, which methods have which."
     found = {k: {} for k in CIRCUMSTANCES}  # setting: value: labels
     for row in rows.to_dict('records'):
-        try: run = read_json(out/row['run']/RUN_JSON, {})
-        except OSError: run = {}  # as one that isn't there
-        more = run.get('environment') if isinstance(run, dict) else None
+        more = about_run(out/row['run']).get('environment')
         values = (more if isinstance(more, dict) else {}) | {k: row[k] for k in CIRCUMSTANCES if not missing(row.get(k))}
         label = method_label(rows, row['method'])
         for k, v in values.items():

@@ -14,6 +14,7 @@ __all__ = ['SIZE_LINES', 'colour', 'marker', 'short_count', 'apart', 'label_ends
 # %% ../../nbs/report/10_panels.ipynb #babd9352
 import io
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -516,12 +517,12 @@ def read_samples(path:Path) -> list[tuple]: # (input, output) pairs of PIL image
     def tile(i, row): return whole.crop((i*size, row*size, (i+1)*size, (row+1)*size))
     return [(tile(i, 0), tile(i, 1)) for i in range(min(_SHOWN, whole.width//size))]
 
-def samples_of(out:Path, rows:pd.DataFrame) -> dict[str, list]:
+def samples_of(out:Path, rows:pd.DataFrame, read:Callable=read_samples) -> dict[str, list]:
     "Each method's pairs, from its first run that left some."
     found = {}
     done = rows[~is_failed(rows)]
     for method, run in zip(done.method, done.run):
-        if method not in found and (pairs := read_samples(out/run/SAMPLES_PNG)): found[method] = pairs
+        if method not in found and (pairs := read(out/run/SAMPLES_PNG)): found[method] = pairs
     return found
 
 # %% ../../nbs/report/10_panels.ipynb #b5bc7b6c
@@ -548,7 +549,6 @@ def samples_sheet(samples:dict[str, list], rows:pd.DataFrame) -> bytes: # PNG
         at = (left-.05)/width, 1-(i+.5)/n
         fig.text(*at, label, ha='right', va='bottom' if figures else 'center', fontsize=12, parse_math=False)
         fig.text(*at, figures, ha='right', va='top', fontsize=10, color=_SUBTITLE, parse_math=False)
-    ax.set(xlim=(0, longest), ylim=(n, 0))
     return figure_png(fig)
 
 def figures_text(line:pd.Series) -> str: # One of `summarise`
@@ -585,7 +585,7 @@ def far_off_words(
         noun, verb = ('Picture', 'is') if len(places) == 1 else ('Pictures', 'are')
         which = 'All pictures' if len(places) == len(samples[m]) else f'{noun} {listed(str(i+1) for i in places)}'
         words[m] = f'{which} of {method_label(rows, m)} {verb} far off: the output has exploded, or is one flat colour.'
-    for m in networks.index:
+    for m in networks.index if len(networks) > 1 else ():
         typical = networks.mse.drop(m).median()
         if networks.mse[m] > max(.02, _FAR*typical):
             text = f"{networks.label[m]}'s MSE over all test images is {networks.mse[m]/typical:,.0f} times that of the other networks."
@@ -619,15 +619,13 @@ def _rate_line(ax, method:str, label:str, curve:pd.DataFrame) -> tuple: # Its en
 
 def _file_lines(ax, files:pd.DataFrame, top:float) -> list[tuple]: # Their ends
     "JPEG and WebP by quality, as far up as `top`, and PNG, which loses nothing, as an upright line."
-    kinds, ends = files.get('format', pd.Series('', files.index)), []
+    files, ends = files.assign(format=files.get('format', ''), psnr=psnr(files.mse)), []
     for format, shade in (('JPEG', '#000000'), ('WebP', '#999999')):
-        quality = psnr(files.mse)
-        of_format = files[(kinds == format) & (files.mse > 0) & (quality <= top)]
-        quality = psnr(of_format.mse)
-        ax.plot(of_format.payload, quality, color=shade, linewidth=1, linestyle=':')
-        ax.plot(of_format.bytes_per_image, quality, color=shade, linewidth=1.2)
-        if len(of_format): ends.append((of_format.bytes_per_image.iloc[-1], quality.iloc[-1], format, shade))
-    for x in files[kinds == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.')
+        of = files[(files.format == format) & (files.mse > 0) & (files.psnr <= top)]
+        ax.plot(of.payload, of.psnr, color=shade, linewidth=1, linestyle=':')
+        ax.plot(of.bytes_per_image, of.psnr, color=shade, linewidth=1.2)
+        if len(of): ends.append((of.bytes_per_image.iloc[-1], of.psnr.iloc[-1], format, shade))
+    for x in files[files.format == 'PNG'].bytes_per_image: ax.axvline(x, color='#444444', linewidth=.8, linestyle='-.')
     return ends
 
 # %% ../../nbs/report/10_panels.ipynb #0b9aa8c6

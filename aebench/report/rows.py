@@ -100,8 +100,8 @@ def _fault(row, name:str, names:set) -> str: # '' for a good one
     if own != name and isinstance(own, str) and own in names:
         return f'it is a copy of {printable(own)}, and counted twice it would look like two runs. Remove it.'
     if (version := row.get('schema_version', SCHEMA)) != SCHEMA:
-        return (f'its row is of format {printable(version)}, and this version reads {SCHEMA}. '
-                'Convert it by tools/migrate_results.py, or make the run again with another --out.')
+        return (f'its row is of format {printable(version)}, and this version reads {SCHEMA}: '
+                'make the run again with another --out, or read it with the version of aebench that wrote it.')
     return ''
 
 def read_rows(

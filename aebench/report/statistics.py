@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import UsageError, choose
-from ..core.text import duration, listed
+from ..core.text import duration, listed, plural
 from ..registry import DESIGNS, cell_name, crossed
 
 # %% ../../nbs/report/01_statistics.ipynb #ccddfc4a
@@ -186,7 +186,7 @@ class _Price:
 
     def text(self, show:Callable) -> str:
         d = self.difference
-        if self.seeds: return f'{self.more} more {"seed" if self.more == 1 else "seeds"}, about {duration(self.cost)} of training'
+        if self.seeds: return f'{plural(self.more, "more seed")}, about {duration(self.cost)} of training'
         if not d.sd: return 'the same in each seed'
         return f'more than {MOST_SEEDS} seeds: the 95 % interval reaches to {show(max(abs(d.low), abs(d.high)))}'
 
@@ -265,7 +265,6 @@ def effects(
 ) -> pd.DataFrame: # Indexed by term: order (1 or 2), change (its two levels in words, of a main effect), effect, low, high, p, aliases
     "Main effects and two-way interactions. Raises `UsageError` where there are too few runs for them."
     import statsmodels.api as sm
-    from statsmodels.stats.multitest import multipletests
     frame = frame.dropna(subset=[measure])
     columns, aliases = _columns({k: np.where(frame[k] == high, 1., -1.) for k, (low, high) in factors.items()})
     blocks = pd.get_dummies(frame.seed, drop_first=True, dtype=float).to_numpy()
@@ -278,5 +277,5 @@ def effects(
     changes = {(k,): f'{high} in place of {low}' for k, (low, high) in factors.items()}
     return pd.DataFrame(dict(
         order=[len(o) for o in columns], change=[changes.get(o, '') for o in columns], effect=2*fit.params[span],
-        low=2*bounds[span, 0], high=2*bounds[span, 1], p=multipletests(fit.pvalues[span], method='holm')[1],
+        low=2*bounds[span, 0], high=2*bounds[span, 1], p=_corrected(fit.pvalues[span]),
         aliases=[', '.join(aliases.get(o, ())) for o in columns]), index=pd.Index([' × '.join(o) for o in columns], name='term'))

@@ -251,9 +251,9 @@ def terminal_table(
     beside = [MEASURES[o] for o in ('mse', 'accuracy')] if published and not columns else []
     named |= {f'paper\n{m.short}': [_published_text(m, published.get(o)) for o in table.index] for m in beside}
     if not columns: named = _fitting(named, width)
-    grid, bold = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False), {}
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    bold = {m.short: winners.get(m.name, ()) for m in measures}
     for title in named: grid.add_column(title, **({} if title == 'Method' else dict(justify='right', no_wrap=True, vertical='top')))
-    for m in measures: bold[m.short] = winners.get(m.name, ())
     previous = None
     for i, method in enumerate(table.index):
         if previous and is_reference(method) and not is_reference(previous): grid.add_section()
