@@ -12,13 +12,13 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from aebench.apply import load
-from aebench.apply.trained import read_images
 from aebench.cli import main
 from aebench.codec.archive import write_images
 from aebench.data import load_images
 from aebench.data import files, images, sets
 from aebench.core.errors import UsageError
 from aebench.data.folders import inspect_folder, read_folder
+from aebench.data.given import read_images
 from aebench.data.images import decode_image, read_image, why_unreadable
 from aebench.data.pixels import Preprocessing
 from made_up import make_images
@@ -257,6 +257,14 @@ def test_bands(channels, way, tmp_path, monkeypatch):
     data = load_images(tmp_path/'bands', 20)
     raw = [np.moveaxis(np.random.default_rng(i).random((20, 20, channels), np.float32), -1, 0)*255 for i in range(12)]
     assert data.channels == channels and min(np.abs(data.train_x[0].numpy() - o).max() for o in raw) <= 1
+
+def test_colours_among_bands_are_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path.parent/'home'))
+    for i in range(20): np.save(tmp_path/f'b{i:02}.npy', np.full((8, 8, 5), 9, np.uint8))
+    for i in range(4): Image.new('RGB', (8, 8), 'red').save(tmp_path/f'p{i}.png')
+    with pytest.raises(UsageError, match='p0.png.* 3 channels, where 5 are wanted'): load_images(str(tmp_path), 8)
+    found = load_images(str(tmp_path), 8, skip_unreadable=True)
+    assert len(found.unreadable) == 4 and min(found.train_x.min(), found.test_x.min()) == 9
 
 def test_images_of_other_channels_than_a_model_takes(tmp_path):
     "One sentence, and not a line for each."
