@@ -279,6 +279,7 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_words(self, rest:list[str]):
         "Raise `UsageError` for words that have no place."
+        if rest[0].startswith('-') and os.path.exists(rest[0]): raise UsageError(f'{rest[0]} looks like a flag: write ./{rest[0]}.')
         places = [o.metavar or o.dest for o in self._actions if not o.option_strings]
         takes = f'{", ".join(places)} and flags' if places else 'flags alone'
         raise UsageError(f'{self.prog} takes {takes}, and {rest[0]} is one word too many. {self.prog} --help lists the flags.')
@@ -494,9 +495,8 @@ def _finite(row:dict) -> dict:
 
 def _columns(columns:str|None, sort:str|None) -> dict: # Arguments of `terminal_table`
     "Which columns the table is to have, and its order. Raises `UsageError` for what names no column."
-    from aebench.report.columns import check_columns
-    check_columns(names := read_names(columns or ''), sort)
-    return dict(columns=names, sort=sort)
+    from aebench.report.columns import column_names
+    return dict(columns=column_names(read_names(columns or '')), sort=sort and column_names([sort])[0])
 
 def _short(path:Path) -> str:
     "`path` as it is reached from here, where it lies below."
@@ -872,7 +872,9 @@ def export(*,
         if part != 'whole': raise UsageError('A folder holds the whole model: leave out --part, or choose --to onnx or torch.')
         written = Path(out or name('-model'))
         model_folder(model, written, overwrite=overwrite)
-    else: written = export_model(model, out or name(FORMATS[to][0]), to, part, overwrite)
+    else:
+        end = '' if part == 'whole' else f'-{part}'
+        written = export_model(model, out or name(f'{end}{FORMATS[to][0]}'), to, part, overwrite)
     _print_found(f'{model!r}\nWritten to {written}', dict(run=str(model.folder), to=to, part=part, out=str(written)), json)
 
 # %% ../nbs/11_cli.ipynb #d33aadc3
@@ -1005,8 +1007,15 @@ def check(
     found = inspect_folder(source.name, **reading)
     if json: _print_json(found.as_dict())
     else: print(found.describe())
+    if found.sizes and not json: _print_enlarged(found.sizes[0], size or source.size)
     if steps > 0 and not json: _print_estimate(folder, size, steps, device, reading | dict(skip_unreadable=bool(found.unreadable)))
     return 1 if found.unreadable and not reading.get('skip_unreadable') else 0
+
+def _print_enlarged(smallest:tuple[int, int], size:int): # Width and height; pixels a side
+    "Say whether images are enlarged, which adds nothing to them."
+    if min(smallest) < size:
+        print(f'Enlarged: images of fewer than {size} pixels a side, the smallest of {"×".join(map(str, smallest))}; '
+              'that adds nothing to them')
 
 def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:dict):
     "What a run of all methods on `folder` would cost."

@@ -217,6 +217,8 @@ def compare(
         if settings.setdefault('size', data.size) != data.size: raise UsageError(f'The images are of {data.size} pixels: leave out size.')
         settings |= _reading_of(data, given)
         data = data.name
+    if not isinstance(data, (str, Path)):
+        raise UsageError(f'{type(data).__name__} names no images: give a name, a folder, or what load_images gave.')
     source = get_data(data)
     if design: methods = crossed_methods('all' if methods is None else methods, design)
     if '://' in str(out): raise UsageError(f'{out} is a URL, which aebench run --ray writes to: give a folder.')

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from .layers import to_three_channels
 from .models import Normalize
 from .core.errors import UsageError
-from .registry import LOSSES, Loss, add_technique
+from .registry import LOSSES, Loss, add_technique, described
 from .speed import fold_batchnorm
 
 # %% ../nbs/06_losses.ipynb #d27be49f
@@ -184,7 +184,6 @@ def add_loss(
     Raises `UsageError` for a name that is taken, and for what gives no finite number of images, neither of three channels nor of one."""
     problems = [_problem(loss, channels) for channels in (3, 1)]
     if all(problems): raise UsageError(f'The loss {name} {problems[0]}')  # one may be for grey images, or for colour
-    label = label or name.replace('_', ' ').capitalize()
-    summary = (loss.__doc__ or 'A loss from outside the package.').strip()
+    label, summary = described(name, label, loss, 'A loss from outside the package.')
     add_technique(Loss(name, label, summary, axis=f'{label} loss'), lambda: loss, code=loss)
     return loss

@@ -8,7 +8,7 @@ Docs: https://aebench.github.io/aebench/registry.html.md"""
 __all__ = ['LOSSES', 'PAPER_LATENT', 'PAPER_EPOCHS', 'ENCODERS', 'UPSAMPLERS', 'OPTIMIZERS', 'CALLBACKS', 'PARTS', 'METHODS',
            'REFERENCES', 'FACTORS', 'DESIGNS', 'DATA', 'WEIGHTS', 'PUBLISHED', 'JUDGES', 'TRACKERS', 'Registry', 'Part',
            'Loss', 'Encoder', 'Upsampler', 'Optimizer', 'Callbacks', 'map_depth', 'Method', 'techniques', 'combine',
-           'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'add_technique',
+           'Reference', 'Family', 'find_reference', 'default_references', 'Factor', 'described', 'add_technique',
            'import_techniques', 'crossed', 'cell_name', 'levels_of', 'get_method', 'check_name', 'find_method',
            'is_reference', 'get_methods', 'DataSource', 'get_data', 'Published']
 
@@ -513,6 +513,10 @@ _importing = [] # The file that `import_techniques` runs now
 
 def _name_of(o) -> str: return getattr(o, '__name__', None) or type(o).__name__
 
+def described(name:str, label:str, source:Callable, default:str) -> tuple[str, str]: # Label and summary
+    "What tables call a technique of one's own, and the first line of what `source` says of itself, or `default`."
+    return label or name.replace('_', ' ').capitalize(), (source.__doc__ or default).strip().partition('\n')[0]
+
 def add_technique(
     part:Part, # A `Loss`, an `Encoder`, an `Upsampler`, an `Optimizer` or `Callbacks`
     build:Callable, # For a loss () → loss; for an encoder (upsample, latent, size, channels) → `AutoEncoder`;
@@ -626,7 +630,7 @@ def get_methods(
     names = names.split(',') if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
     for o in names: check_name(o)
     names = [o.strip() for o in names if o.strip()]
-    if not names: raise UsageError(f'No method was named: choose from {", ".join(METHODS)}, or all.')
+    if not names: raise UsageError(f'No method was named: choose from {", ".join(METHODS)}, or all, the paper\'s six.')
     if {'original', 'identity'} & set(names): raise UsageError('The original images stand in every table: leave them out of --methods.')
     found = {}
     for name in names:

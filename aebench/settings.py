@@ -208,7 +208,7 @@ def _resizes(run) -> bool: return isinstance(run.recipe, Method) and set(run.rec
 class Run:
     "All that decides a run's numbers. Raises `UsageError` for settings that can't be."
     method:str = setting(
-        f'comma-separated from {", ".join(METHODS)}, or all; A+B combines two, and pca-64 is a reference '
+        f'comma-separated from {", ".join(METHODS)}, or all, the paper\'s six; A+B combines two, and pca-64 is a reference '
         "(aebench methods lists them; default: the paper's six, modern, and as many principal components as numbers)",
         group='What is compared', flag='--methods', metavar='NAMES', table_title='')
     data:str = setting(f'{", ".join(DATA)}, or a folder of images', group='What is compared', metavar='NAME|FOLDER', table_title='{}')
@@ -265,7 +265,7 @@ class Run:
     augmentation:str = setting('augmentation of training images', 'report', group='Training', scope='network', choices=AUGMENTATIONS,
         table_title='augmentation {}', added_later=True)
     limit:int|None = setting('train on N of the training images, the same ones each time', None, group='Images', metavar='N',
-        bounds=(8, 2**40), table_title='{} training images', reading=True, added_later=True)
+        bounds=(8, 2**40), table_title='at most {} training images', reading=True, added_later=True)
     lr:float|None = setting('the highest learning rate of each phase, in place of what the protocol or the method says', None,
         group='Training', scope='network', metavar='R', bounds=(1e-9, 100), column='lr_asked', table_title='learning rate {:g}',
         added_later=True)
@@ -344,7 +344,8 @@ def check_setting(f:Field, run:Run):
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, flag)
     if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
-        raise UsageError(f'{flag} must be {bounds[0]} to {bounds[1]}, not {value}.')
+        limits = f'{bounds[0]} to {bounds[1]}' if bounds[1] < 2**32 else f'{bounds[0]} or more'
+        raise UsageError(f'{flag} must be {limits}, not {value}.')
     if check and (fault := check(run)): raise UsageError(fault)
 
 # %% ../nbs/01_settings.ipynb #7d9211f8

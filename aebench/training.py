@@ -41,7 +41,7 @@ from .core.errors import AebenchError, UsageError
 from .data.batches import ImageDL
 from .data.sets import ImageSet
 from .models import AutoEncoder, parameter_count
-from .registry import CALLBACKS, PAPER_EPOCHS, Callbacks, add_technique
+from .registry import CALLBACKS, PAPER_EPOCHS, Callbacks, add_technique, described
 from .settings import divided
 from .speed import FusedAdam
 
@@ -586,6 +586,6 @@ def add_callbacks(
     """Compare callbacks of fastai or of your own: the baseline trained with them is the method `name` from now on, in this process.
     Raises `UsageError` for a name that is taken, and for what makes no callbacks."""
     _made(name, make)
-    label, summary = label or name.replace('_', ' ').capitalize(), make.__doc__ or 'Callbacks from outside the package.'
-    add_technique(Callbacks(name, label, summary.strip()), partial(_made, name, make), code=make)
+    label, summary = described(name, label, make, 'Callbacks from outside the package.')
+    add_technique(Callbacks(name, label, summary), partial(_made, name, make), code=make)
     return make

@@ -106,7 +106,7 @@ def result_line(row:dict, name:str, width:int=0) -> str: # `name` padded to `wid
     figures = [f'MSE {row["mse"]:#.3g}'] if isinstance(row.get('mse'), float) else []
     if isinstance(row.get('accuracy'), float): figures.append(f'accuracy {100*row["accuracy"]:.1f} %')
     if isinstance(row.get('seconds'), (int, float)): figures.append(duration(row['seconds']))
-    if row.get('gate') == 0: figures.append('gate closed: copies as components do')
+    if row.get('gate') == 0: figures.append('its network adds nothing: copies as components do')
     return '  '.join([f'✓ {name:{width}}', *figures])
 
 # %% ../../nbs/bench/05_loop.ipynb #a90ae481
@@ -307,10 +307,10 @@ def suited_to_images(
     runs = list(runs)
     if not (batches or quick) or all(is_reference(o.method) for o in runs): return runs
     with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
-    def suited(run):
-        if batches: run = in_fitting_batches(run, len(data.train_x))
-        return replace(run, epochs=divided(quick_epochs(trained_images(run.recipe, data), run.batch_size), run.epochs)) if quick else run
-    return [o if is_reference(o.method) else suited(o) for o in runs]
+    if batches: runs = [o if is_reference(o.method) else in_fitting_batches(o, len(data.train_x)) for o in runs]
+    if not quick: return runs
+    n = max(quick_epochs(trained_images(o.recipe, data), o.batch_size) for o in runs if not is_reference(o.method))  # alike for all
+    return [o if is_reference(o.method) else replace(o, epochs=divided(n, o.epochs)) for o in runs]
 
 def _remove_stale_states(out:Path):
     "Remove the training states of finished runs, whose process ended between writing the row and tidying up."

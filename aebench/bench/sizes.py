@@ -9,8 +9,8 @@ __all__ = ['Resized', 'ways_for', 'at_sizes', 'measure_sizes']
 
 # %% ../../nbs/bench/06_sizes.ipynb #ee82bccb
 import io
-import shlex
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -122,11 +122,11 @@ def measure_sizes(
     out, sizes, progress = Path(out), list(sizes), progress or LineProgress()
     for size in sizes: check_size(size)
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read models from: give one that aebench run wrote.')
-    frames = []
-    with one_writer(out):
-        for path in sorted(out.glob(f'*/{MODEL}')):
+    paths, frames = sorted(out.glob(f'*/{MODEL}')), []
+    with one_writer(out) if paths else nullcontext():
+        for path in paths:
             row, about = (read_json(path.with_name(o)) for o in (ROW_JSON, RUN_JSON))
             if not (isinstance(row, dict) and isinstance(about, dict) and row.get('status') == 'done'): continue
             frames.append(_measure_run(path.parent, row, about.get('settings'), sizes, device, progress.log))
-    if not frames: raise UsageError(f'{out} holds no model to measure: train some with aebench run --out {shlex.quote(str(out))}.')
+    if not frames: raise UsageError(f'{out} holds no model to measure: give a folder that aebench run wrote, such as runs/digits.')
     return pd.concat(frames, ignore_index=True)

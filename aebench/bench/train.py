@@ -54,10 +54,11 @@ def plan_training(
     **settings # Further fields of `Run`, as `plan_runs` takes them
 ) -> Run:
     "The run that trains `method` on `data`. Raises `UsageError` for settings that can't be."
+    recipe = get_method(method)
     if latent is None: latent = max(1, min(LATENT, numbers_in_image(data.name, data.size, data.channels)//2))
     usual, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, **settings)
     if batch_size is None: batch_size = batch_for(len(data.train_x), usual.batch_size)
-    if epochs is None: epochs = (quick_epochs if quick else epochs_for)(trained_images(get_method(method), data), batch_size)
+    if epochs is None: epochs = (quick_epochs if quick else epochs_for)(trained_images(recipe, data), batch_size)
     run, = plan_runs([method], data.name, latent=latent, batch_size=batch_size, epochs=divided(epochs), **settings)
     return run
 
@@ -75,6 +76,7 @@ def gain_over(
 ) -> str:
     "How much lower an error is than that of components, in words."
     percent = 100*(1 - mse/max(pca_mse, 1e-12))
+    if percent <= -100: return f'{mse/max(pca_mse, 1e-12):,.3g} times that of PCA-{k}'
     if abs(percent) < .05: return f'as PCA-{k}'
     return f'{abs(percent):{".1f" if abs(percent) < 10 else ".0f"}} % {"below" if percent > 0 else "above"} PCA-{k}'
 
@@ -119,6 +121,9 @@ def describe_model(
              f'MSE {row["mse"]:.6f}, PSNR {row["psnr"]:.2f} dB; {gain}' + ('' if gain.startswith('as') else f', which has {pca_mse:.6f}')]
     lengths = pd.read_csv(path) if (path := folder/LENGTHS_CSV).is_file() else None
     if row.get('gate') == 0: lines.append(_why_closed(row, lengths))
+    elif (row.get('gate') or 1) < 1:
+        lines.append(f'What the network adds to components counts {100*row["gate"]:.0f} % in the saved model, which is best for images '
+                     'that were held out; while it was trained it counted whole.')
     if lengths is None: return lines, dict(pca_mse=pca_mse)
     return [*lines, *_length_lines(lengths)], dict(pca_mse=pca_mse, lengths=lengths.to_dict('records'))
 

@@ -81,6 +81,7 @@ def check_folder(folder:str|Path):
     folder = expanded(folder)
     name, kind = printable(folder), folder.suffix.lower()
     if folder.is_dir(): return
+    if re.match(r'\w+:/', str(folder)): raise UsageError(f'{name} is an address: fetch its images, and give their folder.')
     if not folder.exists(): raise UsageError(f'There is no folder {name}: give one that holds images.')
     if kind == '.ae': raise UsageError(f'{name} is a file of aebench compress: aebench decompress makes images of it.')
     if kind in _ARCHIVES: raise UsageError(f'{name} is an archive: unpack it, and give the folder of its images.')

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from ..core.files import check_folder, expanded, fingerprint
-from ..core.text import log, printable
+from ..core.text import log, plural, printable
 from ..registry import DataSource
 from ..settings import MAX_PIXELS, FileReading, Reading, batch_for, few_steps
 from .images import CUT, Decoded, Extremes, open_image, page_of, pages_in_turn, raise_system_error, read_image, why_unreadable
@@ -191,7 +191,10 @@ def folder_arrays(
         arrays[f'{split}_y'] = torch.tensor(layout.labels([names[i] for i in keep]), dtype=torch.int16)
     if unreadable and not reading.skip_unreadable: refuse_unreadable(unreadable, layout.folder)
     if len(arrays['train_x']) < 2 or not len(arrays['test_x']):
-        raise UsageError(f'Too few images of {layout.folder} can be read: aebench check {layout.folder} says why.')
+        n = [len(arrays[f'{o}_x']) for o in ('train', 'test')]
+        why = f', as {len(unreadable):,} cannot be read' if unreadable else ''
+        raise UsageError(f'{layout.folder} has {plural(n[0], "image")} to train on and {n[1]:,} to test with{why}: '
+                         'two and one are needed. Add images, or change --split.')
     return arrays, unreadable, found
 
 # %% ../../nbs/data/05_folders.ipynb #a1f0de02
@@ -223,6 +226,7 @@ def read_folder(
     kept, left_out = [i for i in range(len(names)) if i not in found.bad], describe_left_out(left_out_of(files, found.facts))
     if not kept: raise UsageError(f'{folder} holds no images that can be read{instead_of_images(files)}: give a folder of images.')
     if left_out: log(f'Not read: {"; ".join(left_out)}')
+    if found.bad: log(listing(f'{plural(len(found.bad), "unreadable image")} left out:', {names[i]: why for i, why in found.bad.items()}))
     if found.prep.range and not prep.range:
         log('The model knows no scale for images of more than 8 bits: {:,.6g} becomes black and {:,.6g} white.'.format(*found.prep.range))
     images = found.images[kept] if found.bad else found.images
@@ -245,6 +249,7 @@ def sentences(
         said.append(f'Values: {low:,.6g} becomes black and {high:,.6g} white; --range LOW HIGH sets others')
         if 4*(found.bright - low) < high - low:
             said.append(f'The images are nearly black so: 999 of 1,000 values are at most {found.bright:,.6g}')
+        elif found.upper > high or found.lower < low: said.append('A quarter of all values or more lie beyond that scale, and show nothing')
         elif 64*(found.upper - found.lower) < high - low:
             said.append(f'Half of all values lie between {found.lower:,.6g} and {found.upper:,.6g}, which that scale hardly tells apart')
     deep = [o for o in facts.modes if o.startswith(('I', 'F', 'float', 'int', 'uint16', 'uint32'))]

@@ -38,7 +38,7 @@ from .images import page_of
 from .layouts import Layout, draw_test
 from .pixels import Preprocessing, preprocessing_from, resize_images, subsample, to_channels
 from ..registry import DATA, DataSource, get_data
-from ..settings import LARGEST, Reading
+from ..settings import LARGEST, READING, Reading
 
 # %% ../../nbs/data/07_sets.ipynb #8c88b4e4
 def _digits() -> tuple: # Images and labels for training, for the test; classes
@@ -347,6 +347,7 @@ def load_images(
     **reading # Fields of `aebench.settings.Reading`: `channels`, `fit`, `range`, `frames`, `skip_unreadable` and so on
 ) -> ImageSet:
     "Load images, decoded once and kept in `cache_home()`. Raises `UsageError` for a bad folder, `AebenchError` for a failed download."
+    for o in reading: choose(o, READING, 'way to read images')
     source, reading = get_data(data), Reading(**reading)
     size = source.size if size is None else size
     check_number(size, 'size')

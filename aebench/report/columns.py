@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/report/columns.html.md"""
 
 # %% auto #0
 __all__ = ['ACCURACIES', 'ENTRIES', 'COLUMNS', 'MEASURES', 'SUMMARY', 'LATENT_MEASURES', 'CIRCUMSTANCES', 'TOOLTIPS', 'Column',
-           'check_columns']
+           'column_names']
 
 # %% ../../nbs/report/00_columns.ipynb #55867ddf
 import math
@@ -176,9 +176,10 @@ SUMMARY = {k: o for k, o in MEASURES.items() if o.summary} # Of the short table 
 LATENT_MEASURES = {k: o for k, o in ENTRIES.items() if o.latent} # Of the table of the latent
 CIRCUMSTANCES = ('data', *(o.name for o in (*_SETTINGS, *_ENVIRONMENT) if o.name != 'latent_asked')) # Of the report's list of settings
 
-def check_columns(columns:Iterable[str]=(), sort:str|None=None):
-    "Raise `UsageError` for what names no column of the table of methods."
-    for name in (*columns, *([sort] if sort else [])): choose(name, MEASURES, 'column')
+def column_names(names:Iterable[str]) -> list[str]: # As in results.csv
+    "The columns of the table of methods that are called so, there or in its headings. Raises `UsageError` for what is none."
+    headings = {o.title.lower(): o.name for o in MEASURES.values()}
+    return [choose(headings.get(str(o).lower(), o), MEASURES, 'column') for o in names]
 
 TOOLTIPS = { # Heading in a table: explanation, for its tooltip and for the glossary
     'Method': 'The network or reference that copies the images.',

@@ -77,7 +77,7 @@ def _skipped_phases_fact(rows:pd.DataFrame) -> str: # '' where every method did 
     found = [f'{listed(resized)} trained at full size alone'] if resized else []
     found += [f'the encoder of {listed(frozen)} was never frozen'] if frozen else []
     why = ': the first phase had no epoch, and --epochs 3 or more would give it one' if is_empty else ''
-    return f'{"; ".join(found)}{why}.' if found else ''
+    return f'{found[0][0].upper()}{"; ".join(found)[1:]}{why}.' if found else ''
 
 def _question_fact(rows:pd.DataFrame) -> str: # '' where nothing is equal
     "What the comparison holds equal: epochs and time are two questions."

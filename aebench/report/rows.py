@@ -110,6 +110,7 @@ def read_rows(
     "The rows of all runs in `out`; damaged ones are left out with a warning. Raises `UsageError` when there are none."
     out, rows = Path(out), []
     hint = f'Make some with: aebench run --out {shlex.quote(str(out))}'
+    if out.is_dir() and any(out.iterdir()): hint = 'Give a folder that aebench run wrote, such as runs/digits.'
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read results from. {hint}')
     paths = {o.parent.name: o for o in sorted(out.glob(f'*/{ROW_JSON}'))}
     for name, path in paths.items():

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..registry import PUBLISHED, Published, find_method, is_reference
-from .columns import ACCURACIES, MEASURES, SUMMARY, Column, check_columns
+from .columns import ACCURACIES, MEASURES, SUMMARY, Column, column_names
 from .rows import complete, distinct, groups, is_failed, missing, references, trained
 from .statistics import Interval, interval, leaders
 
@@ -237,14 +237,13 @@ def _fitting(named:dict[str, list[str]], width:int) -> dict[str, list[str]]: # H
 def terminal_table(
     rows:pd.DataFrame, # Of one group
     width:int=80, # Characters of a line
-    columns:Iterable[str]=(), # Names of measures; none: those that matter most, as far as there is room
-    sort:str|None=None # Name of the measure that decides the order
+    columns:Iterable[str]=(), # Measures, as `column_names` takes them; none: those that matter most, as far as there is room
+    sort:str|None=None # The measure that decides the order
 ) -> Table: # Of rich
     "What is best is bold, the paper's figures are dim. Raises `UsageError` for what names no column."
-    check_columns(columns, sort)
+    columns, sort = column_names(columns), sort and column_names([sort])[0]
     table, winners, published = summarise(rows), best(rows), _published(rows)
     if sort: table = table.loc[sorted_by(rows, sort)]
-    columns = list(columns)
     measures = [MEASURES[o] for o in columns] or [m for m in _shown(table) if m.terminal]
     named = {'Method': [line.label for _, line in table.iterrows()]}
     named |= {m.short: [_brief(line, m, bool(columns)) for _, line in table.iterrows()] for m in measures}
