@@ -17,7 +17,7 @@ import torch
 
 from ..core.errors import UsageError, choose
 from ..core.files import git_revision
-from ..data.batches import gpu_kind
+from ..data.batches import torch_device
 from ..settings import PRECISIONS, kind_of
 from ..speed import native_precision
 
@@ -26,16 +26,10 @@ def resolve_device(
     device:str|torch.device='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, 'mps', or 'gpu' for whichever of the two there is
 ) -> str:
     "The device to train on; 'auto' takes a GPU where there is one. Raises `UsageError` for one that isn't there."
-    device, available = str(device), dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    if kind_of(device) == 'gpu': device = device.replace('gpu', gpu_kind())
-    if device == 'auto': return 'cuda' if available['cuda'] else 'cpu'
-    kind, current, count = kind_of(device), 0, 1
-    if kind == 'cuda' and available['cuda']: current, count = torch.cuda.current_device(), torch.cuda.device_count()
-    index = device[len(kind)+1:] or str(current)
-    if not (available.get(kind) and not device.endswith(':') and index.isdecimal() and index.isascii() and int(index) < count):
-        raise UsageError(f'There is no {device} device here: choose --device {" or ".join(k for k, v in available.items() if v)}.')
-    if kind == 'cuda': torch.cuda.set_device(int(index))  # code that asks for «the» GPU means this one
-    return device
+    if device == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
+    found = torch_device(device)
+    if found.type == 'cuda' and found.index is not None: torch.cuda.set_device(found)  # code that asks for «the» GPU means this one
+    return str(found)
 
 # %% ../../nbs/bench/01_devices.ipynb #16070f56
 def resolve_precision(
