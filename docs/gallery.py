@@ -34,7 +34,7 @@ def figures(rows:pd.DataFrame, method:str) -> str:
     "Error, share that is still recognised, bytes: what stands below a method's name."
     of = rows[(rows.method == method) & ~is_failed(rows)]
     mse, accuracy, size = of.mse.mean(), of.accuracy.mean(), bytes_of(of).mean()
-    found = [] if method == 'original' or missing(mse) else [f'MSE {MEASURES["mse"].show(mse)}']
+    found = [] if method == 'original' or missing(mse) else [f'MSE {MEASURES["mse"].brief(mse)}']
     if not missing(accuracy): found.append(f'{accuracy:.0%} recognised')
     if not missing(size): found.append(plural(round(size), 'byte'))
     return ' · '.join(found)

@@ -52,7 +52,7 @@ def _entries(parts:list) -> list[dict]:
 
 def _cell(entry:dict|None, leads:bool=False, measure:str='mse') -> str:
     if entry is None: return '<td>n/a</td>'
-    figure = MEASURES[measure].show(entry[measure])
+    figure = MEASURES[measure].brief(entry[measure])
     said = f'{entry["length"].rpartition("= ")[2]} · {plural(entry["seeds"], "seed")}'
     if leads: figure = f'<strong>{figure}</strong>'
     return f'<td class="entry">{name_html(entry["rows"], entry["method"])}<br>{figure}<br><small>{html.escape(said)}</small></td>'
@@ -70,7 +70,7 @@ def by_numbers() -> str:
         first, others = entries[0], [o for o in entries if o['method'] != entries[0]['method']]
         readable = max((o for o in entries if not missing(o['accuracy'])), key=lambda o: o['accuracy'], default=None)
         ahead = missing(pca) or first['mse'] < pca
-        text = 'n/a' if missing(pca) else MEASURES['mse'].show(pca)
+        text = 'n/a' if missing(pca) else MEASURES['mse'].brief(pca)
         name = title if titles.count(title) == 1 else title_of(first['folder'])
         link = f'<a href="{first["folder"].name}.html">{html.escape(name)}</a>'
         lines.append((link, f'<td>{numbers:,}</td>{_cell(first, ahead)}{_cell(next(iter(others), None))}'

@@ -152,7 +152,7 @@ def best_text(rows:pd.DataFrame, measure:str) -> str:
     found = best_value(rows).get(measure) or (distinct(trained(rows), 'method') if trained(rows).method.nunique() == 1 else [])
     values = rows[rows.method.isin(found)][measure].dropna()
     if not found or values.empty: return 'n/a'
-    return f'{html.escape(", ".join(method_label(rows, o) for o in found))}<br><small>{MEASURES[measure].show(values.mean())}</small>'
+    return f'{html.escape(", ".join(method_label(rows, o) for o in found))}<br><small>{MEASURES[measure].brief(values.mean())}</small>'
 
 def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
     parts = [part for _, part in parts_of(folder)]

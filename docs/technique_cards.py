@@ -59,7 +59,7 @@ def _change(folder:Path, title:str, rows:pd.DataFrame, method:str, measure:str) 
 
 def _mean(rows:pd.DataFrame, measure:str) -> str:
     mean = rows[measure].mean()
-    return 'n/a' if missing(mean) else MEASURES[measure].show(mean)
+    return 'n/a' if missing(mean) else MEASURES[measure].brief(mean)
 
 def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict: # {} where a comparison lacks the method or the baseline
     "A method beside the baseline in one comparison."
