@@ -70,7 +70,7 @@ SHARED = {
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
     '--open': ('', 'show the report in a browser'),
-    '--columns': ('A,B', 'the columns of the table, by their names in results.csv, such as mse,ssim (default: what fits)'),
+    '--columns': ('A,B', 'the columns of the table, by their headings or names in results.csv, such as mse,ssim (default: what fits)'),
     '--sort': ('COLUMN', 'order the table by a column, the best first'),
 } # Flag → what stands for its value, or a short flag; help: those of several commands
 
@@ -496,7 +496,8 @@ def _finite(row:dict) -> dict:
 def _columns(columns:str|None, sort:str|None) -> dict: # Arguments of `terminal_table`
     "Which columns the table is to have, and its order. Raises `UsageError` for what names no column."
     from aebench.report.columns import column_names
-    return dict(columns=column_names(read_names(columns or '')), sort=sort and column_names([sort])[0])
+    names = [o.strip() for o in (columns or '').split(',') if o.strip()]
+    return dict(columns=column_names(names), sort=sort and column_names([sort])[0])
 
 def _short(path:Path) -> str:
     "`path` as it is reached from here, where it lies below."
@@ -1007,15 +1008,10 @@ def check(
     found = inspect_folder(source.name, **reading)
     if json: _print_json(found.as_dict())
     else: print(found.describe())
-    if found.sizes and not json: _print_enlarged(found.sizes[0], size or source.size)
+    if 0 < found.least < (size := size or source.size) and not json:
+        print(f'Enlarged: images of fewer than {size} pixels a side, the smallest of {found.least}; that adds nothing to them')
     if steps > 0 and not json: _print_estimate(folder, size, steps, device, reading | dict(skip_unreadable=bool(found.unreadable)))
     return 1 if found.unreadable and not reading.get('skip_unreadable') else 0
-
-def _print_enlarged(smallest:tuple[int, int], size:int): # Width and height; pixels a side
-    "Say whether images are enlarged, which adds nothing to them."
-    if min(smallest) < size:
-        print(f'Enlarged: images of fewer than {size} pixels a side, the smallest of {"×".join(map(str, smallest))}; '
-              'that adds nothing to them')
 
 def _print_estimate(folder:str, size:int|None, steps:int, device:str, reading:dict):
     "What a run of all methods on `folder` would cost."

@@ -515,7 +515,7 @@ def _name_of(o) -> str: return getattr(o, '__name__', None) or type(o).__name__
 
 def described(name:str, label:str, source:Callable, default:str) -> tuple[str, str]: # Label and summary
     "What tables call a technique of one's own, and the first line of what `source` says of itself, or `default`."
-    return label or name.replace('_', ' ').capitalize(), (source.__doc__ or default).strip().partition('\n')[0]
+    return label or name.replace('_', ' ').capitalize(), ((source.__doc__ or '').strip() or default).partition('\n')[0]
 
 def add_technique(
     part:Part, # A `Loss`, an `Encoder`, an `Upsampler`, an `Optimizer` or `Callbacks`

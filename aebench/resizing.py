@@ -1,4 +1,4 @@
-"""Start on small images, swap the DataLoaders for larger ones, keep the weights.
+"""Start on small images, go on with larger ones, keep the weights.
 
 Docs: https://aebench.github.io/aebench/resizing.html.md"""
 
@@ -25,7 +25,7 @@ def resized(
 ) -> ImageLoaders: # New ones, with `dls` as their `full_size`
     "`dls` with its images at `size`, at the same epoch of their random order."
     def resize(dl:ImageDL):
-        new = dl.new(resize_images(dl.dataset, size), labels=dl.labels)
+        new = dl.new(resize_images(dl.dataset, size), as_is=True, labels=dl.labels)
         new.epoch = dl.epoch
         return new
     new = ImageLoaders(*(resize(dl) for dl in dls.loaders), path=dls.path, device=dls.device)
@@ -34,15 +34,19 @@ def resized(
 
 # %% ../nbs/07_resizing.ipynb #31f74ff2
 class ResizeBatch(Callback):
-    "Scale the images of each batch, inputs and targets alike: what loaders of one's own need."
+    "Scale the images of each batch, inputs and targets alike, masks to the nearest pixel: what loaders of one's own need."
     order = -10 # before callbacks that mix or mask images
     def __init__(self, size:int): self.size = size # Pixels of the shorter side
     def before_batch(self): self.learn.xb, self.learn.yb = (tuple(map(self._scaled, o)) for o in (self.xb, self.yb))
 
     def _scaled(self, x):
-        if not isinstance(x, Tensor) or x.ndim != 4 or (shorter := min(x.shape[-2:])) == self.size: return x
+        is_mask = isinstance(x, Tensor) and x.ndim == 3 and x.shape[-2:] == self.x.shape[-2:]
+        if not (is_mask or isinstance(x, Tensor) and x.ndim == 4) or (shorter := min(x.shape[-2:])) == self.size: return x
         if shorter < self.size: raise _too_small(shorter, self.size)
-        return F.interpolate(x, [round(o*self.size/shorter) for o in x.shape[-2:]], mode='bilinear', antialias=True)
+        sides, whole = [round(o*self.size/shorter) for o in x.shape[-2:]], x.float()
+        if is_mask: return F.interpolate(whole[None], sides, mode='nearest-exact')[0].to(x.dtype)
+        scaled = F.interpolate(whole, sides, mode='bilinear', antialias=True)
+        return (scaled if x.is_floating_point() else scaled.round()).to(x.dtype)
 
 def _too_small(full:int, size:int) -> UsageError:
     return UsageError(f'The images were loaded at {full} pixels, too small for {size}: load them at {size}.')
@@ -52,10 +56,12 @@ def set_image_size(self:Learner,
     size:int # Pixels a side; at most the size at which the data was loaded
 ):
     """Train on images of `size` from now on, with the same weights. Loaders made by `dls()` scale all their images once, others each batch.
-    A model without `set_size` must take images of any size. Raises `UsageError` for a size that loaders or model don't allow."""
+    A model without `set_size` must take images of any size. Raises `UsageError` for a size that loaders or model don't allow;
+    of loaders of one's own the first batch tells."""
     whole = vars(self.dls).get('full_size', self.dls)
     is_own = not isinstance(whole.train, ImageDL)
     full = None if is_own else whole.train.dataset.shape[-1]
+    if size < 1: raise UsageError(f'Images of {size} pixels hold nothing: give 1 or more.')
     if full and size > full: raise _too_small(full, size)
     if hasattr(self.model, 'set_size'): self.model.set_size(size)  # first, because it may raise
     if is_own:

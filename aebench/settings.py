@@ -21,6 +21,7 @@ import math
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
+from numbers import Integral
 from typing import get_args
 
 from .core.errors import UsageError, check_number, choose
@@ -183,7 +184,7 @@ def _sizes_fault(run) -> str:
     if len(run.sizes) != len(run.epochs): return f'--schedule has {len(run.epochs)} phases and {len(run.sizes)} sizes: give each phase one.'
     if not (4 <= min(run.sizes) and max(run.sizes) <= run.size):
         return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
-    multiple = run.recipe.encoder_entry.multiple if isinstance(run.recipe, Method) else 1
+    multiple = run.recipe.encoder_entry.multiple if _resizes(run) else 1
     return f'--schedule takes multiples of {multiple} for {run.recipe.label}.' if any(o % multiple for o in run.sizes) else ''
 
 def _seconds_fault(run) -> str:
@@ -344,7 +345,7 @@ def check_setting(f:Field, run:Run):
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, flag)
     if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
-        limits = f'{bounds[0]} to {bounds[1]}' if bounds[1] < 2**32 else f'{bounds[0]} or more'
+        limits = f'{bounds[0]} or more' if value < bounds[0] and bounds[1] > 2**32 else f'{bounds[0]} to {bounds[1]}'
         raise UsageError(f'{flag} must be {limits}, not {value}.')
     if check and (fault := check(run)): raise UsageError(fault)
 
@@ -558,7 +559,8 @@ def plan_runs(
 def _as_setting(f:Field, value): # As `Run` has it
     """What was given for a setting of several values, as a tuple: names and numbers may stand in one text, and one of them alone.
     Raises `UsageError` for a text that holds no such values."""
-    if kind_of_setting(f) is not tuple or f.name == 'epochs' and isinstance(value, int): return value
+    if kind_of_setting(f) is not tuple: return value
+    if f.name == 'epochs' and isinstance(value, Integral): return int(value)
     if isinstance(value, str):
         try: return read_setting(f, value)
         except ValueError as e: raise UsageError(f'{names_of(f)[0]} takes no {value!r}.') from e

@@ -74,9 +74,10 @@ def gain_over(
     pca_mse:float, # Of `k` principal components
     k:int
 ) -> str:
-    "How much lower an error is than that of components, in words."
-    percent = 100*(1 - mse/max(pca_mse, 1e-12))
-    if percent <= -100: return f'{mse/max(pca_mse, 1e-12):,.3g} times that of PCA-{k}'
+    "How an error compares with that of components, in words."
+    ratio = mse/max(pca_mse, 1e-12)
+    percent = 100*(1 - ratio)
+    if ratio >= 2: return f'{ratio:{",.0f" if ratio >= 10 else ".1f"}} times the error of PCA-{k}'
     if abs(percent) < .05: return f'as PCA-{k}'
     return f'{abs(percent):{".1f" if abs(percent) < 10 else ".0f"}} % {"below" if percent > 0 else "above"} PCA-{k}'
 
@@ -122,10 +123,17 @@ def describe_model(
     lengths = pd.read_csv(path) if (path := folder/LENGTHS_CSV).is_file() else None
     if row.get('gate') == 0: lines.append(_why_closed(row, lengths))
     elif (row.get('gate') or 1) < 1:
-        lines.append(f'What the network adds to components counts {100*row["gate"]:.0f} % in the saved model, which is best for images '
-                     'that were held out; while it was trained it counted whole.')
+        lines.append(_why_partly(row))
     if lengths is None: return lines, dict(pca_mse=pca_mse)
     return [*lines, *_length_lines(lengths)], dict(pca_mse=pca_mse, lengths=lengths.to_dict('records'))
+
+def _why_partly(row:dict) -> str:
+    "What it means that a gate is neither open nor closed."
+    recipe = get_method(row['method'])
+    share = f'{100*row["gate"]:.0f} %' + (', the mean over its steps,' if recipe.rounded else '')
+    why = ('which copies images best that were held out' if recipe.loss == 'mse' else
+           f'the most that costs images that were held out no more than {100*(DEARER - 1):.0f} % more error')
+    return f'What the network adds to components counts {share} in the saved model, {why}; while it was trained it counted whole.'
 
 def _why_closed(row:dict, lengths:pd.DataFrame|None) -> str: # As `measure_lengths` gives them
     "What it means that the gate of the whole latent is closed, while training may have shown a gain."

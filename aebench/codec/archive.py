@@ -228,10 +228,10 @@ def write_images(
         return write(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
     paths = image_paths(names, out, suffix)
     if chosen is not None: paths = [paths[i] for i in chosen]
-    there = [i for i, path in enumerate(paths) if path.exists()]
-    for i in there: check_new(paths[i], b'' if overwrite else file_of(i), overwrite)
+    there = {i: path for i, path in enumerate(paths) if path.exists()}
+    for i, path in there.items(): check_new(path, b'' if overwrite else file_of(i), overwrite)
     if overwrite:
-        for i in there: write_bytes(paths[i], file_of(i))
+        for i, path in there.items(): write_bytes(path, file_of(i))
     write_many((path, file_of(i)) for i, path in enumerate(paths) if i not in there)
     return paths
 

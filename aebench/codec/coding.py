@@ -165,6 +165,7 @@ class Coder:
 
     def restore(self, levels:np.ndarray) -> np.ndarray: # (N, ≤k) int32 → (N, k) float32
         "The numbers that levels stand for; those that were not kept are at their means."
+        if len(levels) > 1000: return np.concatenate([self.restore(o) for o in np.split(levels, range(1000, len(levels), 1000))])
         (row, low), size, k = self.rows_of(levels), np.abs(levels), levels.shape[1]
         steps = np.divide(self.step, self.sensitivity, out=np.zeros(len(self.mean)), where=self.sensitivity > 0)
         centre = np.where((low == 0) & (size < ESCAPE), self.centres[row, np.minimum(size, ESCAPE)], size)

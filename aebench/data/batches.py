@@ -8,7 +8,6 @@ Docs: https://aebench.github.io/aebench/data/batches.html.md"""
 __all__ = ['dihedral', 'lighting', 'shift', 'Augment', 'ImageDL', 'in_rgb', 'ImageLoaders', 'torch_device']
 
 # %% ../../nbs/data/06_batches.ipynb #62f40db2
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -111,15 +110,17 @@ class ImageDL(TfmdDL):
         self.labels, self.augment, self.seed, self.epoch = labels, augment, seed, 0
         self.prep = prep or Preprocessing(dataset.shape[1])
 
-    def new(self, dataset=None, cls=None, **kwargs):
+    def new(self,
+        dataset=None, # Images from wherever they come, as `read_images` takes them; None: the same
+        cls=None,
+        as_is:bool=False, # Take `dataset` as it is: uint8, (N, C, S, S) of any size?
+        **kwargs
+    ):
         own = dict(bs=self.wanted_bs, augment=self.augment, seed=self.seed, prep=self.prep, labels=self.labels if dataset is None else None)
-        if dataset is not None and not self._is_own(dataset):
+        if not (dataset is None or as_is):
             x, *_ = read_images(dataset, self.dataset.shape[-1], self.prep)
             dataset = x if x.dtype == torch.uint8 else x.mul(255).round().to(torch.uint8)
         return TfmdDL.new(self, dataset, cls, **own | kwargs)
-
-    def _is_own(self, x) -> bool: # Of whatever size: resizing brings its own
-        return isinstance(x, Tensor) and x.dtype == torch.uint8 and x.shape[1] == self.dataset.shape[1]
 
     def _one_pass(self): self._n_inp, self._types = 1, {tuple: [TensorImage, TensorImage]}
 
@@ -220,7 +221,7 @@ class ImageLoaders(DataLoaders):
         return f'{_size_text(self.train.dataset)}; {parts}; on {self.device}'
 
     def new_empty(self):
-        empty = [dl.new(dl.dataset[:0].clone()) for dl in self.loaders]  # a slice alone would be saved with all it is cut from
+        empty = [dl.new(dl.dataset[:0].clone(), as_is=True) for dl in self.loaders]  # a slice alone would be saved with all it is cut from
         return type(self)(*empty, path=self.path, device=self.device)
 
 # %% ../../nbs/data/06_batches.ipynb #828e9be3
@@ -233,7 +234,7 @@ def torch_device(
     gpu = 'mps' if count['mps'] and not count['cuda'] else 'cuda'
     with suppress(RuntimeError, TypeError):  # for what names no device
         found = torch.device(re.sub('^gpu', gpu, device) if isinstance(device, str) else device)
-        if (found.index or 0) < count.get(found.type, math.inf): return found
+        if (found.index or 0) < count.get(found.type, 0): return found
     raise UsageError(f'There is no {device} device here: choose {" or ".join(k for k, n in count.items() if n)}.')
 
 # %% ../../nbs/data/06_batches.ipynb #f3b192d7

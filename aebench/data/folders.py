@@ -249,7 +249,8 @@ def sentences(
         said.append(f'Values: {low:,.6g} becomes black and {high:,.6g} white; --range LOW HIGH sets others')
         if 4*(found.bright - low) < high - low:
             said.append(f'The images are nearly black so: 999 of 1,000 values are at most {found.bright:,.6g}')
-        elif found.upper > high or found.lower < low: said.append('A quarter of all values or more lie beyond that scale, and show nothing')
+        elif found.upper > high or found.lower < low:
+            said.append('Of some images a quarter of the values or more lie beyond that scale, and show nothing')
         elif 64*(found.upper - found.lower) < high - low:
             said.append(f'Half of all values lie between {found.lower:,.6g} and {found.upper:,.6g}, which that scale hardly tells apart')
     deep = [o for o in facts.modes if o.startswith(('I', 'F', 'float', 'int', 'uint16', 'uint32'))]
@@ -274,6 +275,7 @@ class FolderReport:
     links:dict # {path: what it is} of links out of the folder and of links to folders
     prep:Preprocessing # What becomes of the images
     facts:Facts
+    least:int # Pixels of the side that fills the square, of the smallest image; 0 where there is none
 
     @property
     def modes(self) -> dict: return self.facts.modes # Pillow's mode → images
@@ -357,4 +359,5 @@ def inspect_folder(
     sizes = sorted((o for o in looked.sizes if o), key=lambda s: s[0]*s[1])
     unreadable = {names[i]: why for i, why in looked.bad.items()}
     return FolderReport(layout, [sizes[0], sizes[-1]] if sizes else [], unreadable, left_out_of(files, looked.facts), shared,
-                        _links(layout.folder, files, unreadable), looked.prep, looked.facts)
+                        _links(layout.folder, files, unreadable), looked.prep, looked.facts,
+                        min(map(max if looked.prep.fit == 'pad' else min, sizes), default=0))

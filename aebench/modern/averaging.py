@@ -39,7 +39,7 @@ class AverageWeights(Watcher):
 
     def after_step(self):
         state = [o.detach() for o in _state_of(self.model)]
-        if not self.means: self.means = [o.clone() for o in state]
+        if len(self.means) != len(state): self.means = [o.clone() for o in state]  # none yet, or those of an earlier version
         averaged(self.means, state, self.steps, self.decay)
         self.steps += 1
 

@@ -178,7 +178,7 @@ CIRCUMSTANCES = ('data', *(o.name for o in (*_SETTINGS, *_ENVIRONMENT) if o.name
 
 def column_names(names:Iterable[str]) -> list[str]: # As in results.csv
     "The columns of the table of methods that are called so, there or in its headings. Raises `UsageError` for what is none."
-    headings = {o.title.lower(): o.name for o in MEASURES.values()}
+    headings = {title.replace('\n', ' ').lower(): o.name for o in MEASURES.values() for title in (o.short, o.title)}
     return [choose(headings.get(str(o).lower(), o), MEASURES, 'column') for o in names]
 
 TOOLTIPS = { # Heading in a table: explanation, for its tooltip and for the glossary

@@ -23,7 +23,7 @@ from ..core.errors import UsageError
 from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
-from ..run_folder import RESULTS_CSV, ROW_JSON
+from ..run_folder import RESULTS_CSV, ROW_JSON, RUN_JSON
 from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, read_setting, table_title_of, write_numbers, write_setting
 from .columns import COLUMNS, ENTRIES
 
@@ -110,7 +110,8 @@ def read_rows(
     "The rows of all runs in `out`; damaged ones are left out with a warning. Raises `UsageError` when there are none."
     out, rows = Path(out), []
     hint = f'Make some with: aebench run --out {shlex.quote(str(out))}'
-    if out.is_dir() and any(out.iterdir()): hint = 'Give a folder that aebench run wrote, such as runs/digits.'
+    is_other = out.is_dir() and any(out.iterdir()) and not any(out.glob(f'*/{RUN_JSON}'))
+    if is_other: hint = 'Give a folder that aebench run wrote, such as runs/digits.'
     if not out.is_dir(): raise UsageError(f'There is no folder {out} to read results from. {hint}')
     paths = {o.parent.name: o for o in sorted(out.glob(f'*/{ROW_JSON}'))}
     for name, path in paths.items():
