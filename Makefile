@@ -10,10 +10,10 @@ run: $(VENV)/installed  ## Train and compare the paper's six methods and modern 
 	$(BIN)/aebench run --out $(OUT)
 
 test: $(VENV)/installed-dev  ## Every test but the slow ones
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/installed-dev  ## Every test, those of many minutes too
-	AEBENCH_FUZZ=10 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m ""
+	AEBENCH_FUZZ=10 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 bench: $(VENV)/installed-dev  ## How fast a training step is, beside plain fastai and a bare loop
 	$(BIN)/python benchmarks/speed.py

@@ -163,7 +163,7 @@ def test_json_and_other_methods(said, tmp_path):
             and 'lengths' not in row)
     assert 0 < row['pca_mse'] < row['mse'] and load(row['folder'], 'cpu').latent == 8
     code, out, _ = said('train', 'digits', '--method', 'baseline', '--latent', 8, '--epochs', 1, '--out', tmp_path, '--device', 'cpu')
-    assert code == 0 and '% above PCA-8, which has' in out and 'Any first numbers' not in out
+    assert code == 0 and 'times the error of PCA-8, which has' in out and 'Any first numbers' not in out
     # the same run by the other command
     code, out, _ = said('run', '-q', '--json', *row['command'].split()[2:], '--judges', '', '--out', tmp_path, '--device', 'cpu')
     assert code == 0 and json.loads(out)[0]['run'] == row['run']
