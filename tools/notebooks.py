@@ -2,6 +2,7 @@
 import argparse
 import base64
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +36,12 @@ def shrink(nb):
 def main(paths:list[Path]):
     "Execute `paths` in place."
     try:
-        for path in paths: run(path)
-    finally: subprocess.run([Path(sys.executable).with_name('nbdev-clean')], cwd=ROOT, check=True)
+        for path in paths:
+            os.chdir(ROOT)  # the one before may have left for a folder that is gone
+            run(path)
+    finally:
+        os.chdir(ROOT)
+        subprocess.run([Path(sys.executable).with_name('nbdev-clean')], check=True)
 
 def run(path:Path):
     "Execute one notebook. Nothing is written where a cell fails."
