@@ -403,7 +403,7 @@ def test_strange_images_are_flagged(run, said, data, tmp_path):
     write_images(data.test_x[100:150], [f'{i}.png' for i in range(50)], tmp_path/'normal')
     code, out, err = said('anomaly', tmp_path/'in', '--run', run, '--normal', tmp_path/'normal', '--out', tmp_path/'few.csv',
                           '--device', 'cpu')
-    assert (code == 0 and out.startswith('None of 44 images can be flagged at 1 %')
+    assert (code == 0 and out.startswith('Of 44 images nothing can be flagged at 1 %')
             and not pd.read_csv(tmp_path/'few.csv').flagged.any()), err
     lines = out.strip().split('\n')
     assert (lines[1] == 'The strangest:' and lines[2].startswith(f'  {table.path[0]}  score ')

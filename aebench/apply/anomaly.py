@@ -227,7 +227,7 @@ class Anomalies:
         if self.false_discovery:
             return f'{flagged} of {n:,} images flagged, of which {percent} are expected to be normal, at most.'
         if self.too_few:
-            return (f'None of {n:,} images can be flagged at {percent}: with {self.normal:,} held-out normal images to compare with, '
+            return (f'Of {n:,} images nothing can be flagged at {percent}: with {self.normal:,} held-out normal images to compare with, '
                     f'no p-value is below {self.lowest:.2g}.')
         if self.good: return f'{flagged} of {n:,} images flagged at {percent}: {", ".join(self._by_kind())}.'
         expected, low, high = alarms(self.level, self.normal, n - self.among)

@@ -27,7 +27,7 @@ def resolve_device(
 ) -> str:
     "The device to train on; 'auto' takes a GPU where there is one. Raises `UsageError` for one that isn't there."
     if device == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
-    found = torch_device(device)
+    found = torch_device(device, '--device ')
     if found.type == 'cuda' and found.index is not None: torch.cuda.set_device(found)  # code that asks for «the» GPU means this one
     return str(found)
 

@@ -226,7 +226,8 @@ class ImageLoaders(DataLoaders):
 
 # %% ../../nbs/data/06_batches.ipynb #828e9be3
 def torch_device(
-    device=None # 'cpu', 'cuda', 'cuda:1', 'mps', 'gpu' for whichever of these there is, or a `torch.device`; None: fastai's default
+    device=None, # 'cpu', 'cuda', 'cuda:1', 'mps', 'gpu' for whichever of these there is, or a `torch.device`; None: fastai's default
+    flag:str='' # Before the devices that the message names
 ) -> torch.device:
     "The device that is called so. Raises `UsageError` for one that isn't there."
     if device is None: return default_device()
@@ -235,7 +236,7 @@ def torch_device(
     with suppress(RuntimeError, TypeError):  # for what names no device
         found = torch.device(re.sub('^gpu', gpu, device) if isinstance(device, str) else device)
         if (found.index or 0) < count.get(found.type, 0): return found
-    raise UsageError(f'There is no {device} device here: choose {" or ".join(k for k, n in count.items() if n)}.')
+    raise UsageError(f'There is no {device} device here: choose {flag}{" or ".join(k for k, n in count.items() if n)}.')
 
 # %% ../../nbs/data/06_batches.ipynb #f3b192d7
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
