@@ -520,7 +520,7 @@ def described(name:str, label:str, source:Callable, default:str) -> tuple[str, s
 def add_technique(
     part:Part, # A `Loss`, an `Encoder`, an `Upsampler`, an `Optimizer` or `Callbacks`
     build:Callable, # For a loss () → loss; for an encoder (upsample, latent, size, channels) → `AutoEncoder`;
-    # for an upsampling (ni, scale=2) → module that scales ni channels up; for an optimiser fastai's `opt_func`; for callbacks () → a list
+    # for an upsampling (ni, scale=2) → module that scales ni channels up; for an optimiser an `opt_func`; for callbacks () → a list
     code:Callable|None=None # What computes, whose source tells one version from another; None: `build`
 ) -> Method: # Named as the part is
     """Let `part` be compared from now on, in this process. Adding it again takes the place of the first.
