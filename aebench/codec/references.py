@@ -211,7 +211,7 @@ class LinearCodec(nn.Module):
         return (x.flatten(1) - self.mean) @ self.directions[:numbers].T
 
     def decode(self, z:Tensor) -> Tensor:
-        "(N, k), or the first n, (N, n) → images (N, channels, size, size) in [0, 1]. Raises `UsageError` for more numbers than there are."
+        "(N, k), or the first n, (N, n) → images (N, channels, size, size) in [0, 1]. Raises `UsageError` for more than there are."
         check_numbers(self, n := z.shape[1])
         return torch.addmm(self.mean, z, self.directions[:n]).clamp(0, 1).view(-1, self.channels, self.size, self.size)
 
