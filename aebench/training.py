@@ -107,15 +107,18 @@ class AutoencoderLearner(Learner):
     def loss_not_reduced(self):
         return replacing_yield(self, 'loss_func', PerImage(self.loss_func))
 
+    def __call__(self, event_name):
+        "And refuse what the mean squared error would broadcast, before the network learns from it."
+        is_copied = event_name == 'after_pred' and self.loss_func is F.mse_loss
+        if is_copied and (fault := _shape_fault(self.pred, self.yb)): raise UsageError(fault)
+        super().__call__(event_name)
+
     def _do_one_batch(self):
-        broadcasts = self.loss_func is F.mse_loss
-        if broadcasts and self.yb and getattr(self.yb[0], 'ndim', 4) < 4: raise UsageError(HOLDS_LABELS)
         self.pred = None  # a batch that fails in the model has none
         try: super()._do_one_batch()
         except RuntimeError as e:
             if fault := _shape_fault(self.pred, self.yb): raise UsageError(fault) from e
             raise
-        if broadcasts and (fault := _shape_fault(self.pred, self.yb)): raise UsageError(fault)
 
     def __repr__(self):
         model, loss, n = type(self.model).__name__, self.loss_func, parameter_count(self.model)

@@ -35,7 +35,7 @@ def harm(pictures, home, tmp_path_factory):
         return answer
     with server: yield found
 
-@pytest.mark.parametrize('what,step', [('sweep', 199), ('report', 53), ('cache', 59),
+@pytest.mark.parametrize('what,step', [('sweep', 307), ('report', 53), ('cache', 119),
                                        *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
 def test_killed_before_each_change_on_the_disk(what, step, harm, tmp_path, tally):
     """kill -9 before the n-th open, write, sync, replace or removal, in the results or in a cache that is empty at first.

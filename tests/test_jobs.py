@@ -20,7 +20,7 @@ from aebench.settings import plan_runs
 from aebench.bench.run import run_name
 from aebench.bench.store import Remote
 from aebench.callback.trackers import check_tracker
-from test_cli import QUICK, aebench, make_folder, start, steady
+from test_cli import QUICK, aebench, make_folder, quickly, start, steady
 
 pytestmark = pytest.mark.skipif(not Path('/proc').exists(), reason='looks for processes in /proc')
 
@@ -99,7 +99,7 @@ def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
     address, other_home = cluster
     words = [*QUICK, '--methods', 'baseline,pca-16']
     for out, more in ((tmp_path/'a', ()), (tmp_path/'b', ('--ray', address))):
-        code, _, err = aebench(*words, '--out', out, *more, home=home)
+        code, _, err = quickly(*words, '--out', out, *more, home=home)
         assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path/'a'), steady(tmp_path/'b'), check_exact=True)
     for file in (tmp_path/'a').glob('*/*.safetensors'):
@@ -124,7 +124,7 @@ def test_killed_workers(cluster, photos, home, tmp_path, tally):
     assert list(rows.index) == ['original', 'baseline', 'pixel_shuffle'] and list(rows.status) == ['done', 'done', 'failed']
     assert rows.reason['pixel_shuffle'].startswith('Given up after 3 attempts: its process was killed')
     before = trained(tmp_path)
-    code, _, err = aebench(*words, home=home)
+    code, _, err = quickly(*words, home=home)
     assert code == 0 and (pd.read_csv(tmp_path/'results.csv').status == 'done').all(), err
     assert before.items() <= trained(tmp_path).items() and len(trained(tmp_path)) == len(before) + 1
 
@@ -140,10 +140,10 @@ def test_killed_driver(cluster, photos, home, tmp_path):
     p.wait()
     before = trained(tmp_path/'ray')
     assert 0 < len(before) < 3
-    code, _, err = aebench(*words, '--ray', cluster[0], home=home)
+    code, _, err = quickly(*words, '--ray', cluster[0], home=home)
     assert code == 0 and 'runs are there already' in err, err
     assert before.items() <= trained(tmp_path/'ray').items()
-    code, _, err = aebench(*long_runs(photos, tmp_path/'usual', methods=methods), home=home)
+    code, _, err = quickly(*long_runs(photos, tmp_path/'usual', methods=methods), home=home)
     assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path/'ray'), steady(tmp_path/'usual'), check_exact=True)
 
@@ -157,15 +157,15 @@ def test_results_at_a_url(kind, cluster, stores, photos, home, tmp_path):
         fs.invalidate_cache()
         return {o: (fs.modified(o), fs.cat_file(o)) for o in fs.glob(f'{root}/*/model.safetensors')}
     words = [*long_runs(photos, stores[kind], '--ray', cluster[0], methods='baseline')]
-    code, table, err = aebench(*words, home=home)
+    code, table, err = quickly(*words, home=home)
     assert code == 0 and err.startswith(f'Results go to {stores[kind]}'), err
     run, = fs.glob(f'{root}/baseline-*')
     assert ({'row.json', 'model.safetensors', 'history.csv'} <= {o.rpartition('/')[2] for o in fs.ls(run, detail=False)}
             and fs.exists(f'{root}/report.html'))
     before = there()
-    code, again, err = aebench(*words, home=tmp_path/'home2')
+    code, again, err = quickly(*words, home=tmp_path/'home2')
     assert code == 0 and again == table and there() == before, err
-    assert aebench('run', '--data', photos, '--out', stores[kind], home=home)[0] == 2
+    assert quickly('run', '--data', photos, '--out', stores[kind], home=home)[0] == 2
 
 def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     "In mid-job: every run is made, said and kept; the same command trains nothing and copies all."
@@ -183,7 +183,7 @@ def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     assert len(remote.pending) == 2 and 'PCA-16' in out
     rows = {o.parent.name: o.read_bytes() for o in remote.copy.glob('*/row.json')}
     store.unlink()
-    code, again, err = aebench(*words, home=home)
+    code, again, err = quickly(*words, home=home)
     assert code == 0 and again == out and '✓' not in err, err
     assert (not remote.pending and {o.parent.name: o.read_bytes() for o in store.glob('*/row.json')} == rows
             and set(trained(store)) == {o for o in rows if not o.startswith('original')})
@@ -195,7 +195,7 @@ def test_out_of_memory(photos, home, tmp_path, monkeypatch):
     pytest.importorskip('ray', reason='needs aebench[ray]')
     monkeypatch.setenv('RAY_memory_usage_threshold', '0.01')
     monkeypatch.setenv('RAY_memory_monitor_refresh_ms', '50')
-    code, _, err = aebench(*long_runs(photos, tmp_path, '--ray', 'local', methods='pca-16'), home=home)
+    code, _, err = quickly(*long_runs(photos, tmp_path, '--ray', 'local', methods='pca-16'), home=home)
     row = pd.read_csv(tmp_path/'results.csv').set_index('method').loc['pca-16']
     assert code == 1 and row.status == 'failed' and 'memory of its node ran out' in row.reason and 'tried again (2 of 2)' in err, err
 
@@ -203,7 +203,7 @@ def test_two_processes_train_as_one(home, tmp_path):
     "Digits by two gloo processes: one process's loss curve at the same batches in single precision, one row, and the others write nothing."
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
     words = [*QUICK, '--methods', 'baseline,progressive_resizing', '--batch-size', 64, '--precision', 'fp32', '--out']
-    code, _, err = aebench(*words, tmp_path/'one', home=home)
+    code, _, err = quickly(*words, tmp_path/'one', home=home)
     assert code == 0, err
     code, out, err = aebench(*words, tmp_path/'two', home=home, before=JOINED)
     assert code == 0, err
@@ -329,10 +329,10 @@ def test_wandb_without_login(monkeypatch, tmp_path, said):
 ])
 def test_bad_input(words, sentence, home, tmp_path):
     pytest.importorskip('ray', reason='needs aebench[ray]')
-    code, _, err = aebench('run', *([] if '--out' in words else ['--out', tmp_path]), *words, home=home)
+    code, _, err = quickly('run', *([] if '--out' in words else ['--out', tmp_path]), *words, home=home)
     assert code == 2 and sentence in err and 'Traceback' not in err
 
 def test_ray_or_a_launcher(home, tmp_path, monkeypatch):
     for name in ('WORLD_SIZE', 'RANK', 'LOCAL_RANK', 'MASTER_ADDR'): monkeypatch.setenv(name, '2')
-    code, _, err = aebench('run', '--ray', 'local', '--out', tmp_path, home=home)
+    code, _, err = quickly('run', '--ray', 'local', '--out', tmp_path, home=home)
     assert code == 2 and 'leave out --ray' in err

@@ -26,7 +26,7 @@ from fastcore.basics import noop
 from torch import Tensor
 
 from ..core.errors import AebenchError, UsageError, error_line, error_message
-from ..core.text import duration, listed, roughly
+from ..core.text import duration, listed, plural, roughly
 from ..core.files import check_outside, clear_folder, expanded, fingerprint, read_json, read_numbers, remove, write_json, write_text
 from ..core.locks import one_writer
 from ..modern.recipe import trained_images
@@ -38,7 +38,7 @@ from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
 from ..weights import Classifier, judge_for, trained_network
 from ..data.pixels import resize_images, subsample
-from ..data.folders import listing
+from ..data.folders import listing, unreadable_listing
 from ..data.sets import ImageSet, load_images
 from ..callback.trackers import check_tracker, tracked
 from ..callback.progress import Progress, TellProgress, cost_of, default_progress, progress_callbacks, units_of
@@ -260,8 +260,8 @@ def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
     "Log what the images are, how many of the runs are done, and which images are left out or read through links."
     log(f'{data!r}' + (f'; {asked - todo} of {asked} runs are there already' if todo < asked else ''))
     for note in data.notes: log(note)
-    if data.unreadable: log(listing(f'{len(data.unreadable)} unreadable images are left out:', data.unreadable))
-    if data.links: log(listing(f'{len(data.links)} links lead out of the folder, and their images are read:', data.links))
+    if data.unreadable: log(unreadable_listing(data.unreadable))
+    if data.links: log(listing(f'{plural(len(data.links), "link")} out of the folder, whose images are read:', data.links))
 
 def _tell_other_images(run:Run, data:ImageSet, out:Path, log:Callable):
     "Log that `out` holds runs of other images that are called as these are, and read as they are."
