@@ -479,15 +479,20 @@ def _executor(runs:Sequence[Run], device:str, url:str|None, ray:str|None, per_ru
 
 # %% ../nbs/11_cli.ipynb #6522ee02
 def _print_results(out:Path, as_json:bool=False, rows:Sequence|None=None, verbose:bool=False, **table):
-    "Gather the rows of `out`, write its report on all of them, and print the table of `rows`, or as JSON (None: all of them)."
+    """Gather the rows of `out`, write its report on all of them, and print the table of `rows`, or as JSON (None: all of them).
+    The table is printed even where the report cannot be written; then that is raised."""
     from aebench.report.page import make_report
+    fault = None
+    try: make_report(out)  # writes results.csv as well
+    except AebenchError as e: fault = e
+    _print_rows(out, as_json, rows, verbose, **table)
+    if fault: raise fault
+
+def _print_rows(out:Path, as_json:bool, rows:Sequence|None, verbose:bool, **table):
     from aebench.report.findings import print_table
     from aebench.report.rows import read_rows, rows_with_originals
-    make_report(out)  # writes results.csv as well
-    if not as_json:
-        shown = read_rows(out) if rows is None else rows_with_originals(out, rows)
-        return print_table(shown, out=out, verbose=verbose, **table)
-    _print_json([_finite(row) for row in (read_rows(out).to_dict('records') if rows is None else rows)])
+    if as_json: return _print_json([_finite(row) for row in (read_rows(out).to_dict('records') if rows is None else rows)])
+    print_table(read_rows(out) if rows is None else rows_with_originals(out, rows), out=out, verbose=verbose, **table)
 
 def _finite(row:dict) -> dict:
     "`row` with None for what JSON has no word for."

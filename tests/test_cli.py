@@ -70,6 +70,20 @@ def test_run_leaves_table_report_and_files(undisturbed):
     assert '✓ Baseline       MSE ' in err and '(2/2)\n' in err and 'Data: ' not in table  # all there is to say is for --verbose
     assert (out/'report.html').stat().st_size > 10_000
 
+def test_a_report_that_cannot_be_written_costs_no_table(undisturbed, tmp_path, said):
+    out, table, _ = undisturbed
+    for o in out.glob('*/row.json'): shutil.copytree(o.parent, tmp_path/o.parent.name)
+    (tmp_path/'report.html').mkdir()
+    code, printed, err = said('report', tmp_path)
+    assert code == 1 and printed == table and 'report.html could not be written' in err and 'Traceback' not in err
+
+def test_judges_that_have_no_classes_to_read(tmp_path, home):
+    "Who names judges is told where none can be; who leaves the default isn't."
+    folder = make_folder(tmp_path/'photos', classes='')
+    for more, n in ((['--judges', 'vgg16_bn'], 1), ([], 0)):
+        code, _, err = quickly('run', folder, '--methods', 'pca-4', '--size', 16, '--out', tmp_path/f'{n}', *more, home=home)
+        assert code == 0 and err.count('nothing judges: --judges changes nothing') == n, err
+
 def test_second_command_trains_nothing(undisturbed, home):
     out, table, _ = undisturbed
     began = {p: p.stat().st_mtime_ns for p in out.glob('*/model.safetensors')}

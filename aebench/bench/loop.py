@@ -236,6 +236,8 @@ def _refuse_long(job:Job, most_seconds:float):
 def _get_judges(job:Job) -> list[Classifier]:
     "Train or load the judges: what cannot be had fails now rather than hours later."
     run = next(iter(job.todo))
+    if not job.data.classes and run.judges not in ((), Run.judges):
+        job.progress.log('These images have no classes that a classifier could read, so nothing judges: --judges changes nothing.')
     try: judges = [judge_for(job.data, run.weights, run.device, job.callbacks_for, arch) for arch in run.judges]
     except UsageError: raise
     except AebenchError as e:
