@@ -59,13 +59,13 @@ def command(example:str) -> Callable:
 
 SHARED = {
     '--json': ('', 'print the result as JSON on stdout'),
-    '--run': ('DIR', "a finished run's folder, or that of many runs, of which the one that copies best is taken"),
-    '--method': ('NAME', 'whose run is taken of many (default: any)'),
-    '--config': ('FILE', 'take flags from a YAML, TOML or JSON file; each run holds one, and a flag beside it wins'),
+    '--run': ('DIR', "a finished run's folder, or a folder of runs, of which the one that copies best is taken"),
+    '--method': ('NAME', 'in a folder of runs, look only at those of this method (default: any)'),
+    '--config': ('FILE', 'take flags from a YAML, TOML or JSON file; each run keeps one; flags on the command line win'),
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
     '--dry-run': ('', 'print what would be trained and how long that would take, and train nothing'),
-    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} (more where images are few), where not given'),
+    '--quick': ('', f'a first look: --limit {QUICK_LIMIT} --epochs {QUICK_EPOCHS} (more where images are few), unless given'),
     '--wait': ('', 'wait for another command that writes to the same folder'),
     '--quiet': ('-q', 'no progress, only the result'),
     '--verbose': ('-v', 'all there is to say about the table, in place of the weightiest notes'),
@@ -558,9 +558,9 @@ def run(
     dry_run:bool=False,
     yes:bool=False, # start a design, a sweep or several seeds even where they are expected to take over an hour
     track:Annotated[str|None, TRACKERS]=None, # show training in a tracker as well
-    ray:str|None=None, # local|ADDRESS: make several runs at a time by Ray: on this machine, or on the cluster at ADDRESS (auto finds it)
-    per_run_cpus:int=1, # N: processors, and threads, of each run by Ray
-    per_run_gpus:float|None=None, # F: GPUs of each run by Ray, such as 0.5 (default: 1 where --device is a GPU)
+    ray:str|None=None, # local|ADDRESS: make several runs at a time with Ray: on this machine, or on the cluster at ADDRESS (auto finds it)
+    per_run_cpus:int=1, # N: processors, and threads, for each run with Ray
+    per_run_gpus:float|None=None, # F: GPUs for each run with Ray, such as 0.5 (default: 1 where --device is a GPU)
     columns:str|None=None,
     sort:str|None=None,
     json:bool=False, # print the rows as JSON on stdout
@@ -575,7 +575,7 @@ def run(
     quick:bool=False,
     epochs:list[int]|None=None,
     schedule:str|None=None,
-    budget:Annotated[str|None, BUDGETS]=None, # what the networks have in common (default: epochs, or seconds where --seconds is given)
+    budget:Annotated[str|None, BUDGETS]=None, # what is the same for all networks (default: epochs, or seconds where --seconds is given)
     device:str='auto',
     precision:str='auto',
     seeds:int=1, # N: train each method with N seeds
@@ -625,21 +625,21 @@ def _train_all(runs:Sequence[Run], folder:Path, quiet:bool, **kwargs) -> list[di
 # %% ../nbs/11_cli.ipynb #85d95c7a
 @command('photos/ --latent 64')
 def train(
-    images:str|None=None, # DATA: a data set that is known by name, or a folder of images
+    images:str|None=None, # DATA: the name of a data set, or a folder of images
     *,
     data:str|None=None,
     method:str=TRAIN_METHOD, # NAME: what to train, one of aebench methods or a combination
     latent:int|None=None, # N: numbers in the latent (default: 128, or half as many as an image holds where that is less)
     quick:bool=False,
-    epochs:int|None=None, # N: epochs (default: 15, and more where that makes fewer than 400 steps, up to 100)
+    epochs:int|None=None, # N: epochs (default: 15; more, up to 100, where that makes fewer than 400 steps)
     batch_size:int|None=None, # N: images a batch (default: as for run, and down to 32 where images are few)
-    out:str|None=None, # DIR: folder that holds the model's own (default: models/ and the name of the data)
+    out:str|None=None, # DIR: folder in which the model gets its own (default: models/ and the name of the data)
     wait:bool=False,
     overwrite:bool=False,
     config:str|None=None,
     dry_run:bool=False,
     quiet:bool=False,
-    json:bool=False, # print the row, and what principal components make of as many numbers, as JSON on stdout
+    json:bool=False, # print the row, and what as many principal components reach, as JSON on stdout
     judges:tuple|None=None, # NAMES: classifiers that judge the copies (default: none)
     device:str='auto',
     precision:str='auto',
@@ -754,7 +754,7 @@ def compress(
     run:str,
     method:str|None=None,
     out:str|None=None, # PATH: the file (default: FOLDER.ae)
-    bytes:float|None=None, # N: the most bytes an image may take, of the whole file (default: as few as hardly raise the error)
+    bytes:float|None=None, # N: the most bytes an image may take, the whole file counted (default: as few as hardly raise the error)
     quality:float|None=None, # DB: the least PSNR, in place of --bytes
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
     overwrite:bool=False, # replace files that are there
@@ -773,16 +773,16 @@ def compress(
 def decompress(
     file:str, # FILE: what aebench compress wrote
     *,
-    run:str|None=None, # DIR: the run that made it, or the folder of many, among which it is found; --list needs none
+    run:str|None=None, # DIR: the run that made it, or a folder of runs in which it is found; --list needs none
     out:str|None=None, # PATH: the folder (default: NAME-copies)
-    only:list[str]|None=None, # NAME: some images: their names as --list tells them, or patterns such as 'cats/*'
+    only:list[str]|None=None, # NAME: some images: their names as --list prints them, or patterns such as 'cats/*'
     list:bool=False, # print the names of the images, a line each, and write nothing
     original_size:bool=False, # give each image the size that it had; where images were cut to squares, the size of the square
     overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto'
 ):
-    "Write the images of such a file, or list them."
+    "Write the images of a compressed file, or list them."
     if list:
         with _imports(): from aebench.apply.folders import list_file
         return _print_found('\n'.join(names := list_file(file, only or ())), names, json)
@@ -823,7 +823,7 @@ def decode(
     json:bool=False,
     device:str='auto'
 ):
-    "Write the images of such a table."
+    "Write the images of a table of latents."
     with _imports():
         from aebench.apply.folders import decode_table
         from aebench.apply.tables import model_of

@@ -1,4 +1,4 @@
-"""Four ways to make a feature map larger, PixelShuffle started without a checkerboard among them; three channels out of any.
+"""Four ways to enlarge a feature map, among them PixelShuffle that starts without a checkerboard; three channels from any number.
 
 Docs: https://aebench.github.io/aebench/layers.html.md"""
 

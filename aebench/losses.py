@@ -1,4 +1,4 @@
-"""Feature loss: comparing what a trained network sees in two images, beside their pixels.
+"""Feature loss: comparing what a trained network sees in two images, besides their pixels.
 
 Docs: https://aebench.github.io/aebench/losses.html.md"""
 

@@ -1,4 +1,4 @@
-"""All that decides the numbers of a run, each stated once, and the runs that a command plans.
+"""All settings that decide the numbers of a run, each stated once, and the runs that a command plans.
 
 Docs: https://aebench.github.io/aebench/settings.html.md"""
 
@@ -38,10 +38,10 @@ PRECISIONS = {
 }
 FEATURE_INPUTS = {
     'report': 'images in [0, 1], as in the paper',
-    'imagenet': "images with ImageNet's mean and standard deviation taken out",
+    'imagenet': "images normalised with ImageNet's mean and standard deviation",
 }
 AUGMENTATIONS = {
-    'report': 'each image in one of its eight positions, brightness and contrast changed',
+    'report': 'each image turned or mirrored into one of eight positions, brightness and contrast changed',
     'none': 'images as they are',
 }
 FITS = {
@@ -220,11 +220,11 @@ class Run:
     epochs:tuple = setting('epochs: one number, which the phases share, or one for each of the two', PAPER_EPOCHS, group='Training',
         scope='network', metavar='N',
         read=read_numbers_of, write=write_numbers, check=_epochs_fault, table_title='epochs {}')
-    batch_size:int = setting('images a batch; where few are trained on, down to 32 by default', 128, group='Training',
+    batch_size:int = setting('images a batch; by default fewer, down to 32, where few are trained on', 128, group='Training',
         scope='network', metavar='N', bounds=(2, 2**20),
         table_title='batches of {}')
     seed:int = setting('the first seed', SEED, group='Seeds', scope='network', metavar='N', bounds=(1 - 2**32, 2**32 - 1), table_title='')
-    protocol:str = setting('where the rates of training come from; with report the paper\'s six are the methods where none are named',
+    protocol:str = setting('where the learning rates come from; with report, the paper\'s six are the methods unless others are named',
         'tuned', group='Training', scope='network', choices=PROTOCOLS, table_title='protocol {}')
     weights:str = setting(f'{", ".join(WEIGHTS)}, or the path of a file or folder', 'imagenet', group='Networks', metavar='SOURCE',
         table_title='weights {}')
@@ -234,17 +234,17 @@ class Run:
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
         choices=FEATURE_INPUTS, table_title='feature loss on {} images')
-    skip_unreadable:bool = setting('leave out images that cannot be read, in place of stopping', False, group='Images', table_title='',
+    skip_unreadable:bool = setting('leave out images that cannot be read, instead of stopping', False, group='Images', table_title='',
         reading=True)
-    no_classes:bool = setting('take folders for no classes: no classifier judges', False, group='Images', table_title='', reading=True,
+    no_classes:bool = setting('do not take folders as classes: no classifier judges', False, group='Images', table_title='', reading=True,
         added_later=True)
-    split:float|None = setting('draw this share of the training images for testing (default: 0.2 where nothing else is for that)', None,
+    split:float|None = setting('draw this share of the training images for testing (default: 0.2 where no others serve for that)', None,
         group='Images', metavar='SHARE', bounds=(.001, .999), table_title='', reading=True, added_later=True)
     train_folder:str|None = setting('the folder of training images, such as images/train', None, group='Images', metavar='NAME',
         table_title='', reading=True, added_later=True)
     test_folder:str|None = setting('the folder of test images', None, group='Images', metavar='NAME', table_title='', reading=True,
         added_later=True)
-    channels:int|None = setting('channels of an image: 1 is grey, 3 are colours (default: as the data are; 3 with --protocol report)',
+    channels:int|None = setting('channels of an image: 1 is grey, 3 is colour (default: as the data are; 3 with --protocol report)',
         None, group='Images', metavar='C', bounds=(1, 16), table_title='{}-channel images', reading=True, before=3, added_later=True)
     fit:str = setting('how an image that is not square becomes one', 'crop', group='Images', choices=FITS, table_title='images by {}',
         reading=True, added_later=True)
@@ -253,12 +253,12 @@ class Run:
         table_title='values {}', reading=True, added_later=True)
     frames:str = setting('what is read of stacks and animations', 'first', group='Images', choices=FRAMES, table_title='{} frames',
         reading=True, added_later=True)
-    max_pixels:int = setting('pixels of the largest file that is decoded; JPEG is reduced on the way', MAX_PIXELS, group='Images',
+    max_pixels:int = setting('pixels of the largest file that is decoded; a JPEG is scaled down as it is read', MAX_PIXELS, group='Images',
         metavar='N', bounds=(1, 2**40), table_title='', reading=True, added_later=True)
-    shown_channels:tuple = setting('which one, two or three channels pictures show of images that have neither one nor three', SHOWN,
+    shown_channels:tuple = setting('the one to three channels that pictures show of images with neither one nor three', SHOWN,
         group='Images', metavar='C,…', read=read_numbers_of, write=write_list, check=_shown_fault, table_title='', pictures=True,
         added_later=True)
-    seconds:float|None = setting('train each run for T seconds in place of a number of epochs: equal time, not equal images', None,
+    seconds:float|None = setting('train each run for T seconds instead of a number of epochs: equal time, not equal images', None,
         group='Training', scope='network', metavar='T', check=_seconds_fault, column='seconds_budget',
         table_title='{:g} s of training', added_later=True)
     judges:tuple = setting('classifiers that judge the reconstructions', ('resnet34',), group='Measuring', choices=JUDGES,
@@ -267,7 +267,7 @@ class Run:
         table_title='augmentation {}', added_later=True)
     limit:int|None = setting('train on N of the training images, the same ones each time', None, group='Images', metavar='N',
         bounds=(8, 2**40), table_title='at most {} training images', reading=True, added_later=True)
-    lr:float|None = setting('the highest learning rate of each phase, in place of what the protocol or the method says', None,
+    lr:float|None = setting('the highest learning rate of each phase, instead of what the protocol or the method says', None,
         group='Training', scope='network', metavar='R', bounds=(1e-9, 100), column='lr_asked', table_title='learning rate {:g}',
         added_later=True)
     sizes:tuple|None = setting('epochs and pixels a side of each phase; a method that does not resize takes the epochs alone',

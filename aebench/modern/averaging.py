@@ -1,4 +1,4 @@
-"""The network at the end is the mean of those on the way there.
+"""The final network is the mean of those along the way.
 
 Docs: https://aebench.github.io/aebench/modern/averaging.html.md"""
 

@@ -1,4 +1,4 @@
-"""Momentum whose directions all count alike, for the convolutions within a network.
+"""Momentum in which all directions count alike, for the convolutions within a network.
 
 Docs: https://aebench.github.io/aebench/modern/muon.html.md"""
 

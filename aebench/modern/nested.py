@@ -1,4 +1,4 @@
-"""Any first numbers of a latent make an image: one network for every length.
+"""The first numbers of a latent, however many, make an image: one network for every length.
 
 Docs: https://aebench.github.io/aebench/modern/nested.html.md"""
 
