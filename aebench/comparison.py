@@ -206,7 +206,7 @@ def compare(
 ) -> Comparison:
     """Train `methods` on `data` and compare their copies of its test images.
     Finished runs are not made again, and one that fails costs no other.
-    Raises `UsageError` for what can't be, and `AebenchError` where none could begin."""
+    Raises `UsageError` for what is impossible, and `AebenchError` where no run could begin."""
     for o in settings:
         if o not in _ADDED_BY: continue
         raise UsageError(f'{o} is compared as a method of its own: add it by {_ADDED_BY[o]} under a name, and give the name '

@@ -101,7 +101,7 @@ def _judged(
 
 # %% ../nbs/10_metrics.ipynb #6f050798
 def _network_of(model) -> nn.Module:
-    "The network itself, of a `Learner` or of what `load` gives too. Raises `UsageError` for what has none."
+    "The network itself, also that of a `Learner` or of what `load` gives. Raises `UsageError` for what has none."
     found = next((o for o in (model, getattr(model, 'codec', None), getattr(model, 'model', None)) if isinstance(o, nn.Module)), None)
     if found is None: raise UsageError(f'{type(model).__name__} is no model: give a network, a learner, or what load gave.')
     return found

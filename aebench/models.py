@@ -77,7 +77,7 @@ def channels_into(body:nn.Module, channels:int) -> int: # `channels` where `body
 
 @contextmanager
 def evaluating(model:nn.Module) -> Iterator[nn.Module]:
-    "`model` in eval mode; in the end in the mode it was in."
+    "`model` in eval mode, and afterwards in the mode it was in."
     was_training = model.training
     try: yield model.eval()
     finally: model.train(was_training)
@@ -249,7 +249,7 @@ def autoencoder(
     size:int=32, # Pixels a side; a multiple of 4
     channels:int=3 # Of the image
 ) -> AutoEncoder:
-    "The paper's autoencoder, with the techniques as arguments. Raises `UsageError` for an unknown name, a size or a latent that can't be."
+    "The paper's autoencoder, with the techniques as arguments. Raises `UsageError` for an unknown name, an impossible size or latent."
     check_size(size)
     if latent is not None: check_number(latent, 'latent')
     check_number(channels, 'channels')
@@ -265,7 +265,7 @@ def conv_autoencoder(upsample:str, latent:int, size:int, channels:int) -> AutoEn
 
 @ENCODERS.builder('conv_map')
 def map_autoencoder(upsample:str, latent:int, size:int, channels:int, widths:Sequence=(12, 24)) -> MapAutoEncoder:
-    "As near to `latent` numbers as whole numbers at each place allow."
+    "With a map as its latent, as near to `latent` numbers as whole numbers at each place allow."
     depth = map_depth(latent, size)
     encoder = map_encoder(depth, channels, widths)
     decoder = nn.Sequential(nn.Conv2d(depth, widths[-1], 1), *upsample_steps(upsample, channels, widths))

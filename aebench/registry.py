@@ -477,8 +477,8 @@ def _globals_of(f) -> list:
     return [f.__globals__[o] for o in sorted(names & f.__globals__.keys())]
 
 def _code_of(f:Callable, seen:tuple=()) -> str:
-    """A fingerprint of what a function, class or object computes: its source, and all that it uses of plain values, weights
-    and functions of the user's own, wherever it got them from: arguments' defaults, a closure, global names, attributes."""
+    """A fingerprint of what a function, class or object computes: its source, and all plain values, weights and functions
+    of the user's own that it uses, wherever it got them from: arguments' defaults, a closure, global names, attributes."""
     if id(f) in seen: return ''
     seen = (*seen, id(f))
     def held(o): return _held(o, seen)

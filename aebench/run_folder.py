@@ -82,8 +82,8 @@ def holds_runs(folder:str|Path) -> bool:
 
 # %% ../nbs/02_run_folder.ipynb #2758321b
 def runs_in(
-    folder:str|Path, # That is no finished run
-    file:str=ROW_JSON # That those runs hold
+    folder:str|Path, # Itself no finished run
+    file:str=ROW_JSON # A file that those runs must hold
 ) -> str: # Part of a message; '' where there are none
     "Name the finished runs in `folder`: it may be the folder of a whole comparison."
     try: found = sorted(o.parent.name for o in Path(folder).glob(f'*/{file}') if is_finished(o.parent))

@@ -52,7 +52,7 @@ def many_rows(run:Path, out:Path, n:int):
                                                    'label': method.replace('_', ' ').title(), 'seed': i//2}))
 
 def rows_of(part:str, turns:int, n:int): # (what, detail, how many, values)
-    "Measure one part: seconds, but for the distance of losses, which is a share of them, a value an epoch."
+    "Measure one part: in seconds, except the distance between losses, which is a share of them, a value an epoch."
     two = ['--data', 'digits', '--methods', 'baseline', '--seeds', 2]
     if part == 'runs':  # long enough for the start of Ray not to decide
         two += ['--epochs', 10, 20]

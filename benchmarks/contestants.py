@@ -53,7 +53,7 @@ def now(device:torch.device|str) -> float:
 SKIPPED = 2 # Batches of a turn that don't count: plain fastai's workers start in them
 
 class Lap:
-    "Time from the end of the first `SKIPPED` of `n` batches to that of all. Only then is a GPU waited for: at each batch it would run dry."
+    "Time from the end of the first `SKIPPED` of `n` batches to that of all. A GPU is waited for only then, lest it run dry at each batch."
     def __init__(self, n:int, device:torch.device|str): self.n, self.device, self.done, self.times = n, device, 0, []
     def batch_done(self):
         self.done += 1
@@ -139,7 +139,7 @@ def plain_fastai(task:Task) -> Callable:
 # --- loops over images that are in memory ----------------------------------------------------------------------------
 
 def stepping(optimiser, *schedules) -> Callable:
-    "One step of an optimiser, torch's or fastai's, and of what sets its rate; then the gradients are gone."
+    "One step of an optimiser, torch's or fastai's, and of what sets its rate; then the gradients are cleared."
     def step():
         for o in (optimiser, *schedules): o.step()
         optimiser.zero_grad()

@@ -1,4 +1,4 @@
-"""What larger images cost: time and memory of each method's training, told from a few steps at full size on the digits, enlarged.
+"""What larger images cost: time and memory of each method's training, estimated from a few steps at full size on enlarged digits.
 
     python benchmarks/large.py --sizes 32 64 96 128
 """
@@ -20,7 +20,7 @@ from aebench.bench.devices import environment, resolve_precision
 from speed import HERE, slug
 
 def measured(size:int, method:str, batch_size:int, steps:int, device:str) -> dict:
-    "A row: images a second, and the peak of the process in MB, which has measured nothing else."
+    "A row: images a second, and the peak in MB of the process, which has measured nothing else."
     configure_torch()
     data = load_images('digits', size)
     run, = plan_runs(method, 'digits', size=size, batch_size=batch_size, epochs=(0, 1), weights='random', device=device,

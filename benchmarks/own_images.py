@@ -2,12 +2,12 @@
 
     python benchmarks/own_images.py DOWNLOADS --out results/own-images.csv
 
-What DOWNLOADS must hold, --help says, with the commands that fetch it.
+--help says what DOWNLOADS must hold, with the commands that fetch it.
 
 The emoji are one PNG each, at 32×32 and at 64×64 pixels; scikit-image's photographs in colour are cut into patches of 32×32; of the
 images that Pillow is tested with, all that can be read are taken, most of them drawings and small pieces. Each folder is given to
-`aebench train` as it is, with all its defaults: it parts training and test images itself. A line holds what the first so many
-numbers of the latent reach.
+`aebench train` as it is, with all its defaults: it divides training and test images itself. Each line holds the result of
+one length of the latent, its first numbers alone.
 """
 import argparse
 import io

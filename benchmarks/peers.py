@@ -7,8 +7,8 @@ pythae goes into the environment itself: found by PYTHONPATH, the old `dataclass
 it is missing, its rows say so, and the others are measured.
 
 One after the other each peer trains on the CPU, in a process of its own, on the same images of 32×32, with as many numbers in
-the latent and as many threads. The clock runs from images in memory to a trained network. What a tool needs to begin counts, as
-principal components and a search for a rate; evaluation and validation don't. Components shorten the training, a search does
+the latent and as many threads. The clock runs from images in memory to a trained network. What a tool needs to begin counts, such
+as principal components and a search for a rate; evaluation and validation don't. Components shorten the training, a search does
 not: `aebench run --seconds` leaves it out, and so plain fastai's is left out too. The error is that of pixels in [0, 1],
 clamped: on the way on 1,000 test images at marks of time, at the end on all of them. A finished part stands in OUT/summary.csv
 and is not trained again, so that the command goes on where it was; OUT/points.csv has the errors on the way.
@@ -225,7 +225,7 @@ def pythae_networks(kind:str, channels:int, size:int, latent:int) -> tuple[nn.Mo
     return encoder, decoder
 
 def by_pythae(kind:str, rate:float=1e-3) -> Callable:
-    "pythae's trainer with the settings of its README; its training set is the one that its schedule looks at."
+    "pythae's trainer with the settings of its README; its schedule looks at the training set."
     def train(task:Task) -> tuple[nn.Module, Callable]:
         from pythae.data.datasets import BaseDataset
         from pythae.models import AE, AEConfig

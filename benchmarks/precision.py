@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py --data digits --seeds 3
 
-Where the processor has no instructions for bf16 it is computed slowly, with the same numbers: small data only.
+Where the processor has no instructions for bf16 it is computed slowly, with the same results, so use small data only.
 """
 import argparse
 import tempfile

@@ -25,7 +25,7 @@ class _TimedAugment:
 
 # In percent, which add up to 100: a dict a turn, the turn with the shortest steps first
 def step_shares(learn:Learner, turns:int, n:int=8) -> list[dict[str, float]]:
-    "What share of a step each of `PARTS` takes, over the middle half of `n` steps a turn: one that was interrupted would shift them."
+    "What share of a step each of `PARTS` takes, over the middle half of `n` steps a turn: an interrupted step would shift them."
     found = []
     for _ in range(turns + 1):
         marks, augment = {}, _TimedAugment(learn.dls.train.augment)

@@ -1,7 +1,7 @@
 """How fast is a training step, and where does its time go? `make bench`, or: python benchmarks/speed.py --help
 
 Contestants are timed turn by turn, after a warm-up: aebench and the bare loops in this process, which keeps the memory that
-it frees, what users have without aebench in processes of their own, which don't. A row holds the median over the turns, the
+it frees; what users have without aebench, in processes of their own, which don't. A row holds the median over the turns, the
 lowest and the highest, and how many there were. Rows go to a CSV with the environment in each.
 """
 import argparse
@@ -72,7 +72,7 @@ def _serve(pipe, name:str, run:Run, n:int, folder:Path):
 
 @contextmanager
 def contestant(name:str, task:Task) -> Iterator[Callable]:
-    "`train` of a contestant; of one without aebench in a process of its own: what `keep_freed_memory` sets for this one can't be undone."
+    "`train` of a contestant; without aebench, in a process of its own: what `keep_freed_memory` sets for this one can't be undone."
     if name not in WITHOUT_AEBENCH:
         set_seed(0)
         yield CONTESTANTS[name](task)
@@ -107,8 +107,8 @@ def race(task:Task, names:list[str], turns:int, seconds:float) -> list[dict]:
 def machine_rates(device:str, precision:str) -> tuple[float, float]: # Operations a second, bytes a second
     """What this machine reaches in that precision in matrix products and 3×3 convolutions, and in a large copy: the best of many tries.
 
-    Convolutions belong to it: libraries may compute them faster than products, and small products faster than large ones."""
-    small = device == 'cpu'  # a GPU is through with those in the time that starting them takes
+    Convolutions are included, since libraries may compute them faster than products, and small products faster than large ones."""
+    small = device == 'cpu'  # a GPU is done with those in the time that starting them takes
     def numbers(*shape): return torch.rand(shape, device=device).to(torch.bfloat16 if precision == 'bf16' else torch.float32)
     def best(f): return min(_seconds(f, device) for _ in range(12))
     def product(n):
@@ -205,7 +205,7 @@ def cost_by_size(method:str, sizes:list[int], turns:int, **settings) -> list[dic
     return found
 
 def contestants_for(method:str, full:bool) -> list[str]:
-    "In the order of their turns; the paper's network stands in plain fastai, no other."
+    "In the order of their turns; plain fastai has only the paper's networks."
     wanted = {'bare loop', 'aebench', *SHORT.get(method, ())}
     if full and METHODS[method].in_paper: wanted |= {*CONTESTANTS} - {'compiled loop'}
     return [o for o in CONTESTANTS if o in wanted]

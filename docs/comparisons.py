@@ -49,7 +49,7 @@ def data_title(folder:Path) -> str:
     return (known.label if known else str(data)) + (f' ({", ".join(copy)})' if copy else '')
 
 def title_of(folder:Path) -> str:
-    "The data and what is studied, as short as it can be told from others."
+    "The data and what is studied, as short as still tells it from others."
     words = [STUDIES.get(o, f'{o}×{o} pixels' if o.isdigit() else o) for o in folder.name.split('-')[1:] if o not in COPIES]
     return data_title(folder) + (f': {", ".join(words)}' if words else '')
 

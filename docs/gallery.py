@@ -71,7 +71,7 @@ def grid(
     return f'<div class="gallery">{"".join(rows)}</div><div class="opened" data-search-exclude>{"".join(large)}</div>'
 
 def slug(label:str, said:str) -> str:
-    "A file's name for a method with its figures: of one method a folder may have several runs."
+    "A file's name for a method with its figures: a folder may have several runs of one method."
     return ''.join(c if c.isalnum() else '-' for c in f'{label} {said.partition(" · ")[0]}'.lower()).strip('-')
 
 def of_part(folder:Path, rows:pd.DataFrame, key:str, files:dict, references:bool=True) -> str:
@@ -92,7 +92,7 @@ def thumbnail(folder:Path, rows:pd.DataFrame, method:str) -> bytes: # b'' where 
 # ---- the page
 
 def _entries() -> dict[tuple, list]: # Data → folder, rows of one method
-    "Of each data set and method the longest training, and of those the longest latent."
+    "The longest training of each data set and method, and of those the longest latent."
     found = {}
     for folder, _, part in all_parts():
         key = data_title(folder), next(iter(distinct(part, 'data_fingerprint')), '')

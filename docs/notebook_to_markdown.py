@@ -44,7 +44,7 @@ def code(cell:dict) -> str:
     lines = [line for line in ''.join(cell['source']).splitlines() if not DIRECTIVE.match(line)]
     return '\n'.join(lines).strip('\n')
 
-EVENTS = 'after_create:NoneType=None' # fastai gives each callback without an own `__init__` a signature of its 30 events
+EVENTS = 'after_create:NoneType=None' # fastai gives each callback without its own `__init__` a signature of its 30 events
 
 def short_types(signature:str) -> str:
     "The signature with `Module` in place of `torch.nn.modules.module.Module`, and without the type of what is None by default."

@@ -36,7 +36,7 @@ class Page:
         return posixpath.normpath(posixpath.join(self.folder, found[1] or found[2])) if found else ''
 
     def with_settings(self) -> str:
-        "The page as the generator takes it: its description and its picture, for who shares it, before its text."
+        "The page as the generator takes it: its description and its picture, for whoever shares it, before its text."
         about = dict(description=as_text(self.description) or self.title, image=self.face or self.first_picture())
         if self.wide: about['hide'] = ['toc']
         return '---\n' + ''.join(f'{k}: {json.dumps(v)}\n' for k, v in about.items() if v) + f'---\n\n{align_numbers(self.text)}'

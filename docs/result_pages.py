@@ -45,7 +45,7 @@ def main_table(rows:pd.DataFrame, found:dict, methods:list, label:str) -> str:
 def again(rows:pd.DataFrame, folder:str, method:str, of:dict) -> str:
     "A cell that leads to a notebook with the settings of a method's first run."
     if method not in of: return '<td></td>'
-    in_colab = of[method]['data'] in DATA  # Colab can fetch known data sets alone
+    in_colab = of[method]['data'] in DATA  # Colab can fetch only known data sets
     link, text = (COLAB, 'Colab') if in_colab else (f'{REPOSITORY}/blob/main/', 'notebook')
     path = f'results/{folder}/report/notebooks/{notebook_name(of[method]["run"])}'
     return f'<td><a href="{link}{path}" aria-label="{html.escape(method_label(rows, method))}, again: {text}">{text}</a></td>'
@@ -111,7 +111,7 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
                                    *(o for name, of in rest.items() for o in (f'**{name}**', *of)))]
     return parts + [fold(name, *of) for name, of in rest.items()]
 
-def drawn_parts(folder:Path, i:int, all_of_them:bool, copied:dict) -> dict[str, list]: # `all_of_them`: also what stands above otherwise
+def drawn_parts(folder:Path, i:int, all_of_them:bool, copied:dict) -> dict[str, list]: # `all_of_them`: also what otherwise stands above
     def sheets(*names): return [o for name in names if (o := sheet(folder, name, i, copied))]
     curves = ('curves', 'lr_find')
     above = ('latent', 'samples', 'effects', *(() if all_of_them else (CHART,)))

@@ -31,7 +31,7 @@ def section_of(notebook:dict, heading:str) -> list[dict]:
     return found
 
 def anchor_of(title:str) -> str:
-    "As Python-Markdown makes it of a heading."
+    "The anchor that Python-Markdown makes of a heading."
     return re.sub(r'[-\s]+', '-', re.sub(r'[^\w\s-]', '', title.lower()).strip())
 
 def parts_of(cells:list[dict]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def place():
 
 @pytest.fixture
 def tally(record_property):
-    "Counts of what was done, for the summary at the end; of what is «longest» the largest stands there."
+    "Counts of what was done, for the summary at the end; for what is «longest», the largest is shown."
     return lambda what, n=1: record_property('tally', [what, n])
 
 def pytest_terminal_summary(terminalreporter):
@@ -51,7 +51,7 @@ def said(capsys):
 
 @pytest.fixture(scope='module')
 def at_home(home):
-    "The same for what is called in the tests' own process."
+    "`home` for what is called in the tests' own process."
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('AEBENCH_HOME', str(home))
         yield

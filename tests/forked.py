@@ -20,7 +20,7 @@ _server = []
 
 def forked(*words, env:dict, cwd=None, seconds:int=600) -> tuple[int, str, str]: # Exit code, stdout and stderr
     "Run the command `words` in a process of its own, for `seconds` at most."
-    if sys.platform != 'linux':  # a fork behind so many imports is not safe elsewhere
+    if sys.platform != 'linux':  # a fork after so many imports is not safe elsewhere
         done = subprocess.run([Path(sys.executable).with_name(words[0]), *map(str, words[1:])], env=env, cwd=cwd,
                               capture_output=True, text=True, timeout=seconds)
         return done.returncode, done.stdout, done.stderr

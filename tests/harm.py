@@ -107,7 +107,7 @@ def contents(out:Path) -> dict:
     return found
 
 def finished(out:Path) -> dict:
-    "The models of finished runs, by what tells one training from another: the number of a removed file may come again."
+    "The models of finished runs, by what tells one training from another: a removed file's inode number may be used again."
     def told(path): return path.stat().st_ino, path.stat().st_mtime_ns
     return {o.parent.name: told(o.with_name('model.safetensors'))
             for o in out.glob('*-seed*/row.json') if json.loads(o.read_text())['status'] == 'done'}
@@ -265,7 +265,7 @@ def stop(data, folder:Path, whole:Path, number:int, moment:str, times:int, epoch
         if moment == 'save':
             opened = []
             def watch(what, path, *more):
-                if what == 'open': opened.append(Path(path).name)  # what is written is called otherwise until it is whole
+                if what == 'open': opened.append(Path(path).name)  # what is written has another name until it is whole
                 if what == 'write' and 'checkpoint' in opened[-1]:
                     files.on_disk_change = lambda *_: None
                     tell()
@@ -283,7 +283,7 @@ def stop(data, folder:Path, whole:Path, number:int, moment:str, times:int, epoch
                 if self.training == (moment == 'train') and next(left, None) is None and not (folder/'told').exists(): tell()
             History.after_batch = after_batch
         return command(words(data, folder/'out', 'pixel_shuffle', epochs), every=1 if moment == 'save' else 10**9)
-    def computed(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # not what other work makes the process wait
+    def computed(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # not the time that other work makes the process wait
     before, code = computed(), forked(run)
     found = dict(code=code, cpu_seconds=computed() - before - float((folder/'told').read_text()),
                  state=any((folder/'out').glob('*/checkpoint.safetensors')),

@@ -246,7 +246,7 @@ def test_an_epoch_that_a_callback_ends(images, tmp_path):
             and all('train_loss' not in o and isinstance(o['valid_loss'], float) for o in learn.history.rows))
 
 def test_dear_places_are_taken_down_seldom(images, tmp_path, monkeypatch):
-    "Where it costs much, an epoch's end passes without; a signal in its validation stops the training after the next batch."
+    "Where noting it costs much, an epoch's end is not noted; a signal in its validation stops the training after the next batch."
     wanted, mark, file = outcome(trained(theirs(0), images, True, tmp_path)), Checkpoint._mark, tmp_path/'state.safetensors'
     def dear(self, over=False):
         mark(self, over)
@@ -299,7 +299,7 @@ def interrupted(images, tmp_path_factory):
             trained(make, images, True, tmp/name, cbs=[the_first(), StopAt(n)], file=tmp/name/'state.safetensors')
     return make, tmp, outcome(trained(make, images, True, tmp/'whole', cbs=[the_first()]))
 
-# By whose taste a training that goes well was best at its beginning, which it has to remember
+# For this callback a training that goes well was best at its beginning, which it has to remember
 def the_first(): return SaveModelCallback(fname='best', comp=np.greater)
 
 def without(state:dict, item:tuple, fresh) -> dict:
@@ -320,7 +320,7 @@ def without(state:dict, item:tuple, fresh) -> dict:
     return state
 
 def test_every_item_of_the_state_is_needed(interrupted, images, tmp_path):
-    "Without any of them the training goes on and comes to something else, or not at all; what is not needed is known, and why."
+    "Without any one of them the training comes to something else, or does not go on; what is not needed is known, and why."
     make, tmp, wanted = interrupted
     items, needless = items_of(read_state(tmp/'within'/'state.safetensors')), []
     for item in items:

@@ -17,7 +17,7 @@ from aebench.codec.archive import write_images
 from aebench.data import load_images
 from aebench.data import files, images, sets
 from aebench.core.errors import UsageError
-from aebench.data.folders import inspect_folder, read_folder
+from aebench.data.folders import decode_files, inspect_folder, read_folder, with_pages
 from aebench.data.given import read_images
 from aebench.data.images import decode_image, read_image, why_unreadable
 from aebench.data.pixels import Preprocessing
@@ -291,6 +291,19 @@ def test_pages(way, tmp_path, monkeypatch, capsys):
     assert (len(every.train_x), len(every.test_x)) == (3*len(first.train_x), 3*len(first.test_x))
     assert ((every.train_x[1] != every.train_x[0]).any()
             and '30 training and 6 test images' in checked(tmp_path/'stacks', capsys, '--frames', 'all'))
+
+def test_a_broken_stack_loses_no_page_in_silence(tmp_path):
+    "Pages before the break are read, the broken one is named, and the first page is the first."
+    pages = [Image.fromarray(np.full((64, 64), 60*i, np.uint8)) for i in range(4)]
+    pages[0].save(tmp_path/'whole.tif', save_all=True, append_images=pages[1:])
+    content = (tmp_path/'whole.tif').read_bytes()
+    for cut, found in ((4300, 2), (8624, 3), (len(content) - 10, 4)):
+        (tmp_path/'cut.tif').write_bytes(content[:cut])
+        names = with_pages([f'{tmp_path}/cut.tif'], 'all')
+        read = decode_files(names, 8, Preprocessing(1))
+        assert len(names) == found and list(read.bad) == [found - 1]
+        assert [int(o.max()) for o in read.images[:found-1]] == [60*i for i in range(found - 1)]
+    assert not decode_files([f'{tmp_path}/cut.tif'], 8, Preprocessing(1)).images.any()
 
 def test_one_stack_is_a_set(tmp_path, monkeypatch):
     "Of fewer files than a set needs the pages are told apart."

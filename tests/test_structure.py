@@ -54,7 +54,7 @@ def functions(path:Path) -> list[tuple[str, int]]: # Name and length in lines, w
     return [(o.name, o.end_lineno - o.lineno + 1) for o in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
             if isinstance(o, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
-def cells(notebook:Path) -> list[tuple[int, str]]: # Number of a cell of code and line, without what a picture says to who cannot see it
+def cells(notebook:Path) -> list[tuple[int, str]]: # Number of a code cell and line, without what a picture says to those who cannot see it
     cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
     return [(i, line) for i, c in enumerate(cells) if c['cell_type'] == 'code'
             for line in ''.join(c['source']).splitlines() if not line.startswith('#| fig-alt')]

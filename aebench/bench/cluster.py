@@ -135,7 +135,7 @@ def _receive(job:Job, run:Run, remote:Remote, outcome:_Outcome) -> dict: # The r
     return mark_failed(run, job.data, folder, why, log)
 
 def _give_up(job:Job, run:Run, remote:Remote|None, reason:str) -> dict: # The row
-    "Mark a run as failed whose process was lost too often, unless an earlier task had finished it."
+    "Mark as failed a run whose process was lost too often, unless an earlier task had finished it."
     folder = job.todo[run]
     if is_done(folder, job.data): return row_of(run, job.data, folder)
     row = mark_failed(run, job.data, folder, reason, job.progress.log)
@@ -163,7 +163,7 @@ def _cached_files(data:ImageSet) -> dict: # File in the cache → its content in
     return {str(o.relative_to(home)): ray.put(np.fromfile(o, np.uint8)) for o in files}
 
 def _files_of(run:Run) -> list[str]:
-    "The files that bring the techniques of `run` to another process. Raises `UsageError` for those that were added in this one."
+    "The files that bring the techniques of `run` to another process. Raises `UsageError` for techniques added in this one."
     method = run.recipe
     if getattr(method, 'code', '') and not method.sources:
         raise UsageError(f'{run.method} is known to this process alone, and Ray makes runs in others: add it in a file, for --import.')
@@ -174,7 +174,7 @@ def _schedule(
     cpus:int, # As in `on_ray`, like `gpus` and `url`
     gpus:float,
     url:str|None,
-    local:bool # Is this machine the whole cluster, for as long as the job?
+    local:bool # Is this machine the whole cluster, throughout the job?
 ) -> Iterator[dict]: # The rows, as the runs end
     "Make the runs of `job` by Ray: the executor of `on_ray`."
     import ray
@@ -234,7 +234,7 @@ def _connect(ray, address:str):
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, handler)  # Ray sets its own
 
 def _check_cluster(ray, cpus:int, gpus:float):
-    "Raise `UsageError` where the whole cluster has less than one run is to have."
+    "Raise `UsageError` where the whole cluster has less than one run asks for."
     available = ray.cluster_resources()
     for kind, asked in dict(CPU=cpus, GPU=gpus).items():
         if asked > available.get(kind, 0):

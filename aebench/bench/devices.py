@@ -25,7 +25,7 @@ from ..speed import native_precision
 def resolve_device(
     device:str|torch.device='auto' # 'auto', 'cpu', 'cuda', 'cuda:1' and so on, 'mps', or 'gpu' for whichever of the two there is
 ) -> str:
-    "The device to train on; 'auto' takes a GPU where there is one. Raises `UsageError` for one that isn't there."
+    "The device to train on; 'auto' takes an NVIDIA GPU where there is one. Raises `UsageError` for one that isn't there."
     if device == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
     found = torch_device(device, '--device ')
     if found.type == 'cuda' and found.index is not None: torch.cuda.set_device(found)  # code that asks for «the» GPU means this one
@@ -61,9 +61,9 @@ def joined_processes() -> dict:
     return dict(processes=n) if n > 1 else {}
 
 def environment(device:str='cpu') -> dict:
-    "What a result depends on beside its settings."
+    "What a result depends on besides its settings."
     kind = kind_of(device)
-    deterministic = kind == 'cpu' or torch.are_deterministic_algorithms_enabled()  # a GPU adds in another order each time
+    deterministic = kind == 'cpu' or torch.are_deterministic_algorithms_enabled()  # a GPU adds in a different order each time
     return dict(
         device=kind, device_name=torch.cuda.get_device_name() if kind == 'cuda' else _cpu_name(),
         threads=torch.get_num_threads(), deterministic='yes' if deterministic else 'no',

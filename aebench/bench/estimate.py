@@ -47,7 +47,7 @@ def expected_seconds(
     steps:int=20, # Timed
     most_seconds:float=10. # Of timing, but not before three steps
 ) -> float:
-    "How long the training of `run` would take, from the time of a few steps; at most, where a phase has smaller images or frozen layers."
+    "How long the training of `run` would take, by a few timed steps; an upper bound where a phase has smaller images or frozen layers."
     if run.seconds: return run.seconds
     set_seed(run.seed)
     untrained = replace(run, weights='random')
@@ -61,7 +61,7 @@ def needs_of(
     runs:Iterable[Run], # Of the same data, weights and judges
     data:ImageSet
 ) -> list[str]: # A sentence each
-    "What has to be had before `runs`, beyond the time that they train themselves: downloads, and classifiers that are trained first."
+    "What `runs` need beforehand, beyond their own training time: downloads, and classifiers that are trained first."
     runs = list(runs)
     if not runs: return []
     first, judges = runs[0], runs[0].judges if data.classes else ()
@@ -79,7 +79,7 @@ def estimate_runs(
     steps:int=20, # Timed steps of each
     most_seconds:float=10. # Of each, but not before three steps
 ) -> str: # A line each
-    "What training `runs` would take in time and memory, from a few steps of each on the very images."
+    "What training `runs` would take in time and memory, from a few steps of each on the actual images."
     runs = [run for run in runs if not is_reference(run.method)]
     if not runs: return 'Nothing to train: references are fitted in one pass.'
     first, lines, total = runs[0], [], 0.

@@ -30,7 +30,7 @@ from ..training import AutoencoderLearner, Phase, Watcher
 
 # %% ../../nbs/bench/11_learner.ipynb #503e6445
 class ChooseGates(Watcher):
-    "Choose the gates of a model beside a linear path after each fit."
+    "After each fit, choose the gates of a model beside a linear path."
     order = 80 # after the weights are averaged
     def __init__(self, held:HeldOut): self.held = held
     def before_fit(self):
@@ -74,9 +74,9 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
 def autoencoder_learner(
     data:ImageSet|DataLoaders|str|Path, # What `load_images` gives or takes; or batches of one's own, of (images, images)
     method:str|nn.Module='baseline', # A method's name, such as 'feature_loss' or 'pixel_shuffle+feature_loss'; or a model of one's own
-    loss_func:Callable|None=None, # Takes prediction and target; None: the method's, the squared error for a model
+    loss_func:Callable|None=None, # Takes prediction and target; None: the method's, or the squared error for a model
     cbs:Callback|Sequence[Callback]=(), # Further callbacks
-    device:str='auto', # Of an image set; batches of one's own are where they are
+    device:str='auto', # For an image set; batches of one's own stay where they are
     precision:str='auto', # 'fp32', 'bf16', or what the device computes in
     **kwargs # Settings as `aebench run` has them (`latent`, `batch_size`, `weights`, `seed` …), and further arguments of `Learner`
 ) -> AutoencoderLearner:

@@ -52,7 +52,7 @@ from .estimate import batch_that_fits, expected_seconds, needs_of
 
 # %% ../../nbs/bench/05_loop.ipynb #00f745fa
 def is_done(folder:Path, data:ImageSet) -> bool:
-    "Does the folder of a run hold it finished, made from the same images? Raises `UsageError` for a finished run of another format."
+    "Does a run's folder hold it finished, made from the same images? Raises `UsageError` for a finished run of another format."
     row = read_json(folder/ROW_JSON)
     if not isinstance(row, dict) or row.get('status') != 'done': return False
     if row.get('schema_version', SCHEMA) != SCHEMA:
@@ -94,7 +94,7 @@ def do_original(run:Run, data:ImageSet, judges:list[Classifier], out:Path) -> Pa
 
 # %% ../../nbs/bench/05_loop.ipynb #37731ecf
 def name_of(run:Run, runs:Iterable[Run]) -> str:
-    "What a run among `runs` is called: its label, and in what else it differs from others of its method."
+    "What a run is called among `runs`: its label, and how it differs from others of its method."
     others = [o for o in runs if o.method == run.method]
     parts = [f'{run.latent} numbers'] if len({o.latent for o in others}) > 1 else []
     if len({o.seed for o in others}) > 1: parts.append(f'seed {run.seed}')
@@ -132,7 +132,7 @@ def equals_line(row:dict, original:Path) -> str: # '' for a reference
 
 # %% ../../nbs/bench/05_loop.ipynb #b96b78d8
 def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
-    "The reason as one sentence for the table; for lack of memory with the batch size that fits."
+    "The reason as one sentence for the table; for lack of memory, with the batch size that fits."
     if isinstance(e, AebenchError): return error_message(e)
     if not is_short_of_memory(e): return f'{error_line(e)} (error.txt has the traceback).'
     traceback.clear_frames(e.__traceback__)  # they hold what fills the memory
@@ -145,11 +145,11 @@ class Job:
     "What an executor needs to make runs."
     todo:dict[Run, Path] # The runs to make → the folder of each
     data:ImageSet
-    judges:list[Classifier] # None of them: no accuracy
+    judges:list[Classifier] # Empty: no accuracy
     out:Path # Folder of the results
     progress:Progress=field(default_factory=Progress)
     track:str|None=None # A name in `TRACKERS`
-    anew:bool=False # Leave out what an earlier attempt at a run has kept?
+    anew:bool=False # Discard what an earlier attempt at a run has kept?
 
     def name(self, run:Run) -> str: return name_of(run, self.todo)
 
@@ -158,7 +158,7 @@ class Job:
         return [TellProgress(self.progress, what, epochs, 0.)]
 
 def _do_tracked(run:Run, job:Job, cbs:Iterable[Callback]) -> dict:
-    "`do_run`, followed by a tracker. In the frame of `attempt` the trackers would keep alive what fills the memory."
+    "`do_run`, watched by a tracker. In the frame of `attempt`, the trackers would keep alive what fills the memory."
     folder, log = job.todo[run], job.progress.log
     with tracked(job.track, run, folder, log) as trackers:
         cbs = [*progress_callbacks(job.progress, run, job.name(run)), *trackers, *cbs]
@@ -202,7 +202,7 @@ def throttled(
 
 # %% ../../nbs/bench/05_loop.ipynb #e8a1fbed
 def configure_torch():
-    "Set what all runs have alike; called in each process that trains."
+    "Set what all runs have in common; called in each process that trains."
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32; who wants speed chooses bf16
 
@@ -216,7 +216,7 @@ def _explain_out_of_memory(run:Run):
         raise
 
 def _expected(runs:Iterable[Run], data:ImageSet) -> dict[Run, float]: # Seconds; of networks alone
-    "How long each network would train, from a few steps of one of each method and latent."
+    "How long each network would train, from a few steps of one network for each method and latent."
     networks, seconds = [o for o in runs if not is_reference(o.method)], {}
     for run in networks:
         if (kind := (run.method, run.latent)) in seconds: continue
@@ -246,8 +246,8 @@ def _get_judges(job:Job) -> list[Classifier]:
     return [o for o in judges if o]
 
 def _fail_without_weights(job:Job) -> list[dict]: # Their rows
-    """Train or load what runs build on, and give up those for which it can't be downloaded.
-    Raises `AebenchError` where these are all, and for weights that are wrong."""
+    """Train or load what runs build on, and give up the runs for which it can't be downloaded.
+    Raises `AebenchError` where that leaves none, and for weights that are wrong."""
     run, errors = next(iter(job.todo)), {}
     for arch in dict.fromkeys(a for o in job.todo for a in o.extractors):
         try: trained_network(arch, run.weights, job.data, run.device, job.callbacks_for)
@@ -266,7 +266,7 @@ def _log_data(data:ImageSet, asked:int, todo:int, log:Callable):
     if data.links: log(listing(f'{plural(len(data.links), "link")} out of the folder, whose images are read:', data.links))
 
 def _tell_other_images(run:Run, data:ImageSet, out:Path, log:Callable):
-    "Log that `out` holds runs of other images that are called as these are, and read as they are."
+    "Log that `out` holds runs of other images with the same name as these, read in the same way."
     images = {f: v for f, v in row_settings(run).items() if f in ('size', *READING)}
     for path in out.glob(f'*/{ROW_JSON}'):
         row = read_json(path)
@@ -303,9 +303,9 @@ def _show_chosen(run:Run, data:ImageSet, folder:Path, log:Callable):
 def suited_to_images(
     runs:Iterable[Run], # As in `do_runs`
     batches:bool=True, # `in_fitting_batches`?
-    quick:bool=False # With as many epochs as a first look has, in the proportion that they have?
+    quick:bool=False # With as many epochs as a first look has, in the phases' proportions?
 ) -> list[Run]:
-    "The runs as the number of training images wants them. Raises as `load_images` does."
+    "The runs with batches and epochs that suit the number of training images. Raises as `load_images` does."
     runs = list(runs)
     if not (batches or quick) or all(is_reference(o.method) for o in runs): return runs
     with _explain_out_of_memory(runs[0]): data = load_images(runs[0].data, runs[0].size, **runs[0].reading)
@@ -339,7 +339,7 @@ def _make_all(job:Job, executor:Callable, most_seconds:float|None, after_each:Ca
 # %% ../../nbs/bench/05_loop.ipynb #c5b5c2b0
 def _folder_of(run:Run, data:ImageSet, out:Path, overwrite:bool) -> Path:
     "The folder of `run`; or that of a finished one with other weights, where neither the method nor a judge uses them."
-    folder, own = out/run_name(run, data), ('in-domain', 'random')  # whose judge is the same
+    folder, own = out/run_name(run, data), ('in-domain', 'random')  # both have the same judge
     if overwrite or run.extractors or is_done(folder, data): return folder
     judged = data.classes and run.judges
     for weights in WEIGHTS:
@@ -359,8 +359,8 @@ def do_runs(
     executor:Callable=sequential, # Makes the runs of a `Job`, and yields their rows
     before_start:Callable=noop, # Called once `out` is locked, before anything in it is looked at
     overwrite:bool=False, # Make runs again that `out` holds already?
-    verbose:bool=False # Log of each network also how many components it is worth, and what WebP makes of its bytes?
-) -> list[dict]: # The rows of `runs`, in their order; of those that hold no images of so many channels there are none
+    verbose:bool=False # Also log how many components each network is worth, and what WebP makes of as many bytes?
+) -> list[dict]: # The rows of `runs`, in their order; none for those that can't hold images of so many channels
     "Make every run that `out` doesn't hold yet; one that fails costs no other. Raises `AebenchError` where none can begin."
     runs, out, progress = list(runs), expanded(out).absolute(), progress or default_progress()
     configure_torch()

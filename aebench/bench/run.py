@@ -97,7 +97,7 @@ def make_loss(
     return in_precision(run, loss_func) if isinstance(loss_func, nn.Module) else loss_func
 
 def make_augment(run:Run, data:ImageSet, model:AutoEncoder) -> Augment|None:
-    "What becomes of training images: what the paper did, or what the method does in its place."
+    "How training images are augmented: as in the paper, or as the method does instead."
     if run.augmentation == 'none': return None
     if not run.recipe.augmentation: return Augment()
     return Augment(positions=2 if mirrors_alike(data.train_x, model.path) else 1, max_lighting=0.)
@@ -111,7 +111,7 @@ def path_of(components:Components, latent:int) -> LinearPath:
 class HeldOut:
     "What gates are chosen by."
     images:Tensor # uint8, training images that the model was not trained on
-    unseen:LinearPath # Of the images that were not held out; the model's own is that of all
+    unseen:LinearPath # Of the images that were not held out; the model's own path is that of all images
     dearer:float|None=None # As `choose_gates` takes it
 
 # %% ../../nbs/bench/03_run.ipynb #f29cbc3d
@@ -161,7 +161,7 @@ def choose_all_gates(
     held:HeldOut,
     device
 ):
-    "Choose how much of a model beside a linear path counts: for each length of its latent, and for each step where it is rounded."
+    "Choose how much the network beside a linear path counts: for each length of the latent, and for each step where it is rounded."
     unseen = held.unseen.to(device)
     choose_gates(model, batches_of(held.images, device), unseen, held.dearer)
     if not model.rounded: return
@@ -191,7 +191,7 @@ def run_name(run:Run, data:ImageSet) -> str:
     return f'{run.key}-{fingerprint([data.fingerprint, weights_key(run.weights, archs)], 4)}'
 
 def base_row(run:Run, data:ImageSet, name:str) -> dict: # `name` as `run_name` gave it
-    "What a row holds before anything was trained: that of a run that failed."
+    "What a row holds before anything is trained: the row of a run that failed."
     row = dict(
         schema_version=SCHEMA, run=name, method=run.method, label=run.recipe.label, data=run.data, data_label=data.label,
         status='failed', reason='', settings=row_settings(run), n_train=len(data.train_x), n_test=len(data.test_x),
@@ -208,7 +208,7 @@ def _about(run:Run, data:ImageSet) -> dict:
     return dict(settings=asdict(run), method=method, environment=environment(run.device), data=images)
 
 def _begin_folder(run:Run, folder:Path, about:dict): # As `_about` gives it
-    "What can be written before anything is trained."
+    "Write what can be written before anything is trained."
     write_json(folder/RUN_JSON, about)
     write_text(folder/CONFIG, config_of(run))
 
@@ -232,11 +232,11 @@ def save_model(
     codec:nn.Module,
     build:dict, # As `network_build` gives it
     path:Path,
-    prep:Preprocessing # What became of its training images
+    prep:Preprocessing # What was done to its training images
 ):
     "The weights as safetensors, with what builds the module, and what its images need, in the header."
     about = dict(autoencoder=json.dumps(build))
-    if prep != Preprocessing(codec.channels): about['preprocessing'] = json.dumps(asdict(prep))  # 8 bits, cropped, need no word
+    if prep != Preprocessing(codec.channels): about['preprocessing'] = json.dumps(asdict(prep))  # 8 bits, cropped: the usual, left out
     write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, about)
 
 def network_build(run:Run, model:AutoEncoder) -> dict:
@@ -260,9 +260,9 @@ def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
     return model
 
 def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
-    "What of the user's own a network is built of that this process does not know, in a sentence."
+    "Which of the user's own parts a network needs that this process does not know, in a sentence."
     parts = dict(encoder=ENCODERS, upsample=UPSAMPLERS)
-    names = {k: o for k in parts if isinstance(o := build.get(k), str) and o.isidentifier()}  # all others are harmed files
+    names = {k: o for k in parts if isinstance(o := build.get(k), str) and o.isidentifier()}  # anything else is a damaged file
     lost = [f'{parts[k].what} {o}' for k, o in names.items() if o not in parts[k]]
     if not lost: return ''
     lines = (folder/CONFIG).read_text(encoding='utf-8').splitlines() if (folder/CONFIG).is_file() else []
@@ -281,14 +281,14 @@ def load_model(
         codec = _built(tensors, build := json.loads(about['autoencoder'])).eval()
         codec.prep = preprocessing_from(json.loads(about['preprocessing'])) if 'preprocessing' in about else Preprocessing(codec.channels)
         return codec
-    except Exception as e:  # the builders raise whatever the words of a damaged file lead them to
+    except Exception as e:  # a damaged file may make the builders raise anything
         if isinstance(e, UsageError) and (lost := _missing_parts(build, Path(folder))): raise UsageError(lost) from e
         why = e if isinstance(e, ValueError) and not isinstance(e, json.JSONDecodeError) else type(e).__name__
         hint = runs_in(folder, MODEL) or ' Give the folder of a finished run.'
         raise UsageError(f'{printable(folder)} holds no valid model ({why}).{hint}') from e
 
 # %% ../../nbs/bench/03_run.ipynb #7eb74e1f
-ERROR_TOLERANCE = 1.05 # A rounding may raise the MSE by 5 %, and by what 8-bit pixels are rounded by
+ERROR_TOLERANCE = 1.05 # Rounding may raise the MSE by 5 %, and by the error of rounding pixels to 8 bits
 
 def near_lossless(
     coder:Coder,
@@ -334,13 +334,13 @@ def _draw_maps(z:np.ndarray, data:ImageSet, folder:Path, log:Callable):
     else: write_bytes(folder/UMAP_PNG, picture)
 
 # %% ../../nbs/bench/03_run.ipynb #c5ca087c
-MAX_COPIED = 2000 # Test images that are copied by each length of a nested latent, at most; evenly spread
+MAX_COPIED = 2000 # Test images, evenly spread, that are copied with each length of a nested latent, at most
 
 def measure_lengths(
     codec:nn.Module, # Nested, in eval mode
     data:ImageSet
 ) -> pd.DataFrame: # numbers, mse, pca_mse
-    "The error of the first 4, 8, … and of all numbers of the latents of test images, and of as many principal components."
+    "The error on test images of the first 4, 8, … and all numbers of their latents, and of as many principal components."
     images, lengths = subsample(data.test_x, MAX_COPIED), nested_lengths(codec.latent)
     def error(n):
         short = first_numbers(codec, n)
@@ -379,7 +379,7 @@ def training_state(
     log:Callable=noop, # Is told in a sentence what there is to know
     kind:type|None=None # Of `Checkpoint`
 ) -> Checkpoint:
-    "The state of `run` in `folder`; one of other settings, images, weights, versions or numbers of processes does not serve."
+    "The state of `run` in `folder`; one with other settings, images, weights, versions or another number of processes is not used."
     versions = {o: version(o) for o in ('aebench', 'torch', 'fastai')}
     about = dict(run=folder.name, device=kind_of(run.device), **versions, **joined_processes())
     checkpoint = (kind or Checkpoint)(folder/STATE, about, log=log)
@@ -387,20 +387,20 @@ def training_state(
     return checkpoint
 
 def _where(state:dict, run:Run) -> str:
-    "From where a training goes on."
+    "Where a training goes on from."
     place, phases = state['position'], sum(n > 0 for n, _ in run.schedule)
     is_end = place['over'] or (place['epoch'] + 1, place['batch'] + 1) == (place['epochs'], place['batches'])
     if is_end and len(state['notes'].get('phases', ())) == phases: return 'is trained already and only measured'
     return f'goes on from epoch {len(state["callbacks"]["history"]["rows"]) + 1}'
 
 def _save_training(folder:Path, phases:Sequence[Phase], epochs:pd.DataFrame):
-    "The losses epoch by epoch, and the search of a learning rate where there was one."
+    "The losses epoch by epoch, and the last search of a learning rate where there was one: that whose rate the row has."
     write_text(folder/HISTORY_CSV, epochs.to_csv(index=False))
-    search = next((p.found for p in phases if p.found), None)
+    search = next((p.found for p in reversed(phases) if p.found), None)
     if search: write_text(folder/LR_FIND_CSV, pd.DataFrame(dict(lr=search.lrs, loss=search.losses)).to_csv(index=False))
 
 def _speed_measures(run:Run, data:ImageSet, epochs:pd.DataFrame) -> dict:
-    "How fast the training was, and in how many threads: a list where it went on elsewhere with another number."
+    "How fast the training was, and in how many threads: a list where it was resumed with another number of them."
     threads = [int(o) for o in epochs.threads.unique()]
     images = epochs.batches.sum()*min(run.batch_size, trained_images(run.recipe, data))
     return dict(threads=threads[0] if len(threads) == 1 else threads, images_per_second=images/epochs.train_seconds.sum())

@@ -36,7 +36,7 @@ class Remote:
         except ImportError as e:
             raise UsageError(f'{url} cannot be written to ({error_line(e)}): '
                              'install that package, on every node, or choose another --out.') from None
-        except Exception as e: raise self._error('written to', e, UsageError) from e  # of a client that looks for credentials, say
+        except Exception as e: raise self._error('written to', e, UsageError) from e  # from a client that looks for credentials, say
 
     def __repr__(self): return f'{self.url}, copied to {self.copy}'
 
@@ -164,12 +164,12 @@ def add_to_copy(self:Remote,
 
 @patch
 def upload_pending(self:Remote, name:str) -> str: # '' where that succeeds, else why not
-    "Upload a run of the copy, and drop its model here; where that fails it is `pending`."
+    "Upload a run of the copy, and drop its model here; a run that fails to upload is `pending`."
     try:
         write_text(self._pending_mark(name), '')
         self.upload_run(self.copy/name)
     except AebenchError as e: return str(e)
-    remove(self._pending_mark(name))  # before the model: killed in between, it keeps too much rather than too little
+    remove(self._pending_mark(name))  # before the model: a kill in between leaves too much rather than too little
     remove(self.copy/name/MODEL)
     return ''
 

@@ -62,7 +62,7 @@ class ShardDL(GetAttr):
 
 # %% ../../nbs/bench/09_team.ipynb #c2500015
 class _MeanOverProcesses(torch.autograd.Function):
-    "The mean over all processes, of values as of gradients."
+    "The mean over all processes, both of values and of gradients."
     @staticmethod
     def forward(ctx, x):
         mean = x.detach().clone()
@@ -78,7 +78,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x):
         if not self.training: return super().forward(x)
         def per_channel(o): return _MeanOverProcesses.apply(o.mean((0, 2, 3)))
-        dtype, x = x.dtype, x.to(self.weight.dtype)  # statistics are in single precision, of bfloat16 too
+        dtype, x = x.dtype, x.to(self.weight.dtype)  # statistics are in single precision, for bfloat16 too
         mean = per_channel(x)
         centred = x - mean[:, None, None]
         var = per_channel(centred.square())
@@ -137,7 +137,7 @@ class JointTraining(Callback):
         return bool(answer)
 
     def out_of_step(self, e:Exception) -> bool:
-        "Has `e` come upon this process alone, in mid-training?"
+        "Has this process alone met `e`, in mid-training?"
         return self.in_step and not isinstance(e, (NonFiniteLoss, UnequalRates))
 
 # %% ../../nbs/bench/09_team.ipynb #c2500017
@@ -178,7 +178,7 @@ class Team:
             raise UsageError('Several processes need further packages: pip install "aebench[distributed]".') from None
         self.device = device if device == 'cpu' else f'cuda:{os.environ["LOCAL_RANK"]}'
         if device != 'cpu': torch.cuda.set_device(self.device)
-        patience = InitProcessGroupKwargs(timeout=timedelta(days=7))  # the leader may be busy alone for long
+        patience = InitProcessGroupKwargs(timeout=timedelta(days=7))  # the leader may be busy alone for a long time
         Accelerator(cpu=device == 'cpu', kwargs_handlers=[patience])
         for name in ('WORLD_SIZE', 'RANK'): os.environ.pop(name)  # fastai would gather each loss, also where the leader works alone
         self.runs, self.announced = runs, False
@@ -236,7 +236,7 @@ def _lead_run(self:Team, run:Run, job:Job) -> dict: # The row
 @patch
 @contextmanager
 def leading(self:Team) -> Iterator[Callable]: # For `do_runs`, its `executor`
-    "Make the runs together with the followers; release them at the end where nothing was to be made."
+    "Make the runs together with the followers; release them at the end if nothing was to be made."
     def executor(job):
         with _explain_lost_process('The runs cannot begin'): self._announce(job.todo, job.data)
         for run in job.todo: yield self._lead_run(run, job)

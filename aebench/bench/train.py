@@ -82,15 +82,15 @@ def gain_over(
     return f'{abs(percent):{".1f" if abs(percent) < 10 else ".0f"}} % {"below" if percent > 0 else "above"} PCA-{k}'
 
 def components_beside(components:Components, latent:int) -> int:
-    "How many there are to compare with: `latent`, where there are as many."
+    "How many components to compare with: `latent`, or all that there are if they are fewer."
     return min(latent, len(components.directions))
 
 class TellGain(Watcher):
-    "Let `TellProgress` tell, in place of the model's name, how its copies compare with as many principal components."
+    "Make `TellProgress` tell, in place of the model's name, how its copies compare with those by as many principal components."
     order = TellProgress.order - 1
     def __init__(self,
         k:int, # Components
-        pca_mse:float # Their error on the images of the validation
+        pca_mse:float # Their error on the validation images
     ): self.k, self.pca_mse = k, pca_mse
 
     def after_epoch(self):
@@ -99,7 +99,7 @@ class TellGain(Watcher):
 
 def telling_gain(job:Job) -> Iterator[dict]: # The rows, as they come
     """An executor, as `do_runs` takes it, that makes one run after the other.
-    It tells what it trains, and the gain of each whose loss is the error of pixels."""
+    It tells what it trains, and the gain of each network whose loss is the error of pixels."""
     for run in job.todo:
         job.progress.log(describe_training(run, job.data))
         cbs, components = [], principal_components(job.data, run.device)
@@ -146,7 +146,7 @@ def _why_closed(row:dict, lengths:pd.DataFrame|None) -> str: # As `measure_lengt
             'So the saved model leaves it out, whatever was shown so far, and copies as the components do.'
             f'{helps} More images{", or a smaller --latent," if row["n_train"] < 16*row["latent"] else ""} may change that.')
 
-MOST_LENGTHS = 8 # That are shown, so that they fit into 80 characters
+MOST_LENGTHS = 8 # Shown at most, to fit into 80 characters
 
 def _length_lines(lengths:pd.DataFrame) -> list[str]:
     "A small table: how well any first numbers copy, and how that compares with as many components."

@@ -135,7 +135,7 @@ def _is_data(o) -> bool:
 
 def _get_state(
     o, # A callback, a metric, or an object with a state
-    skip:tuple=() # Attributes' values that are saved elsewhere
+    skip:tuple=() # Values of attributes that are saved elsewhere
 ) -> dict:
     "The attributes of `o` that are data."
     if _has_state(o): return o.state_dict()
@@ -312,7 +312,7 @@ class Throttle:
 
     @contextmanager
     def measured(self) -> Iterator:
-        "Measure what it takes."
+        "Measure how long the block takes."
         began = time.monotonic()
         try: yield
         finally:
@@ -329,7 +329,7 @@ class Checkpoint(Watcher):
         file:str|Path, # Where to save
         about:dict|None=None, # What the training depends on and its `Learner` doesn't show, such as the images; must be equal to resume
         after:float=60., # Seconds of training before the first save, and between two
-        share:float=.01, # Of the time that saving may take, and as much for snapshots at epochs' ends
+        share:float=.01, # Share of the time that saving may take, and as much again for snapshots at epochs' ends
         log:Callable=log # Gets a sentence about what happens
     ):
         self.file, self.about, self.after, self.share, self.log = Path(file), about or {}, after, share, log
@@ -411,7 +411,7 @@ class Checkpoint(Watcher):
     def after_cancel_fit(self): self._save_end()
 
     def _save_end(self):
-        "Keep the end of the training, before callbacks change its weights: what follows may be stopped, and must not cost it."
+        "Keep the end of the training, before callbacks change its weights: what follows may be stopped, and that must not lose it."
         if self.is_final and not self.is_kept: self.save()
 
     def after_train(self):

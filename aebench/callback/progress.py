@@ -115,7 +115,7 @@ class TellProgress(Watcher):
     order = 70
     def __init__(self, progress:Progress, what:str, epochs:int, cost:float=1., by_clock:bool=False):
         self.progress, self.title, self.epochs, self.cost, self.by_clock = progress, what, epochs, cost, by_clock
-        self.what = what  # may be told in its place while it trains
+        self.what = what  # what is shown: another callback may change it during training
         self.count = 0  # of epochs or phases that have ended
 
     def state_dict(self) -> dict: return dict(count=self.count)

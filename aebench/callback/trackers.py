@@ -147,7 +147,7 @@ def tracked(
     folder:Path, # Of `run`
     log:Callable=print # Takes a sentence: what the tracker could not do
 ) -> Iterator[list[Callback]]: # For the training of `run`
-    "Let a tracker follow the training within, and send it the measures at the end. A tracker's errors are logged and end nothing."
+    "Let a tracker follow the training in the block, and send it the measures at the end. A tracker's errors are logged and end nothing."
     if not track or is_reference(run.method):
         yield []
         return

@@ -176,7 +176,7 @@ def unpack(
 
 # %% ../../nbs/codec/04_archive.ipynb #d975d339
 def _place(name:str, out:Path, name_room:int, path_room:int) -> str:
-    "`name` as `out` can hold it: its parts are shortened, or where there are too many of them it stands in `out` itself."
+    "`name` as `out` can hold it: its parts shortened or, where the path is too long, joined into one name in `out` itself."
     target = '/'.join(fitted(o, name_room) for o in name.split('/'))
     if name_length(str((out/target).parent)) + 1 + name_room <= path_room: return target
     return fitted(name.replace('/', '_'), name_room)
@@ -197,7 +197,7 @@ def image_paths(
     for name, target in zip(names, targets):
         while _same(place := _place(target, out, *room)) in taken or _same(place) in folders: target += suffix
         if place != target: changed.append(place)
-        taken[_same(place)] = inside(out, place)  # again: of a link with a slash behind it only this leads out
+        taken[_same(place)] = inside(out, place)  # again: a link with a slash behind it leads out only now
     if changed: log(f'{len(changed)} of {len(names)} names cannot stand in {printable(out)} and are changed, as in {printable(changed[0])}')
     return list(taken.values())
 
@@ -246,5 +246,5 @@ def paid_after(
     ours:float, # Bytes an image, coded
     theirs:float # Bytes an image by other means
 ) -> int|None: # None: never
-    "The number of images from which on the coded file, decoder and tables included, is the smaller one."
+    "The number of images from which the coded file, decoder and tables included, is the smaller one."
     return None if theirs <= ours else int(np.ceil((decoder_bytes(codec) + len(coder.save()))/(theirs - ours)))

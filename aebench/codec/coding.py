@@ -81,15 +81,15 @@ NOTCHES = 8 # To an octave
 BOTTOM, TOP = -40, 24 # The bank has tables for numbers that vary by 2**(BOTTOM/8) up to 2**(TOP/8) steps
 ESCAPE = 63 # The magnitude in a table that stands for itself and all beyond
 FURTHEST = 2**23 - 1 # Steps from the mean, at most
-TOTAL = 2**24 # Of the frequencies of a table
+TOTAL = 2**24 # Sum of the frequencies of a table
 NEVER = -2**20 # The index of a number that does not vary
-MAX_NOTCH = 4000 # Steps beyond are no numbers
+MAX_NOTCH = 4000 # Notches beyond it are taken for damage
 TRUST = 768 # How much must have been seen of an image until it counts as much as the mean image
 
 def _row(
     index:np.ndarray|int # Eighths of an octave by which numbers vary, in steps
 ) -> tuple[np.ndarray, np.ndarray]: # Rows of the bank, and how many lower bits are coded as they are
-    "Where numbers are found in the bank; those that vary by more than any table has are taken in larger steps."
+    "Where numbers are found in the bank; those that vary by more than any table covers are taken in larger steps."
     low = np.clip(-((TOP - np.asarray(index))//NOTCHES), 0, 22)
     return np.clip(index - NOTCHES*low, BOTTOM, TOP) - BOTTOM, low
 
@@ -142,7 +142,7 @@ class Coder:
         z:np.ndarray, # (N, k) floats
         numbers:int|None=None # How many of the k are kept; None: all
     ) -> np.ndarray: # (N, numbers) int32
-        "The level of each number: of the two nearest the one that costs less, in error and bits."
+        "The level of each number: whichever of the two nearest costs less, in error and bits."
         x, bits = self.steps_from_mean(z[:, :numbers]), np.log2(TOTAL/self.tables)
         def level_of(i, row, low):
             size = np.abs(x[:, i])
@@ -265,7 +265,7 @@ def read_coder(path:str|Path) -> Coder:
 
 # %% ../../nbs/codec/03_coding.ipynb #05949696
 NUMBERS_FITTED = 1_000_000 # Numbers that fill the bank at each step, of images evenly spread; more change nothing
-_PRIOR = 20 # Levels by which each table follows the Laplace distribution at first
+_PRIOR = 20 # Weight, in levels, that the Laplace distribution has in each table at first
 
 def _laplace() -> np.ndarray: # (rows, ESCAPE + 1)
     "Probabilities of the magnitudes, of a Laplace distribution in each row."
@@ -388,7 +388,7 @@ def finest_step(
     size_of:Callable, # Coder → bytes an image
     most:float # Bytes an image
 ) -> Coder: # With the coarsest step where even that takes more
-    "The coder with the finest step that takes at most so many bytes."
+    "The coder with the finest step that takes at most `most` bytes an image."
     notches = notches_of(coder, codec)
     found = bisect_left(notches, True, key=lambda o: size_of(coder.at(o)) > most)
     return coder.at(notches[max(found - 1, 0)])
@@ -398,7 +398,7 @@ def coarsest_step(
     codec:Codec, # A module in eval mode
     z:np.ndarray, # (N, k), of `images`
     images:Tensor, # uint8, (N, C, S, S)
-    mse:float, # That is wanted
+    mse:float, # Wanted
     numbers:int|None=None # How many are kept; None: all
 ) -> tuple[Coder, float]: # And its error; the finest step where none is so good
     "The coder with the coarsest step whose error is at most `mse`."

@@ -59,7 +59,7 @@ class RawPixels(nn.Module):
 
 # %% ../../nbs/codec/01_protocol.ipynb #50217b29
 class FirstNumbers(nn.Module):
-    "The codec that a nested codec is with the first numbers of its code alone."
+    "A nested codec that uses only the first numbers of its code."
     nested = True
     def __init__(self, codec:Codec, numbers:int):
         super().__init__()

@@ -36,7 +36,7 @@ from ..registry import REFERENCES, Reference
 # %% ../../nbs/codec/02_references.ipynb #c512be91
 MAX_EXACT = 4096 # Pixels times channels up to which the whole covariance is decomposed
 MAX_COMPONENTS = 1024 # Components kept of larger images
-MAX_FITTED = 20_000 # Larger images fitted to, evenly spread over the training set
+MAX_FITTED = 20_000 # Of larger images, how many are fitted to, evenly spread over the training set
 
 def _batches(x:Tensor, device, dtype:torch.dtype=torch.float64) -> Iterator[Tensor]:
     "Images as rows of floats in [0, 1], 2000 at a time."
@@ -127,9 +127,9 @@ class Components:
 
     def errors_on(self,
         images:Tensor, # uint8, (N, C, S, S)
-        ks:Sequence[int] # Rising; beyond those that are kept all of them serve
+        ks:Sequence[int] # Rising; beyond the number kept, all are used
     ) -> list[float]: # Mean squared error of pixels in [0, 1]
-        "The error of so many on any images."
+        "The error of that many components on any images."
         return _errors(images, self.mean, self.directions[:ks[-1]], list(ks)).tolist()
 
     def equal_to(self, mse:float) -> int|None: # 0: no better than the mean image; None: better than all components
@@ -151,7 +151,7 @@ def _levels(most:int) -> list[int]:
 
 @torch.no_grad()
 def _errors(x:Tensor, mean:Tensor, directions:Tensor, levels:list[int]) -> Tensor:
-    "MSE on `x` of so many components, clamped to [0, 1] as every output is."
+    "MSE on `x` for each number of components, clamped to [0, 1] as every output is."
     found = torch.zeros(len(levels), dtype=torch.float64, device=mean.device)
     for part in x.split(500):
         target = part.to(mean.device).flatten(1).float().div_(255)
@@ -189,7 +189,7 @@ def principal_components(
 
 # %% ../../nbs/codec/02_references.ipynb #dd19e6dc
 class LinearCodec(nn.Module):
-    "Images as coordinates along fixed directions; any first ones of them make an image."
+    "Images as coordinates along fixed directions; the first of them, however many, make an image."
     nested = True
     def __init__(self,
         mean:Tensor, # (D,)
@@ -231,7 +231,7 @@ def first_components(components:Components, k:int, size:int) -> LinearCodec:
 
 # %% ../../nbs/codec/02_references.ipynb #4f90e8b0
 def _most_numbers(data:ImageSet) -> int:
-    "The numbers in one of its images, were it in colour: who asks for so many doesn't know yet that it is grey."
+    "The numbers in one of its images, were it in colour: whoever asks for so many may not know that it is grey."
     return max(3, data.channels)*data.size**2
 
 @REFERENCES.builder('mean_image')

@@ -29,7 +29,7 @@ def checksum_of(path:str|Path, algorithm:str) -> str: # In hexadecimal digits; '
 
 # %% ../../nbs/core/07_downloads.ipynb #d75732de
 class _BadDownload(Exception):
-    "A download that broke off, or that is another file."
+    "A download that broke off, or that turned out to be another file."
     def __init__(self, why:str, retry:bool): # Is another attempt worth its time?
         super().__init__(why)
         self.retry = retry
@@ -50,7 +50,7 @@ def _download(url:str, path:Path, digest:str, algorithm:str):
 
 # %% ../../nbs/core/07_downloads.ipynb #c0efdbe8
 TRIES = 3 # Attempts at each address
-PAUSE = 1. # Seconds before the second, twice as many before the next
+PAUSE = 1. # Seconds before the second attempt, twice as many before the next
 TIMEOUT = 30. # Seconds in which a server has to answer
 
 def _worth_retrying(e:BaseException) -> bool:
@@ -72,7 +72,7 @@ def fetch(
     "Download a file unless it is there whole. Raises `AebenchError` with the reason for each address."
     path, reasons = Path(path), []
     if checksum_of(path, algorithm).startswith(digest): return path
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # 9 ms that no other start waits for
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential  # takes 9 ms: imported only where needed
     for url in urls:
         log(f'Downloading {url}')
         attempts = Retrying(stop=stop_after_attempt(TRIES), wait=wait_exponential(PAUSE),

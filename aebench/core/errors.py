@@ -25,7 +25,7 @@ class UsageError(AebenchError):
 class Interrupted(KeyboardInterrupt):
     "A signal asked to stop, and what was under way has been saved."
     def __init__(self,
-        number:int, # The signal's
+        number:int, # Of the signal
         message:str='' # Shown where no command line explains what was saved
     ):
         super().__init__(message or f'signal {number}')
@@ -49,11 +49,11 @@ def suggestion(name:str, names:Iterable[str]) -> str: # '' where none is near; e
 
 def check_number(
     value, # As the user gave it
-    name:str, # Of what it is, for the message
+    name:str, # What the value is, for the message
     kind:type=int, # Or float
-    several:str='' # Where several can be given, for the message
+    several:str='' # What does take several values, for the message
 ):
-    "Raise `UsageError` for what is no whole number, or with `kind=float` no number."
+    "Raise `UsageError` unless `value` is a whole number, or with `kind=float` any number."
     if isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool): return
     hint = f'; several are for {several}' if several and isinstance(value, (list, tuple)) else ''
     raise UsageError(f'{name} takes {"a whole number" if kind is int else "a number"}, not {value!r}{hint}.')
@@ -62,7 +62,7 @@ def choose(
     name:str, # As the user typed it
     names:Iterable[str], # The right ones
     what:str, # What they name, for the message: 'method', 'data set', or the flag that takes them
-    hint:str='' # What else it may be, where none of them is near; with a space before it
+    hint:str='' # What else it may be, where no name is near; with a space before it
 ) -> str: # `name`
     "Return `name` if it is one of `names`. Raises `UsageError` that suggests the nearest one and lists all."
     names = list(names)

@@ -69,7 +69,7 @@ def check_outside(
     out:str|Path, # To be written to
     folder:str|Path # Of images
 ):
-    "Raise `UsageError` where `out` lies within `folder`, whatever links name it."
+    "Raise `UsageError` where `out` lies within `folder`, also where a link leads there."
     if not expanded(out).resolve().is_relative_to(expanded(folder).resolve()): return
     raise UsageError(f'{printable(out)} lies within the images of {printable(folder)} and would be read as one of them: '
                      'choose another --out.')
@@ -77,7 +77,7 @@ def check_outside(
 _ARCHIVES = frozenset('.zip .tar .gz .tgz .bz2 .xz .zst .7z .rar'.split())
 
 def check_folder(folder:str|Path):
-    "Raise `UsageError` for what is no folder of images."
+    "Raise `UsageError` unless `folder` is a folder."
     folder = expanded(folder)
     name, kind = printable(folder), folder.suffix.lower()
     if folder.is_dir(): return
@@ -94,7 +94,7 @@ _REFUSED_ON = dict( # Characters in names, by system
 _REFUSED = re.compile(_REFUSED_ON.get(sys.platform, '(?!)'))
 
 def _limit(folder:str|Path, what:str, otherwise:float) -> float:
-    "What the file system of `folder`, which need not be there yet, says of itself."
+    "A limit of the file system of `folder`, which need not be there yet."
     folder = Path(folder).absolute()
     while not os.path.lexists(folder) and folder != folder.parent: folder = folder.parent
     try: found = os.pathconf(folder, what)
@@ -110,7 +110,7 @@ def longest_path(folder:str|Path) -> float: # In units of `name_length`; infinit
     return _limit(folder, 'PC_PATH_MAX', math.inf) - 1
 
 def name_length(name:str) -> int: # Bytes; on Windows units of UTF-16
-    "What `name` takes of the longest that a file system has."
+    "The length of `name` as a file system counts it."
     return len(name.encode('utf-16-le', 'surrogatepass'))//2 if os.name == 'nt' else len(os.fsencode(name))
 
 def fitted(
@@ -118,7 +118,7 @@ def fitted(
     most:int=255, # In units of `name_length`
     end:str='' # To be added
 ) -> str:
-    "`name + end` as a file system takes it: itself, or its beginning, its hash and its end."
+    "`name + end` as a file system takes it: unchanged, or its beginning, its hash and its end."
     try: os.fsencode(name)
     except UnicodeEncodeError: name = name.encode(sys.getfilesystemencoding(), 'backslashreplace').decode(sys.getfilesystemencoding())
     name = _REFUSED.sub(lambda o: f'%{ord(o[0]):02X}', name)
@@ -155,7 +155,7 @@ def disk_error(
 on_disk_change:Callable = lambda what, path, *more: None # Called before each 'make', 'open', 'write', 'sync', 'replace', 'remove'
 
 def _flush(fd:int):
-    "Bring to the disk itself what was written."
+    "Flush what was written to the disk itself."
     if hasattr(fcntl, 'F_FULLFSYNC'):  # macOS, whose fsync leaves it in the disk's own memory
         try: return fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
         except OSError: pass  # not every file system has it
@@ -177,9 +177,9 @@ def _sync_folder(path:Path):
 _synced_dirs = set() # Folders whose names are known to be on the disk
 
 def make_folder(path:Path, sync:bool=True):
-    "Make `path` and its parents, with `sync` so that they last."
+    "Make `path` and its parents; with `sync` they survive a power cut."
     deepest = next(o for o in (path, *path.parents) if o.exists())
-    if sync and deepest not in _synced_dirs: _sync_folder(deepest.parent)  # whoever made it may have been killed before it did so
+    if sync and deepest not in _synced_dirs: _sync_folder(deepest.parent)  # its maker may have been killed before doing so
     for folder in [o for o in (*reversed(path.parents), path) if not o.exists()]:
         on_disk_change('make', folder)
         folder.mkdir(exist_ok=True)
@@ -204,7 +204,7 @@ def _machine() -> str:
 _MACHINE, _TOKEN = _machine(), secrets.token_hex(4) # The token tells this process from an earlier one of the same number
 
 def _is_alive(process:int, token:str) -> bool:
-    "Does the process run that drew `token`?"
+    "Is the process that drew `token` still running?"
     if process == os.getpid(): return token == _TOKEN  # then one of its threads is writing
     try: os.kill(process, 0)
     except ProcessLookupError: return False
@@ -212,18 +212,18 @@ def _is_alive(process:int, token:str) -> bool:
     return True
 
 def _temporary(folder:Path) -> Path:
-    "A new name in `folder`; without that of the file, which may be as long as names can be."
+    "A new name in `folder`; it leaves out the file's own, which may be as long as names can be."
     return folder/f'.aebench-{_MACHINE}-{os.getpid()}-{_TOKEN}-{secrets.token_hex(4)}.tmp'
 
 _cleaned_dirs = set() # Folders in which this process has looked for leftovers
 
 def _remove_leftovers(folder:Path):
-    "Remove temporary files that dead processes of this machine left in `folder`; looks once, for it may hold many files."
+    "Remove temporary files that dead processes of this machine left in `folder`; looks only once, as it may hold many files."
     if folder in _cleaned_dirs or os.name == 'nt': return  # on Windows os.kill would kill
     pattern = re.compile(re.escape(f'.aebench-{_MACHINE}-') + r'(\d+)-([0-9a-f]+)-\w+\.tmp')
     _cleaned_dirs.add(folder)
     try: names = os.listdir(folder)
-    except OSError: return  # it may be entered and not listed
+    except OSError: return  # it may be entered but not listed
     for name in names:
         if (found := pattern.fullmatch(name)) and not _is_alive(int(found[1]), found[2]):
             with suppress(OSError): remove(folder/name)  # another user's leftovers are no reason not to write
@@ -260,7 +260,7 @@ def write_parts(
 
 # %% ../../nbs/core/04_files.ipynb #d39f71fd
 def write_bytes(path:str|Path, data:bytes|memoryview) -> Path:
-    "`write_parts` for content that is whole."
+    "`write_parts` for content in one piece."
     return write_parts(path, [data])
 
 def write_text(path:str|Path, text:str) -> Path:
@@ -282,13 +282,13 @@ try: _syncfs = ctypes.CDLL(None, use_errno=True).syncfs
 except (AttributeError, OSError, TypeError): _syncfs = None  # not Linux
 
 def _sync_disk(path:Path):
-    "Bring to the disk itself all that was written to the file system on which the file `path` is."
+    "Flush all that was written to the file system that holds the file `path`."
     if _syncfs is None: return os.sync()
     with open(path, 'rb') as f:
         if _syncfs(f.fileno()) and (number := ctypes.get_errno()) not in _NO_SYNC: raise OSError(number, os.strerror(number))
 
 def _write_together(files:list[tuple[Path, bytes]]):
-    "Write `files`; none has its name before all are on the disk."
+    "Write `files`; none gets its name before all are on the disk."
     staged = {}
     try:
         for path, data in files:
@@ -310,7 +310,7 @@ def _write_together(files:list[tuple[Path, bytes]]):
         raise
 
 def write_many(files:Iterable[tuple[Path, bytes]]):
-    """Write small files to places where nothing is, each atomically, and wait for the disk once for `AT_ONCE` of them.
+    """Write small files to paths where nothing is yet, each atomically, and wait for the disk once for every `AT_ONCE`.
     Raises `AebenchError` as `write_parts` does."""
     if not hasattr(os, 'sync'):  # Windows flushes single files only
         for o in files: write_bytes(*o)
@@ -370,12 +370,12 @@ def _split(text:str, separator:str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=''), delimiter=separator)
 
 def _separator(text:str) -> str:
-    "What stands between the cells: that which gives the most of them in the first line that is no remark."
+    "The character between the cells: the one that gives the most cells in the first line that is no remark."
     def n_cells(separator): return next((len(o) for o in _split(text, separator) if o and not o[0].startswith('#')), 0)
     return max(',;\t', key=n_cells)
 
 def plain_csv(data:bytes) -> str: # Commas between the cells, points in the numbers
-    "The text of a CSV, whatever spreadsheet saved it. Raises `ValueError` for what is none."
+    "The text of a CSV, whatever spreadsheet saved it. Raises `ValueError` for what is no CSV."
     text = data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
     text = re.sub(r'\A"?sep=."?\r?\n', '', text)  # tells Excel what the separator is
     if '\n' not in text: text = text.replace('\r', '\n')
@@ -411,7 +411,7 @@ def fingerprint(
     parts, # Iterable of bytes-like objects or strings
     length:int=16 # Hexadecimal digits kept
 ) -> str:
-    "SHA-256 of `parts` in order, each with its length before it: the same bytes cut elsewhere have another one."
+    "SHA-256 of `parts` in order, each with its length before it: the same bytes split elsewhere give another one."
     h = hashlib.sha256()
     for part in parts:
         part = part.encode('utf-8', 'surrogateescape') if isinstance(part, str) else memoryview(part).cast('B')

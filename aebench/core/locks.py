@@ -1,4 +1,4 @@
-"""One writer a folder, one maker a file.
+"""One writer per folder, one maker per file.
 
 Docs: https://aebench.github.io/aebench/core/locks.html.md"""
 
@@ -82,7 +82,7 @@ def one_maker(
             yield
     finally:
         if acquired:
-            with suppress(OSError): lock.unlink(missing_ok=True)  # in use, on Windows. Who waits with it makes the thing twice at worst
+            with suppress(OSError): lock.unlink(missing_ok=True)  # on Windows it may be in use; at worst one that waits makes it again
 
 # %% ../../nbs/core/05_locks.ipynb #2fea98b3
 def made_once(

@@ -22,7 +22,7 @@ from .errors import UsageError
 def png_bytes(
     image:Image.Image|np.ndarray # Arrays are uint8, (H, W, C) or (H, W)
 ) -> bytes:
-    "The PNG file of an image; of one channel, a grey one."
+    "The PNG file of an image, grey where it has one channel."
     data = io.BytesIO()
     (image if isinstance(image, Image.Image) else picture_of(image)).save(data, 'PNG')
     return data.getvalue()
@@ -57,7 +57,7 @@ def legible(fig):
     if not strange: return
     families = {o: _family_with(o) for letters in strange.values() for o in letters}
     lost = {ord(o): o.encode('unicode_escape').decode() for o, family in families.items() if not family}
-    for axis, names in labels.items():  # they are made anew whenever they are drawn
+    for axis, names in labels.items():  # tick labels are made anew at each drawing
         if any(set(map(ord, o)) & lost.keys() for o in names): axis.set_ticks(axis.get_ticklocs(), [o.translate(lost) for o in names])
     for text, letters in strange.items():
         text.set_text(text.get_text().translate(lost))
@@ -69,7 +69,7 @@ def shown(
     images, # Tensor or array, (N, channels, H, W)
     chosen:Sequence[int] # One channel, drawn grey; two, drawn red and green; or three
 ): # Of the same kind, (N, 1 or 3, H, W)
-    "What a picture shows of images: one channel or three as they are, of others those chosen. A channel that isn't there is left out."
+    "The channels of images that a picture shows: one or three as they are, else those chosen. A channel that isn't there is left out."
     channels = images.shape[1]
     if channels in (1, 3): return images
     picked = images[:, [o for o in chosen if o < channels] or [0]]
@@ -91,17 +91,17 @@ def _check_count(n:int):
     if n < 1: raise UsageError('There is no image to draw: give one or more in each row.')
     if n > MOST_DRAWN: raise UsageError(f'{n:,} images are too many for one picture: give the first of each row, {MOST_DRAWN} at most.')
 
-def _aspect(pixels:np.ndarray) -> float: # Of its cell; a strip has a cell that can still be seen
+def _aspect(pixels:np.ndarray) -> float: # Of its cell, bounded so that a strip can still be seen
     "Width over height."
     return min(max(pixels.shape[1]/pixels.shape[0], .25), 4.)
 
 def draw_rows(
-    rows:dict, # What stands at the left, lines and all: its images, each a Pillow image, an array (H, W, 1 or 3) or a tensor (1 or 3, H, W)
+    rows:dict, # Label, of one line or several: its images, each a Pillow image, an array (H, W, 1 or 3) or a tensor (1 or 3, H, W)
     imsize:float=1., # Inches of an image from top to bottom
     columns:int=16 # Images beside each other, at most; longer rows go on below
 ):
     """Draw images in rows with their labels, as Matplotlib's current figure; pixels stay squares.
-    Raises `UsageError` where there is no image, and for more than anyone looks at."""
+    Raises `UsageError` where there is no image, and for more than `MOST_DRAWN`."""
     import matplotlib.pyplot as plt
     _check_count(sum(map(len, rows.values())))
     rows, labels = {k: list(map(_drawn, v)) for k, v in rows.items()}, [line for o in rows for line in o.split('\n')]

@@ -100,7 +100,7 @@ class ImageDL(TfmdDL):
         labels:Tensor|None=None, # (N,) class indices; None: the images are the target
         augment:Callable|None=None, # Takes uint8 images and a `torch.Generator`, gives float images in [0, 1]
         seed:int=0, # Decides order and augmentation, together with the epoch's number
-        prep:Preprocessing|None=None, # What becomes of images given later, as files or arrays; None: 8 bits, channels as in `dataset`
+        prep:Preprocessing|None=None, # How images given later, as files or arrays, are prepared; None: 8 bits, channels as in `dataset`
         **kwargs # Further arguments of `TfmdDL`, such as `device` and `after_batch`
     ):
         self.wanted_bs = bs  # for `new`, which may get more images
@@ -173,7 +173,7 @@ def in_rgb(x:Tensor) -> Tensor: # (N, 3, H, W), on the CPU
     return shown(x.cpu(), SHOWN).expand(-1, 3, -1, -1)
 
 def _show(images:Tensor, **kwargs):
-    "fastai's `show_images`, with nothing where the last row has fewer."
+    "fastai's `show_images`, with the empty places of the last row left blank."
     show_images(images, **kwargs)
     axes = plt.gcf().axes
     for ax in axes[len(images):]: ax.set_axis_off()
@@ -229,7 +229,7 @@ def torch_device(
     device=None, # 'cpu', 'cuda', 'cuda:1', 'mps', 'gpu' for whichever of these there is, or a `torch.device`; None: fastai's default
     flag:str='' # Before the devices that the message names
 ) -> torch.device:
-    "The device that is called so. Raises `UsageError` for one that isn't there."
+    "The device called `device`. Raises `UsageError` for one that isn't there."
     if device is None: return default_device()
     count = dict(cpu=1, cuda=torch.cuda.is_available() and torch.cuda.device_count(), mps=int(torch.backends.mps.is_available()))
     gpu = 'mps' if count['mps'] and not count['cuda'] else 'cuda'

@@ -25,7 +25,7 @@ from ..core.errors import UsageError
 from ..core.text import listed, printable
 from ..run_folder import is_report_beside, is_run
 
-for _library in ('PIL', 'tifffile'): logging.getLogger(_library).addHandler(logging.NullHandler())  # what costs pixels is raised, too
+for _library in ('PIL', 'tifffile'): logging.getLogger(_library).addHandler(logging.NullHandler())  # what costs pixels is raised anyway
 with suppress(ImportError):
     from pillow_heif import register_heif_opener
     register_heif_opener()
@@ -55,7 +55,7 @@ _IMAGES = {'JPEG', 'PNG', 'GIF', 'WebP', 'TIFF', 'BMP', 'JPEG2000', 'PSD', 'arra
 def kind_of_content(
     head:bytes # The first bytes of a file, 512 or all
 ) -> str: # 'JPEG', 'HEIC', 'SVG', …; '' for what is none of those
-    "What a file begins as."
+    "The kind of file that begins with `head`."
     if head[4:8] == b'ftyp': return _BRANDS.get(head[8:12].decode('latin-1'), '')
     return next((kind for kind, o in _PATTERNS.items() if o.match(head)), '')
 
@@ -94,7 +94,7 @@ _REASONS = dict(
     thumbnail='kept by a disk or a program for itself', **{'aebench run': 'pictures there are results'},
     **{'camera raw file': 'develop it as TIFF or JPEG', 'Git LFS pointer': 'git lfs pull fetches what it stands for',
        'iCloud placeholder': 'download them first', 'further page': '--frames all reads them'})
-_LOST = _REASONS.keys() - {'array', 'thumbnail', 'aebench run'} # Images to some
+_LOST = _REASONS.keys() - {'array', 'thumbnail', 'aebench run'} # Kinds that some take for images
 
 def unread_kind(
     kind:str # As `kind_of_content` gives it
@@ -120,7 +120,7 @@ class Found:
     "What a folder holds."
     names:list # Of images, relative to the folder; sorted, so that every machine sees the same order
     left_out:dict # {kind: how many} of what is not read
-    links:dict = field(default_factory=dict) # {path: where to} of links to folders, followed; '' of those that lead back, not followed
+    links:dict = field(default_factory=dict) # {path: where to} of links to folders; '' for those that lead back, which are not followed
 
 def _has_suffix(name:str) -> bool: return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
@@ -165,12 +165,12 @@ def _entries(folder:str, left_out:Counter) -> list[tuple[str, bool]]: # Names, l
     return kept
 
 def _goes_round(path:str) -> bool:
-    "Does a link lead to a folder that holds one on the way to it? Several links may go round together."
+    "Does the link `path` lead to a folder that holds one of its parents? Several links may form a loop together."
     target = os.path.join(os.path.realpath(path), '')
     return any(os.path.join(os.path.realpath(o), '').startswith(target) for o in Path(path).parents)
 
 def find_images(folder:str|Path) -> Found:
-    """All images below `folder`, and what is left out: the pictures of runs are.
+    """All images below `folder`, and what is left out, such as the pictures of runs.
     Links to folders are followed, unless they lead back to a folder that holds them.
     Raises `UsageError` for a folder that may not be read."""
     found, left_out, links, stack = [], Counter(), {}, [('', True)]
@@ -199,7 +199,7 @@ def find_images(folder:str|Path) -> Found:
     return Found(found, dict(left_out), links)
 
 def instead_of_images(found:Found) -> str: # '' where there is nothing
-    "What else a folder holds, to end the words that it holds no images."
+    "What else a folder holds, to end a sentence that it holds no images."
     kinds = describe_left_out(found.left_out, all_kinds=True)
     return f', but {"; ".join(kinds)}' if kinds else ''
 

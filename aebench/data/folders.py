@@ -55,7 +55,7 @@ class Facts:
     extremes:Extremes|None=None # Of all images whose pixels have more than 8 bits
 
     @classmethod
-    def from_dict(cls, about:dict|None) -> 'Facts|None': # `asdict` of one, out of JSON
+    def from_dict(cls, about:dict|None) -> 'Facts|None': # `asdict` of one, from JSON
         return about and cls(**about | dict(extremes=about['extremes'] and Extremes(*about['extremes'])))
 
     @classmethod
@@ -67,7 +67,7 @@ class Facts:
         return cls(count(lambda o: o.format), count(lambda o: o.mode), further, sum(o.size[0] != o.size[1] for o in found), extremes)
 
 def _common_channels(found:Iterable[Decoded]) -> int: # Those of a set of images
-    "Three where any has colours, one where all is grey; another number where most are arrays of that. The others can't be read then."
+    "Three where any has colours, one where all are grey; another number where most are arrays with it: the others can't be read then."
     counts = Counter(o.channels for o in found)
     usual = {n: counts.pop(n) for n in (1, 3) if n in counts}
     most = counts.most_common(1)
@@ -79,7 +79,7 @@ class DecodedFiles:
     "What `decode_files` gives."
     images:Tensor # uint8, (N, channels, size, size), with zeros where unreadable
     bad:dict # {index: reason}
-    prep:Preprocessing # What became of them: channels and range as they were found
+    prep:Preprocessing # How they were prepared: channels and range as they were found
     facts:Facts
     sizes:list # (width, height) of each file, upright; None where unreadable
 
@@ -93,7 +93,7 @@ def _reader(paths:list, size:int, max_pixels:int, bad:dict) -> Callable:
     return read
 
 def _with_channels(images:Tensor, channels:int) -> Tensor:
-    "The images with another number of channels: equal ones become one, for new ones there is room."
+    "Room for the images with another number of channels; for one channel the first is copied, as all are equal."
     fresh = allocate_images(len(images), images.shape[-1], channels)
     if channels == 1:
         for part, o in zip(fresh.split(1024), images.split(1024)): part.copy_(o[:, :1])
@@ -139,7 +139,7 @@ def refuse_unreadable(bad:dict, folder:Path): # {path: reason}
     raise UsageError(listing(f'{images} of {folder} cannot be read; fix or remove them, or pass --skip-unreadable:', bad))
 
 def unreadable_listing(bad:dict) -> str: # {path: reason}
-    "What is said of them where they are left out."
+    "What is said of images that are left out."
     return listing(f'{plural(len(bad), "unreadable image")} left out:', bad)
 
 def _keep_rows(x:Tensor, keep:Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def _keep_rows(x:Tensor, keep:Tensor) -> Tensor:
 
 # %% ../../nbs/data/05_folders.ipynb #9df76ec0
 def _page_names(path:str) -> list[str]:
-    "The names of all pages of a file; of a page its own."
+    "The names of all pages of a file; for a page, its own name."
     if page_of(path)[0] != path: return [path]
     with suppress(Exception), open_image(path) as o:  # reading it says what is wrong
         if o.pages > 1: return [f'{path}[{i}]' for i in range(o.pages)]
@@ -164,7 +164,7 @@ def with_pages(
 
 # %% ../../nbs/data/05_folders.ipynb #cb93f9ca
 def prep_of(reading:Reading) -> Preprocessing:
-    "What becomes of images that are read so; channels and range may be left to be found."
+    "How images that are read so are prepared; channels and range may be left to be found."
     return Preprocessing(reading.channels, tuple(reading.range) if reading.range else None, reading.fit)
 
 def _decode_split(layout:Layout, size:int, reading:Reading) -> tuple[list[str], int, DecodedFiles]: # Names, how many of them train, images
@@ -174,7 +174,7 @@ def _decode_split(layout:Layout, size:int, reading:Reading) -> tuple[list[str], 
     return [o[start:] for o in paths], len(parts[0]), decode_files(paths, size, prep_of(reading), reading.max_pixels, reading.frames)
 
 def layout_of(folder:str|Path, reading:Reading) -> Layout:
-    "`recognise` as `reading` says. Pages of fewer files than a set needs are told apart, even in training and test."
+    "`recognise` as `reading` says. Where files are too few for a set, their pages are split like images, even between training and test."
     folder, asked = expanded(folder), {o: getattr(reading, o) for o in ('split', 'train_folder', 'test_folder', 'no_classes')}
     is_read_so = reading.frames == 'first' or not folder.is_dir()
     if is_read_so or len(names := image_files(folder)) >= FEWEST_IMAGES: return recognise(folder, **asked)
@@ -277,7 +277,7 @@ class FolderReport:
     left_out:dict # {kind: how many} of what is not read
     shared:list # (training image, test image) pairs with the same pixels
     links:dict # {path: what it is} of links out of the folder and of links to folders
-    prep:Preprocessing # What becomes of the images
+    prep:Preprocessing # How the images are prepared
     facts:Facts
     least:int # Pixels of the side that fills the square, of the smallest image; 0 where there is none
 
@@ -328,7 +328,7 @@ def _channels_in_words(n:int) -> str: return {1: 'all are grey, one channel', 3:
 def links_out(
     folder:Path,
     found:Found, # What `find_images` gives of it
-    unreadable:Container=() # Names that count for nothing
+    unreadable:Container=() # Names to be ignored
 ) -> dict: # {path: where to}
     "The links of `folder` to images and folders of images that lie elsewhere."
     root, out = os.path.join(os.path.realpath(folder), ''), {}

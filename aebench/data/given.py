@@ -104,7 +104,7 @@ def read_images(
     size:int, # Pixels a side
     prep:Preprocessing=Preprocessing()
 ) -> tuple[Tensor, bool, torch.device|None]: # uint8 or float32, (N, channels, size, size); is it one image? The device of tensors
-    """Images from wherever they come as squares of the channels of `prep`; arrays and tensors are uint8, or floats in [0, 1].
+    """Images, wherever they come from, as squares with the channels of `prep`; arrays and tensors are uint8, or floats in [0, 1].
     Raises `UsageError` for what can't be read, and for what is no image."""
     if _is_path(images):
         if expanded(images).is_dir(): return read_folder(images, size, prep).images, False, None

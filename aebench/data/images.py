@@ -77,10 +77,16 @@ def page_of(path:str|Path) -> tuple[str, int]: # The file, and the page of it
 _PAGED = {'AVIF', 'DCX', 'FLI', 'GIF', 'HEIF', 'IM', 'PNG', 'SPIDER', 'TIFF', 'WEBP'} # Others hold the same image in several sizes
 
 def _pages(img:Image.Image) -> int:
-    "How many images a file holds. A broken end costs only what lies beyond it."
+    "How many images a file holds; where its end is broken, those that can be found, of which the last may be unreadable."
     if img.format not in _PAGED: return 1
-    try: return getattr(img, 'n_frames', 1)
-    except Exception: return 1  # whatever a decoder raises on what is broken
+    with suppress(Exception): return getattr(img, 'n_frames', 1)  # whatever a decoder raises on what is broken
+    n = 1
+    with suppress(Exception):
+        while True:
+            img.seek(n)
+            n += 1
+    img.seek(0)
+    return n
 
 # %% ../../nbs/data/04_images.ipynb #1e6d7f09
 def _check_regular(path:str):
@@ -92,7 +98,7 @@ def _check_regular(path:str):
 _header = Lock()
 
 def _pillow(source) -> Image.Image: # A path, or an open file
-    "Pillow's image, whatever its size: `_check_size` has the bound."
+    "Pillow's image, whatever its size: `_check_size` sets the bound."
     try: return Image.open(source, formats=PILLOW)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         with _header:  # Pillow knows one bound for all of a process
@@ -132,7 +138,7 @@ def _opened(
     if opener not in _kept.files: _kept.path, _kept.files[opener] = path, opener(path)
     try: yield _kept.files[opener]
     except BaseException:
-        _kept.close()  # whatever came of it is no part of the next page
+        _kept.close()  # a failure must not carry over to the next page
         raise
 
 def _check_size(size:tuple, most:int):
@@ -164,7 +170,7 @@ def _turned(a:np.ndarray, orientation:int) -> np.ndarray: # (H, W, C)
     return a[::-1] if orientation in (3, 4, 7, 8) else a
 
 def _inverted(a:np.ndarray, bits:int) -> np.ndarray:
-    "Whole numbers of which the least means white; others stay."
+    "Invert whole numbers whose least means white; others stay."
     return 2**bits - 1 - a if a.dtype.kind == 'u' else ~a if a.dtype.kind == 'b' else a
 
 def _on_white(a:np.ndarray) -> np.ndarray:
@@ -227,7 +233,7 @@ def _open_picture(path:str, page:int, head:bytes, stack:ExitStack, stays:bool) -
     except UnidentifiedImageError:
         if kind_of_content(head) != 'TIFF': raise
         return _deep_tiff(path, page, stays)
-    pages = 1 if stays else _pages(img)  # whoever names a page knows of the others
+    pages = 1 if stays else _pages(img)  # a caller who names a page knows of the others
     if stays: img.seek(page)
     if img.format == 'TIFF' and _is_deep_tiff(img):
         with suppress(NotSupported): return _deep_tiff(path, page, stays)
@@ -328,7 +334,7 @@ def _png_parts(data:bytes) -> Iterable[bytes]: # Of a whole PNG
     yield b'\0\0\0\0IEND\xaeB`\x82'
 
 def _jpeg_parts(data:bytes) -> Iterable[bytes]:
-    "The segments that pixels need: neither comments nor applications' own, but for JFIF's and Adobe's, which name the colours."
+    "The segments that pixels need: no comments, and of applications' own only JFIF's and Adobe's, which name the colours."
     at = 2
     while at + 4 <= len(data) and data[at] == 0xff and data[at + 1] != 0xda:
         n = 2 + int.from_bytes(data[at + 2:at + 4], 'big')
@@ -339,7 +345,7 @@ def _jpeg_parts(data:bytes) -> Iterable[bytes]:
 _PARTS = dict(PNG=(8, _png_parts), JPEG=(2, _jpeg_parts))
 
 def _otherwise(path:str, page:int) -> Opened|None: # None where there is no other way
-    "A file without all that pixels don't need; a TIFF by the other library."
+    "A file stripped of what its pixels don't need; a TIFF by the other library."
     kind = kind_of_content(read_head(path))
     if kind == 'TIFF': return _deep_tiff(path, page)
     start, parts = _PARTS.get(kind, (0, None))
@@ -356,7 +362,7 @@ def read_image(
     path:str|Path, # A file, or one page of it: `x.tif[3]`
     size:int, # Pixels a side of the result
     prep:Preprocessing=Preprocessing(),
-    max_pixels:int=MAX_PIXELS # Of a file; a JPEG counts as it is decoded
+    max_pixels:int=MAX_PIXELS # Of a file; a JPEG counts at the size it is decoded to
 ) -> Decoded:
     "The image at `path` as a square, and what is known of it. Raises what Pillow raises for a file that it can't read."
     try:
@@ -385,7 +391,7 @@ def decode_image(
 _OTHER_KIND = re.compile('unsupported|(not|un) ?(supported|implemented|available|known)|unrecogni[sz]ed|cannot handle', re.I)
 
 def _what_it_is(path:str) -> str:
-    "What a file is that no decoder knows."
+    "What a file is, where no decoder knows it."
     head = read_head(path)
     kind = kind_of_content(head)
     if not head: return 'no image: the file is empty'

@@ -256,7 +256,7 @@ def _normal_kind(train:tuple, kinds:set, has_masks:bool) -> str: # '' where it i
 
 # %% ../../nbs/data/03_layouts.ipynb #642c8a48
 def _count_unused(folder:Path, files:list[str], used:Iterable[str], reasons:dict) -> dict[str, str]: # {folder: how many images, and why}
-    "What of `files` is not in use, by the uppermost folder that holds nothing in use."
+    "How many of `files` are not in use, by the uppermost folder that holds nothing in use."
     used = set(used)
     found, kept = Counter(), _folders(used)
     for o in files:
@@ -307,7 +307,7 @@ def _split_images(folder:Path, files:list[str], split:float|None, asked:dict) ->
     return (inner[0], base, {base: inner[1]}) if inner[1] else (train, base, tests)
 
 def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_masks:bool) -> tuple:
-    "Of the first of `tests` that can test: images (none: to be drawn), root, kinds and the normal one; why others can't."
+    "Of the first of `tests` that can test, its images (none: to be drawn), root, kinds and the normal kind; why others can't."
     reasons = {}
     for top, names in tests.items():
         if not names: continue
@@ -322,11 +322,11 @@ def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_m
 
 def recognise(
     folder:str|Path,
-    split:float|None=None, # Share of the training images that is drawn for testing; None: one in five, where nothing else is for that
+    split:float|None=None, # Share of the training images that is drawn for testing; None: one in five, where there are no test images
     train_folder:str|None=None, # Relative to `folder`; None: known by its name
     test_folder:str|None=None, # Likewise
     names:Sequence[str]|None=None, # Of the images below `folder`; None: of all
-    no_classes:bool=False # Take folders for no classes?
+    no_classes:bool=False # Are folders not to be taken for classes?
 ) -> Layout:
     "The layout of `folder`. Raises `UsageError` that says what was found and which layouts are understood."
     folder, asked = expanded(folder), dict(train_folder=train_folder, test_folder=test_folder)

@@ -1,4 +1,4 @@
-"""What becomes of an image before a network sees it: its channels, its scale, its square.
+"""What becomes of an image before a network sees it: its channels, its scale, the square it is made into.
 
 Docs: https://aebench.github.io/aebench/data/pixels.html.md"""
 
@@ -24,17 +24,17 @@ from ..core.files import cache_home, disk_error
 
 # %% ../../nbs/data/01_pixels.ipynb #a068dc36
 class Refused(ValueError):
-    "An image that is not to be read so: the message says why."
+    "An image that can't be read this way; the message says why."
 
 @dataclass(frozen=True)
 class Preprocessing:
-    "What becomes of the images of a set. It is kept with the data and with the model, so that both see all images alike."
+    "How the images of a set are prepared. It is kept with the data and with the model, so that both treat all images alike."
     channels:int|None=3 # 1: grey; 3: RGB; another number: arrays and bands as they are; None: as the images are
-    range:tuple|None=None # The values that become black and white where pixels have more than 8 bits; None: found over the images
+    range:tuple|None=None # The values that become black and white where pixels have more than 8 bits; None: found from the images
     fit:str='crop' # How a square is filled: a key of `aebench.settings.FITS`
 
-def preprocessing_from(about:dict) -> Preprocessing: # `asdict` of one, out of JSON
-    "What was kept of a `Preprocessing`."
+def preprocessing_from(about:dict) -> Preprocessing: # `asdict` of one, from JSON
+    "The `Preprocessing` that was kept."
     return Preprocessing(**about | dict(range=tuple(about['range']) if about['range'] else None))
 
 # %% ../../nbs/data/01_pixels.ipynb #5c1b3136
@@ -81,7 +81,7 @@ def fit_image(
     size:int, # Pixels a side of the result
     prep:Preprocessing=Preprocessing()
 ) -> np.ndarray: # uint8, (channels, size, size)
-    "A Pillow image as a square. Raises `Refused` for channels that it can't have."
+    "A Pillow image as a square. Raises `Refused` where it can't have the channels wanted."
     if prep.channels not in (1, 3, None): raise Refused(f'{len(img.getbands())} channels, where {prep.channels} are wanted')
     img = to_rgb(img)
     img = _square(img.convert('L') if prep.channels == 1 else img, size, prep.fit)
@@ -98,7 +98,7 @@ def fit_array(
     size:int, # Pixels a side of the result
     prep:Preprocessing # With a range, unless `a` is uint8
 ) -> np.ndarray: # uint8, (channels, size, size)
-    "An array as a square. Raises `Refused` for channels that it can't have."
+    "An array as a square. Raises `Refused` where it can't have the channels wanted."
     low, high = (0, 255) if a.dtype == np.uint8 else prep.range
     squares = [np.asarray(_square(_scaled(a[..., i], low, high), size, prep.fit)) for i in range(a.shape[-1])]
     x = torch.from_numpy(np.stack(squares).round().clip(0, 255).astype(np.uint8))
@@ -115,7 +115,7 @@ def restore_shape(
     image:np.ndarray, # uint8, (C, S, S)
     shape:tuple, # (width, height) that the image had
     fit:str # How it became a square
-) -> np.ndarray: # uint8, (C, height, width); the square in its middle where it was cropped
+) -> np.ndarray: # uint8, (C, height, width); where it was cropped, the square in the middle
     "An image at the size that it had."
     if fit == 'pad':
         left, top, right, bottom = _padded(*shape, image.shape[-1])
@@ -146,7 +146,7 @@ def subsample(
     x:Tensor,
     most:int|None # None: all
 ) -> Tensor:
-    "At most `most` of `x`, evenly spread: a folder's files are sorted by class."
+    "At most `most` of `x`, evenly spread, because a folder's files are sorted by class."
     return x if most is None or len(x) <= most else x[torch.linspace(0, len(x)-1, most).long()]
 
 # %% ../../nbs/data/01_pixels.ipynb #89d23e45
@@ -172,7 +172,7 @@ def fit_tensor(
     size:int, # Pixels a side of the result
     prep:Preprocessing=Preprocessing()
 ) -> Tensor: # Of the same type; (N, channels, size, size)
-    "Images as squares. Raises `Refused` for channels that they can't have."
+    "Images as squares. Raises `Refused` where they can't have the channels wanted."
     x = to_channels(x, prep.channels or x.shape[1])
     h, w = x.shape[-2:]
     if prep.fit == 'pad':

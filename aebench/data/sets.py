@@ -49,7 +49,7 @@ def _digits() -> tuple: # Images and labels for training, for the test; classes
     return x[train], y[train], x[test], y[test], tuple('0123456789')
 
 def _verified(path:Path, md5:str) -> Path: # `path`
-    "Raises `ValueError` for a file that is another one, or missing."
+    "Raises `ValueError` for a file that has another content, or is missing."
     if checksum_of(path, 'md5') != md5: raise ValueError(f'{path} is not whole.')
     return path
 
@@ -114,7 +114,7 @@ def photo_patches(
     size:int, # Pixels a side of a patch
     stride:int=8 # Pixels between training patches
 ) -> tuple[Tensor, Tensor, Tensor]: # uint8, (N, C, size, size), for training and for the test; (N,) bool: `ImageSet.apart`
-    "Overlapping patches of what lies beside the strip, and of that at half its size; and patches of the strip, which don't overlap."
+    "Overlapping patches of what lies beside the strip, at full and at half size; and patches of the strip, which don't overlap."
     end = image.shape[-1] - max(APART, size)
     def overlapping(*parts): return torch.cat([cut_patches(o, size, stride) for o in (*parts, *map(_halved, parts))])
     beside, apart = overlapping(image[..., :first], image[..., first+STRIP:end]), overlapping(image[..., end:])
@@ -176,18 +176,18 @@ def _checked_batch(bs:int) -> int: # `bs`
 _ARRAYS = 'train_x', 'train_y', 'test_x', 'test_y'
 
 class _Fingerprint(str):
-    "A fingerprint that knows what it is of; saved or sent away it is a plain text."
+    "A fingerprint that knows what it belongs to; once pickled, it is plain text."
     def __reduce__(self): return str, (str(self),)
 
 def _content_of(arrays:dict, classes:Sequence, prep:Preprocessing) -> str: # `arrays` by the names of `ImageSet`
-    "Fingerprint of pixels and labels, and of what became of the images."
+    "Fingerprint of pixels and labels, and of how the images were prepared."
     unusual = [repr((prep.range, prep.fit))] if (prep.range, prep.fit) != (None, 'crop') else []
     return fingerprint([str(classes), *(np.ascontiguousarray(v.cpu()) for k, v in arrays.items() if k in _ARRAYS), *unusual])
 
 @dataclass(frozen=True, repr=False)
 class ImageSet:
-    """A whole data set at one size. `dataclasses.replace` makes another of it, with other images, labels or classes; where no
-    fingerprint is given with them, it gets its own. Raises `UsageError` for other numbers of images and labels."""
+    """A whole data set at one size. `dataclasses.replace` makes another from it, with other images, labels or classes; unless a
+    fingerprint is given too, it gets one of its own. Raises `UsageError` where images and labels differ in number."""
     name:str # A name in `DATA`, or the folder's path
     label:str # For tables and headings
     train_x:Tensor # uint8, (N, channels, size, size)
@@ -198,10 +198,10 @@ class ImageSet:
     fingerprint:str # Of pixels and labels, and of how they were made
     unreadable:dict=field(default_factory=dict) # {path: reason} of the images left out
     links:dict=field(default_factory=dict) # {path: where to} of the links out of the folder
-    prep:Preprocessing=None # What became of the images; None: 8 bits in so many channels as they have
+    prep:Preprocessing=None # How the images were prepared; None: 8 bits, and as many channels as they have
     facts:Facts|None=None # What is known of the files; None: there are none
     left_out:dict=field(default_factory=dict) # {kind: how many} of what is in the folder and is not read
-    apart:Tensor|None=None # (N,) bool: training images that show nothing of what others show; None: not known
+    apart:Tensor|None=None # (N,) bool: training images that overlap no others; None: not known
 
     def __post_init__(self):
         if self.prep is None: object.__setattr__(self, 'prep', Preprocessing(self.channels))
@@ -335,7 +335,7 @@ def _around(layout:Layout, facts:Facts, unreadable:dict) -> dict: # Fields of `I
     return dict(links=links_out(layout.folder, files, unreadable), left_out=left_out_of(files, facts))
 
 def _limited(arrays:dict, key:str, limit:int|None) -> tuple[dict, str]: # `key`: the fingerprint of `arrays`
-    "Of the training images `limit`, the same ones each time and with more of them all of these; and the fingerprint."
+    "`limit` of the training images, the same each time and contained in any larger selection; and the fingerprint."
     n = len(arrays['train_x'])
     if limit is None or limit >= n: return arrays, key
     chosen = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].sort().values

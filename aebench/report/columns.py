@@ -48,7 +48,7 @@ class Column:
     def signed(self, x:float) -> str: return ('+' if x >= 0 else '−') + self.show(abs(x))
 
     def apart(self, x:float) -> str:
-        "How far two values lie apart, as text: by `x`, or where factors compare them by its exponential."
+        "How far apart two values are, as text: `x`, or its exponential where they are compared by factors."
         if self.ratio: return f'{math.expm1(x):.0%} more' if x < math.log(3) else f'{math.exp(x):.0f} times as much'
         return f'{100*x:.1f} points' if self.brief is _percent else self.show(x) + self.unit
 
@@ -82,7 +82,7 @@ def _by_judge(arch:str) -> tuple[Column, Column]:
                terminal=True, brief=_percent),
         Column(f'agreement_{arch}', float, f'Share of test images that {arch} reads alike before and after.', csv=False))
 
-ACCURACIES = ('accuracy', *(f'accuracy_{o}' for o in JUDGES[1:])) # By the first classifier, and by each other
+ACCURACIES = ('accuracy', *(f'accuracy_{o}' for o in JUDGES[1:])) # By the first classifier, and by each of the others
 
 _QUALITY = (
     Column('mae', float, 'Mean difference between the pixels of copy and original, which lie between 0 and 1.', 'MAE', show=_error,
@@ -177,7 +177,7 @@ LATENT_MEASURES = {k: o for k, o in ENTRIES.items() if o.latent} # Of the table 
 CIRCUMSTANCES = ('data', *(o.name for o in (*_SETTINGS, *_ENVIRONMENT) if o.name != 'latent_asked')) # Of the report's list of settings
 
 def column_names(names:Iterable[str]) -> list[str]: # As in results.csv
-    "The columns of the table of methods that are called so, there or in its headings. Raises `UsageError` for what is none."
+    "The columns of the table of methods with these names or headings. Raises `UsageError` for what is none."
     headings = {title.replace('\n', ' ').lower(): o.name for o in MEASURES.values() for title in (o.short, o.title)}
     return [choose(headings.get(str(o).lower(), o), MEASURES, 'column') for o in names]
 

@@ -34,7 +34,7 @@ def flat(tree:dict, prefix:str='') -> dict:
     return found
 
 def diff_settings(a:dict, b:dict) -> list[tuple]: # (key, value in a, value in b)
-    "In what two nested settings differ."
+    "Where two nested settings differ."
     a, b = flat(a), flat(b)
     return [(k, a.get(k), b.get(k)) for k in dict.fromkeys((*a, *b)) if a.get(k) != b.get(k)]
 
@@ -106,7 +106,7 @@ def compare_runs(
         figures = [row.get(name) for row in rows]
         if not all(isinstance(o, (int, float)) and math.isfinite(o) for o in figures): continue
         both = tuple(o[column] for o in values if column in o)
-        if len({o.shape for o in both}) != 1 or len(both) < 2: both = None  # of a file that somebody has cut, too
+        if len({o.shape for o in both}) != 1 or len(both) < 2: both = None  # also where somebody has cut a file
         surest = max((_spread(o, name) for o in runs), key=lambda o: (o.n > 1, o.sd))
         lines.append(gap(MEASURES[name].title, *figures, MEASURES[name].show, both, surest, varying))
     return '\n'.join(lines)

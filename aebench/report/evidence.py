@@ -49,7 +49,7 @@ def image_spreads(
     rows:pd.DataFrame, # Of one group
     methods:Iterable[str]|None=None # None: all networks
 ) -> tuple[dict[str, dict[str, float]], int]: # Method → measure → half of its 95 % interval; number of test images
-    "How far other test images would move the figures of those whose runs kept their images' values. Raises `UsageError` for damaged ones."
+    "How far other test images would move the figures of methods whose runs kept image values. Raises `UsageError` for damaged ones."
     found, n_images, networks = {}, 0, trained(rows)
     for method in distinct(networks, 'method') if methods is None else methods:
         runs = networks[networks.method == method].run
@@ -81,7 +81,7 @@ def webp_bytes(
     out:str|Path, # A folder that `aebench run` wrote
     rows:pd.DataFrame # Of one group
 ) -> pd.DataFrame: # Indexed by method: coded_bytes, coded_mse, webp (infinite where no file is as good); empty where no bytes were measured
-    "What the networks' coded latents take, and a WebP file without its headers that copies at least as well."
+    "The bytes of the networks' coded latents, and of a WebP file without its headers that copies at least as well."
     files = [o for of in _files(out, rows, 'WebP', 'payload', 'mse') for o in of]
     measured = trained(rows).dropna(subset=['coded_bytes', 'coded_mse'])
     measured = measured[measured.equals_pca != 0]  # the mean image costs no bytes at all
@@ -115,7 +115,7 @@ def _were_jpeg(out:str|Path, rows:pd.DataFrame) -> bool:
     return (next((o for o in shares if isinstance(o, (int, float))), None) or 0) > .5
 
 def jpeg_facts(out:str|Path, rows:pd.DataFrame) -> list[str]:
-    "Of what quality the JPEG files were that the images were read from: written so again they lose less than at higher ones."
+    "The quality of the JPEG files that the images were read from: written at it again, they lose less than at higher ones."
     if not _were_jpeg(out, rows): return []
     for files in _files(out, rows, 'JPEG', 'quality', 'mse'):
         points = sorted((o['quality'], o['mse']) for o in files)
@@ -136,7 +136,7 @@ def _other_sizes(out:Path, rows:pd.DataFrame) -> pd.DataFrame: # method, seed, s
 def _resizes(method:str) -> bool: return 'progressive_resizing' in method.split('+')
 
 def _first_sizes(rows:pd.DataFrame) -> set[int]:
-    "The smaller sizes that progressive resizing was trained at, too."
+    "The smaller sizes at which progressive resizing was trained as well."
     networks, found = trained(rows), set()
     for row in networks[networks.method.map(_resizes).astype(bool)].to_dict('records'):
         try: found |= {size for _, size in run_from_row(row).schedule[:-1]}
@@ -159,7 +159,7 @@ def _seeds_text(least:int, most:int) -> str: return f'{least} to {most} seeds' i
 
 # %% ../../nbs/report/06_evidence.ipynb #f449c735
 def _size_fact(way:str, part:pd.DataFrame, label:Callable, first:set[int]) -> str: # '' for a single network
-    "Which network has the lowest MSE at which size, by one way to take them."
+    "Which network has the lowest MSE at which size, by one way to take images."
     means = part.pivot_table(index='size', columns='method', values='mse', sort=False).sort_index()
     if means.shape[1] < 2: return ''
     best = {}

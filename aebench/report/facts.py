@@ -23,7 +23,7 @@ from .tables import method_label, summarise
 
 # %% ../../nbs/report/04_facts.ipynb #b9347786
 def count_text(value) -> str:
-    "A count as text: thousands are set apart from ten thousand on."
+    "A count as text, with thousands separators from ten thousand on."
     if not isinstance(value, (int, float)): return str(value)
     return f'{value:,.0f}' if value >= 10_000 else f'{value:.0f}'
 
@@ -50,7 +50,7 @@ def _steps_fact(rows:pd.DataFrame) -> str: # '' where an epoch has several steps
 def too_few_steps(
     rows:pd.DataFrame # Of one group
 ) -> int: # 0 where there are enough, or nobody knows how many there were
-    "In how many steps at most the networks were trained, where so few cannot tell one method from another."
+    "The most steps that any network was trained for, where so few cannot tell one method from another."
     networks = trained(rows)
     counted = [(o['epochs'], o['n_train'], o['batch_size']) for o in networks.to_dict('records') if missing(o['seconds_budget'])]
     if not counted or len(counted) < len(networks) or any(missing(x) for o in counted for x in o): return 0
@@ -130,7 +130,7 @@ def _nothing_learned_fact(rows:pd.DataFrame) -> str: # '' where every network co
     return f'{listed(labels)} {verb} no better than the mean image, so {have} learned nothing yet: give more --epochs, or another --lr.'
 
 def _components_worth(equals:pd.Series, measured:pd.Series) -> str: # '' where it was not measured
-    "As how many principal components the runs of a network copy."
+    "As well as how many principal components the runs of a network copy."
     equal, beyond = equals.dropna(), equals.isna() & measured
     if beyond.any():
         if equal.empty: return 'better than all principal components that are kept'
@@ -172,7 +172,7 @@ def _latent_bytes(rows:pd.DataFrame) -> str:
 
 # %% ../../nbs/report/04_facts.ipynb #3caa4eb9
 def _random_weights_fact(rows:pd.DataFrame) -> str: # '' where what is called pretrained was
-    "Which methods build on a trained network, and had one of random weights."
+    "Which methods build on a trained network, but had one of random weights."
     random = rows[rows.method.isin(weight_users(rows)) & rows.weights.eq('random')]
     pretrained = [method_label(rows, m) for m in distinct(random, 'method') if network(m).pretrained]
     looking = [method_label(rows, m) for m in distinct(random, 'method') if network(m).uses_features]
@@ -259,7 +259,7 @@ def _device_fact(rows:pd.DataFrame) -> str:
 # %% ../../nbs/report/04_facts.ipynb #494a6f9c
 def setup_line(
     rows:pd.DataFrame # Of one group
-) -> str: # Parts apart by ' · '
+) -> str: # Parts separated by ' · '
     "Data, training, latent, seeds and device in one line; `facts` says the rest."
     rows = complete(rows)
     networks = trained(rows)

@@ -50,7 +50,7 @@ from aebench.weights import judge_for
 judges = [judge_for(images, run.weights, run.device, arch=o) for o in run.judges] if images.classes else []
 evaluate(learn.model, images, judges, run.device).measures'''
 
-_LOCAL = ('device', 'precision') # Settings that are what the reader's machine has
+_LOCAL = ('device', 'precision') # Settings that depend on the reader's machine
 
 def _run_of(row:dict) -> Run|None:
     "The run that a row came from; None where this version can't make it."
@@ -58,7 +58,7 @@ def _run_of(row:dict) -> Run|None:
     except (UsageError, TypeError, ValueError): return None
 
 def _arguments(run:Run) -> str:
-    "The arguments of `Run`, as code; device and precision are what is found."
+    "The arguments of `Run`, as code; device and precision are those of the machine it runs on."
     given = {k: v for k, v in run.settings.items() if k not in ('method', 'data', *_LOCAL) and v is not None}
     words = [repr(run.method), repr(run.data), *(f'{k}={v!r}' for k, v in given.items())]
     return ', '.join([*words, 'device=device', "precision=resolve_precision('auto', device)"])
@@ -106,7 +106,7 @@ def _cell(i:int, kind:str, source:str) -> dict:
 def row_notebook(
     row:dict # As `read_rows` gives it
 ) -> str: # JSON
-    "A notebook that makes `row` again: by its command, and step by step. By a fingerprint in its metadata `is_untouched` knows it."
+    "A notebook that makes `row` again: by its command, and step by step. `is_untouched` recognises it by a fingerprint in its metadata."
     run = _run_of(row)
     label, data = literal(row.get('label') or row['method']), literal(row.get('data_label') or row['data'])
     title = f'# {label}, {data}\n\n> The settings of one row, ready to run.'

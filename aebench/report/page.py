@@ -83,7 +83,7 @@ def tiles(
     rows:pd.DataFrame, # Of one group
     winners:dict # As `best` gives them
 ) -> list[dict]: # heading, names, figure, doubt
-    "The best network by error, by accuracy and by time; of those measured. None where one alone was trained, or too little to tell."
+    "The best network by error, by accuracy and by time, as far as measured. Empty where one alone was trained, or too little to tell."
     if too_few_steps(rows): return []
     table, first, found = summarise(trained(rows)), best_value(rows), []
     if len(table) < 2: return []
@@ -214,7 +214,7 @@ _LATENT_PICTURES = { # File: what it shows, and its scale
     UMAP_PNG: ('the latents as UMAP lays them out, a colour a class', .5)}
 
 def _latent_pictures(out:Path, rows:pd.DataFrame) -> list[dict]:
-    "Neighbours, interpolations and maps of each method, of its first run that left them."
+    "Neighbours, interpolations and maps of each method, from its first run that left them."
     found, done = [], rows[~is_failed(rows)]
     for method in distinct(done, 'method'):
         runs, pictures = done[done.method == method].run, []
@@ -234,7 +234,7 @@ _BYTES_COLUMNS = {
        for m in (MEASURES[o] for o in ('mse', *ACCURACIES))}}
 
 def _webp_table(out:Path, rows:pd.DataFrame) -> dict|None: # None where no bytes were measured
-    "What coded latents take, and what a WebP file as good as they takes."
+    "What coded latents take, and what a WebP file of the same quality takes."
     found, (coded, error) = webp_bytes(out, rows), (LATENT_MEASURES[o] for o in ('coded_bytes', 'coded_mse'))
     if found.empty: return None
     def line(o):
@@ -301,7 +301,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     return values, {k: v for k, v in files.items() if v}
 
 def _told(out:Path, rows:pd.DataFrame, said:Sentences) -> dict:
-    "The folds on bytes and on how it was measured: tables, and sentences on what stands in none."
+    "The folds on bytes and on how things were measured: tables, and sentences on what no table holds."
     of_bytes, noise = jpeg_facts(out, rows), _noise_table(out, rows)
     elsewhere = {*webp_facts(out, rows), *of_bytes} | ({*image_noise(out, rows)} if noise else set())
     return dict(webp=_webp_table(out, rows), noise=noise, bytes_facts=of_bytes, facts=[o for o in said.facts if o not in elsewhere],
@@ -335,7 +335,7 @@ def make_report(
     with one_maker(out/REPORT_HTML): return _write_report(out)
 
 def _write_report(out:Path) -> Path:
-    "What `make_report` does, once it is alone: of two, one would remove the other's pictures."
+    "What `make_report` does once it runs alone: of two at a time, one would remove the other's pictures."
     rows_of_all, sections, labels, written = gather(out), [], [], set()
     for i, (title, rows) in enumerate(groups(rows_of_all), 1):
         values, files = _section(out, title, rows)

@@ -65,7 +65,7 @@ def _panel(title:str, subtitle:str='', size:tuple=_WIDE):
     return fig, ax
 
 def _small_panel(title:str, subtitle:str='', right:float=.97):
-    "The same, small and with given margins: a report has a dozen of them, and looking for the best ones takes as long as drawing."
+    "The same, small and with given margins: a report has a dozen, and looking for the best margins takes as long as drawing."
     fig, words = Figure(figsize=_SMALL, dpi=_DPI, facecolor='white'), textwrap.fill(title, 42)
     FigureCanvasAgg(fig)
     top = .9 - .065*words.count('\n') - (.055 if subtitle else 0)
@@ -125,7 +125,7 @@ def apart(
     wanted, # Where the middles of the labels are wanted, in fractions of the room there is
     sizes # Of the labels, likewise; together not above 1
 ) -> np.ndarray: # Where their middles come
-    "The places nearest to those that are wanted at which labels don't overlap."
+    "The places nearest to the wanted ones at which labels don't overlap."
     from scipy.optimize import isotonic_regression
     wanted, sizes = np.asarray(wanted, float), np.asarray(sizes, float)
     order = np.argsort(wanted, kind='stable')
@@ -183,7 +183,7 @@ def label_points(
     points:list[tuple], # x and y of a point, its name and its colour, and how far its bars reach in x and in y
     taken:list=() # Texts that already stand within the axis
 ):
-    "Name points beside them. The figure grows where they are many."
+    "Write the names of points beside them. The figure grows where they are many."
     fig = ax.figure
     notes = [ax.annotate(_name_text(text), (x, y), va='center', ha='center', fontsize=_TICKS, color=_ink(shade),
                          arrowprops=dict(arrowstyle='-', color=shade, linewidth=.6, alpha=.8, shrinkA=0, shrinkB=4))
@@ -381,7 +381,7 @@ def latent_panel(rows:pd.DataFrame, name:str, components:pd.DataFrame|None=None)
     return figure_png(fig)
 
 def _pca_line(ax, rows:pd.DataFrame, name:str, components:pd.DataFrame|None, latents:pd.Series) -> list[tuple]: # Its end, for `label_ends`
-    "What as many principal components do: the error by their number, or the accuracy of those that were judged."
+    "How well as many principal components do: the error by their number, or the accuracy of those that were judged."
     shade, x, y = '#222222', [], []
     if components is not None and name in ('mse', 'psnr'):
         near = components[components.k.between(latents.min()/1.2, latents.max()*1.2) & (components.mse > 0)]

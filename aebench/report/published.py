@@ -36,7 +36,7 @@ def _other_settings(rows:pd.DataFrame) -> list[str]:
     return found
 
 def _differences(rows:pd.DataFrame, name:str) -> list[str]:
-    "In what these runs differ from the paper's, in words."
+    "How these runs differ from the paper's, in words."
     found = _other_settings(rows)
     for m in filter(None, map(network, distinct(rows, 'method'))):
         found += [f'a latent of {count_text(o)}' for o in distinct(rows[rows.method == m.name], 'latent') if o != m.latent]

@@ -1,4 +1,4 @@
-"""From finished runs to one table of rows, parted into what may be compared.
+"""From finished runs to one table of rows, grouped into what may be compared.
 
 Docs: https://aebench.github.io/aebench/report/rows.html.md"""
 
@@ -29,7 +29,7 @@ from .columns import COLUMNS, ENTRIES
 
 # %% ../../nbs/report/02_rows.ipynb #2798a120
 def is_measured(column:str) -> bool:
-    "Is it read as floats? A further judge's columns are too."
+    "Is the column read as floats? Those of further judges are too."
     return column in ENTRIES and ENTRIES[column].kind is float or column.startswith(('accuracy_', 'agreement_'))
 
 def missing(value) -> bool: # None, '' and NaN: JSON, CSV and pandas each have their own
@@ -37,7 +37,7 @@ def missing(value) -> bool: # None, '' and NaN: JSON, CSV and pandas each have t
     return value is None or isinstance(value, str) and not value or value != value
 
 def _numbers(value) -> float|int|tuple|None: # One number, or a tuple of several; None for what is neither
-    "A cell of a learning rate or of a number of threads: several of either stand as a list in JSON and with spaces in CSV."
+    "A cell of a learning rate or of a number of threads: several of either are a list in JSON, and separated by spaces in CSV."
     if isinstance(value, str): value = value.split()
     try: found = tuple(float(o) for o in (value if isinstance(value, (list, tuple)) else [value]))
     except (TypeError, ValueError): return None
@@ -51,7 +51,7 @@ def _setting(column:str, value): # None for what is no value of it
     except (TypeError, ValueError): return None
 
 def _cell(column:str, value):
-    "`value` as one cell of its column, None where it can't be: rows may be anybody's."
+    "`value` as one cell of its column, None where it can't be: rows may come from anybody."
     if missing(value): return value if value == '' and column not in SETTING_COLUMNS else None
     if isinstance(value, float) and value.is_integer(): value = int(value)  # pandas made it a float
     if column in SETTING_COLUMNS: return _setting(column, value)
@@ -189,9 +189,9 @@ def length_text(length:tuple) -> str: # '5 + 10 = 15 epochs', 'phases of 5:10 in
 
 # %% ../../nbs/report/02_rows.ipynb #156066a7
 def _shared_latent(row:dict, latents:set) -> int|None:
-    """The latent, of those of the paper's own encoder, that a network stands beside.
+    """At which latent, of those of the paper's own encoder, a network is compared.
 
-    Some encoders can't have any number, or bring one of their own."""
+    Some encoders can't have just any number, or bring one of their own."""
     latent, size, known = row.get('latent'), row.get('size'), network(row['method'])
     if not known or not latent or known.has_paper_latent: return latent
     if known.is_map:
@@ -201,7 +201,7 @@ def _shared_latent(row:dict, latents:set) -> int|None:
     return PAPER_LATENT if own and PAPER_LATENT in latents else latent
 
 def _late_defaults(method:str) -> dict: # Column → value
-    "What rows had that lack a setting that came later than others: those that matter to a network."
+    "What rows had for settings that they lack because these were added later: those that matter to a network."
     if network(method) is None: return {}
     run = Run(method, 'digits')
     return {k: f.metadata['before'] for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
@@ -249,7 +249,7 @@ def _grouped(rows:pd.DataFrame, keys:tuple) -> list[tuple[dict, list[int]]]:
     return found
 
 def _in_order(found:list[tuple[dict, list[int]]]) -> list[tuple[dict, list[int]]]:
-    "As their rows come; of groups that differ in the latent alone, the one of fewest numbers first."
+    "Groups in the order of their rows; of those that differ in the latent alone, the one with the fewest numbers first."
     first, found = {}, sorted(found, key=lambda o: min(o[1]))
     def but_latent(s): return tuple((k, s.get(k)) for k in SETTINGS if k != 'latent')
     return sorted(found, key=lambda o: (first.setdefault(but_latent(o[0]), len(first)), o[0].get('latent') or 0))
@@ -264,7 +264,7 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
         return _TITLES[k].format(write_numbers(value) if isinstance(value, tuple) else value)
     def words(keys): return [', '.join(word(k, s[k]) for k in keys if k in s) for s in labelled]
     keys = ['data', *(k for k in differ if k != 'data')]
-    for longer in (differ, [*keys, 'data_fingerprint'], [*keys, 'data_fingerprint', 'classifier']):  # as short as tells them apart
+    for longer in (differ, [*keys, 'data_fingerprint'], [*keys, 'data_fingerprint', 'classifier']):  # as short as still tells them apart
         titles = words(longer)
         if len(set(titles)) == len(titles): break
     return titles
@@ -272,7 +272,7 @@ def _titles(settings:list[dict], labels:list[str]) -> list[str]:
 def _once(rows:pd.DataFrame) -> pd.DataFrame: # Of one group
     """Each finished network and reference once.
 
-    One can stand in a folder under two names, which differ in a setting that made no difference: it is no second sample."""
+    One run can be in a folder under two names that differ in a setting that made no difference: it is no second sample."""
     known = ~is_failed(rows) & (rows.seed.notna() | references(rows))
     return rows[~(known & rows[known].duplicated(['method', 'seed', 'latent']).reindex(rows.index, fill_value=False))]
 
@@ -280,7 +280,7 @@ def groups(
     rows:pd.DataFrame, # As `read_rows` gives it
     keys:tuple=SETTINGS # In these all rows of a group agree
 ) -> list[tuple[str, pd.DataFrame]]: # Title ('' when there is only one) and rows of each
-    "`rows` parted into what may be compared and averaged."
+    "`rows` divided into what may be compared and averaged."
     rows = complete(rows)
     found = _grouped(rows, keys)
     parts = [_once(rows.iloc[sorted(members)]) for _, members in found]
@@ -290,7 +290,7 @@ def groups(
 def sweeps(
     rows:pd.DataFrame # As `read_rows` gives it
 ) -> list[tuple[str, pd.DataFrame]]: # Title and rows of each
-    "The parts of `rows` that agree in all but the latent size, of those in which a method has several."
+    "The parts of `rows` that agree in all but the latent size, and in which a method has several."
     parts = groups(rows, tuple(k for k in SETTINGS if k != 'latent'))
     return [(title, part) for title, part in parts if trained(part).groupby('method').latent.nunique().max() > 1]
 

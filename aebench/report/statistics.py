@@ -246,7 +246,7 @@ def crossed_methods(
 # %% ../../nbs/report/01_statistics.ipynb #f884b4bb
 def _columns(
     signs:dict[str, np.ndarray] # By factor: −1 or +1 in each run
-) -> tuple[dict[tuple, np.ndarray], dict[tuple, list[str]]]: # By term; by term: the terms that it can't be told from
+) -> tuple[dict[tuple, np.ndarray], dict[tuple, list[str]]]: # By term: its column; and the terms that it can't be told from
     "The columns of main effects and two-way interactions. Raises `UsageError` where one never varies."
     columns, aliases = {}, {}
     for term in [*((k,) for k in signs), *itertools.combinations(signs, 2)]:

@@ -90,7 +90,7 @@ def best_value(
 def best(
     rows:pd.DataFrame # Of one group
 ) -> dict[str, list[str]]: # Name of the measure: names of the methods
-    "Which networks are bold: shown to beat another and by none to be beaten. Measures in which no difference holds are left out."
+    "Which networks are bold: shown to beat another, and to be beaten by none. Measures in which no difference holds are left out."
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2 or networks.method.nunique() < 2: return {}
     compared = [m for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()]
@@ -157,7 +157,7 @@ def brief_cells(
     rows:pd.DataFrame, # Of one group
     winners:dict|None=None # As `best` gives them; None: nothing is marked
 ) -> dict[str, dict[str, Cell]]: # Method: column's short heading: cell
-    "The short table that a report begins with: at most six columns, with that of the names. Those without any figure are left out."
+    "The short table that a report begins with: at most six columns, that of the names included. Those without any figure are left out."
     table = summarise(rows)
     shown = [m for m in SUMMARY.values() if m.name == 'mse' or table[m.name].notna().any()]
     def line(method, o): return {m.title: _cell_of(o, m, method in (winners or {}).get(m.name, ()), brief=True) for m in shown}
@@ -194,7 +194,7 @@ def beside_components(
     rows:pd.DataFrame, # Of one data set, principal components among them
     method:str
 ) -> pd.DataFrame: # Indexed by numbers in the latent: mse, accuracy, pca_mse, pca_accuracy of as many components, ratio of the errors
-    "Means over seeds, for each length of the latent that components have as well."
+    "Means over seeds, for each length of the latent at which there are components as well."
     rows = rows[~is_failed(rows) & rows.latent.notna()].astype(dict(latent=int))
     def means(part): return part.groupby('latent')[['mse', 'accuracy']].mean()
     pca = means(rows[rows.method == 'pca-' + rows.latent.astype(str)]).add_prefix('pca_')
@@ -210,7 +210,7 @@ def sorted_by(
     rows:pd.DataFrame, # Of one group
     name:str # Of a measure
 ) -> list[str]: # Methods
-    "The untouched images, the networks from best to worst, and likewise the references; without a figure is worst."
+    "The untouched images, the networks from best to worst, and likewise the references; a method without a figure is worst."
     table, m = summarise(rows), MEASURES[name]
     values = table[name].astype(float).fillna(-math.inf if m.better > 0 else math.inf)*(-1 if m.better > 0 else 1)
     return sorted(table.index, key=lambda o: (o != 'original', is_reference(o), values[o]))
@@ -222,7 +222,7 @@ def _brief(line:pd.Series, m:Column, asked:bool) -> str:
     return f'{m.brief(line[m.name])} ±{spread}' if spread else m.brief(line[m.name])
 
 NAME_WIDTH = 20 # Characters of a method's name that a line keeps room for; a longer one is wrapped where there is no more
-_LEAVE = ('bytes_per_image', 'equals_pca', *ACCURACIES[1:]) # In this order, after the paper's figures, where a line has no room
+_LEAVE = ('bytes_per_image', 'equals_pca', *ACCURACIES[1:]) # Left out in this order, after the paper's figures, where a line has no room
 
 def _fitting(named:dict[str, list[str]], width:int) -> dict[str, list[str]]: # Heading: its cells
     "The columns that `width` characters have room for."

@@ -35,7 +35,7 @@ _LEADS = dict(
     **{o: f'the highest accuracy by {o.removeprefix("accuracy_")}' for o in ACCURACIES[1:]})
 
 def _judged(rows:pd.DataFrame) -> list[str]: # Names in `_LEADS`
-    "The measures in which to lead means something: not a classifier's that reads at random."
+    "The measures in which a lead means something: not those of a classifier that reads at random."
     return [o for o in _LEADS if o not in ACCURACIES or not chance_fact(rows)]
 
 def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) -> str:
@@ -129,7 +129,7 @@ def sweep_facts(
 
 # %% ../../nbs/report/07_verdicts.ipynb #d5f65842
 def _crossed(methods:list[str]) -> list[str]:
-    "The techniques that these methods combine: one a factor, the one with more runs. Cells of another design are left out."
+    "The techniques that these methods combine: one for each factor, the one that more of them use. Cells of another design are left out."
     combined = [o for o in methods if '+' in o and network(o)]
     uses = {o: sum(o in techniques(m) for m in combined) for o in FACTORS}
     used = sorted((o for o in uses if uses[o]), key=uses.get)
@@ -187,7 +187,7 @@ def more_seeds(
     in_python:bool=False # A call of `compare`, in place of a command line?
 ) -> str:
     """The command that makes several methods with several seeds, in the folder that holds the first ones.
-    With a technique of one's own, which no command knows, it is what to say in Python."""
+    With a technique that only Python knows, it is a call in Python."""
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())  # a report may be given away, and then names no one's home
@@ -229,7 +229,7 @@ def settling_command(
     found:list[Verdict], # As `verdicts` gives them
     out:str|Path|None=None # Folder of the runs, for the command; None: unknown
 ) -> str: # '' where nothing is open, or more seeds would not settle it: where too little was trained, say
-    "The command that would settle who leads: of one seed, three; of several, as many as the first open verdict asks for."
+    "The command that would settle who leads: after one seed, with three; after several, with as many as the first open verdict asks for."
     networks = trained(complete(rows))
     methods = [m for m in distinct(networks, 'method') if network(m)]
     if len(methods) < 2 or too_few_steps(networks): return ''
@@ -240,7 +240,7 @@ def verdicts(
     rows:pd.DataFrame, # Of one group
     out:str|Path|None=None, # Folder of the runs, for the command; None: unknown
     in_python:bool=False # As in `more_seeds`
-) -> list[Verdict]: # None below two seeds
+) -> list[Verdict]: # Empty below two seeds
     "What the seeds show about the leaders' distance from the others, a few sentences for each measure."
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2 or too_few_steps(networks): return []
