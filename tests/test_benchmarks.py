@@ -128,3 +128,18 @@ def test_precision(monkeypatch, tmp_path, home):
     precision.main()
     row, = pd.read_csv(out).itertuples()
     assert row.method == 'baseline' and abs(row.mse_percent) < 5 and row.epochs == '0 1'
+
+def test_nested_gap(monkeypatch, tmp_path, home):
+    "Four lines for a length; the first is what the run itself measured."
+    monkeypatch.syspath_prepend(str(ROOT/'benchmarks'))
+    monkeypatch.setenv('AEBENCH_HOME', str(home))
+    import nested_gap
+    from aebench import compare
+    row, = compare('digits', 'modern+nested', latent=16, epochs=1, out=tmp_path/'runs').rows.query('method == "nested+modern"').itertuples()
+    lengths = pd.read_csv(tmp_path/'runs'/row.run/'lengths.csv').set_index('numbers')
+    words = ['nested_gap.py', tmp_path/'runs'/row.run, '--numbers', 8, '--epochs', 1, '--out', tmp_path/'gap.csv']
+    monkeypatch.setattr(sys, 'argv', [str(o) for o in words])
+    nested_gap.main()
+    found = pd.read_csv(tmp_path/'gap.csv')
+    assert list(found.way) == ['nested', 'its decoder trained further', 'all of it trained further', 'trained from the start']
+    assert abs(found.mse[0]/lengths.mse[8] - 1) < .01 and (found.mse < 1.05*found.pca_mse).all()
