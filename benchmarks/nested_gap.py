@@ -61,8 +61,8 @@ def main():
     if (data := images_of_run(run)) is None: raise SystemExit(f'{args.run}: the images that it was trained on are not here.')
     rows = pd.read_csv(args.out).to_dict('records') if args.out.exists() else []
     about = dict(data=data.label, nested_epochs=sum(run.row['settings']['epochs']), seed=args.seed, device_name=run.row['device_name'])
-    for n in args.numbers:
-        of_pca = float(principal_components(data).errors_on(data.test_x, [n])[0])
+    numbers = sorted(set(args.numbers))
+    for n, of_pca in zip(numbers, principal_components(data).errors_on(data.test_x, numbers)):
         for way, mse in measured(run, data, n, args.epochs, args.seed):
             further = 0 if way == 'nested' else args.epochs
             rows.append(about | dict(numbers=n, way=way, epochs=further, mse=mse, pca_mse=of_pca, ratio=mse/of_pca))
