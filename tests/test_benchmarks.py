@@ -48,6 +48,7 @@ def costs(part, home, tmp_path, *words) -> pd.DataFrame:
     assert (rows['median'] > 0).all() and (rows.load >= 0).all()
     return rows
 
+@pytest.mark.slow
 def test_cost_of_gathering(home, tmp_path):
     rows = costs('gather', home, tmp_path, '--turns', '1', '--rows', '20')
     assert list(rows.index) == ['gather', 'report'] and (rows['count'] == 20).all()
@@ -118,6 +119,7 @@ def test_own_images_are_never_above_their_components():
     assert (f'{ratios.min():.0%}'.rstrip('%') + f' to {ratios.max():.0%}'.replace('%', ' %')
             in (ROOT/'docs'/'guide'/'own_images.md').read_text(encoding='utf-8'))
 
+@pytest.mark.slow
 def test_precision(monkeypatch, tmp_path, home):
     "A pair of runs, and a line that says what bfloat16 changed."
     monkeypatch.syspath_prepend(str(ROOT/'benchmarks'))

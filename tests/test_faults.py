@@ -35,7 +35,7 @@ def harm(pictures, home, tmp_path_factory):
         return answer
     with server: yield found
 
-@pytest.mark.parametrize('what,step', [('sweep', 307), ('report', 53), ('cache', 119),
+@pytest.mark.parametrize('what,step', [('sweep', 307), ('report', 53), ('cache', 241),
                                        *(pytest.param(o, 1, marks=pytest.mark.slow) for o in ('sweep', 'report', 'cache'))])
 def test_killed_before_each_change_on_the_disk(what, step, harm, tmp_path, tally):
     """kill -9 before the n-th open, write, sync, replace or removal, in the results or in a cache that is empty at first.
@@ -145,14 +145,14 @@ def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     assert kept
 
 @pytest.mark.parametrize('number,lasting,step', [
-    (errno.ENOSPC, 0, 123), *(pytest.param(*o, 4, marks=pytest.mark.slow)
+    (errno.ENOSPC, 0, 251), *(pytest.param(*o, 4, marks=pytest.mark.slow)
                               for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
 def test_the_disk_fails_at_any_call(number, lasting, step, harm, tmp_path, tally):
     """Once, or from there on: a sentence with the folder, and exit code 1 or what was asked for all the same; the other runs go on.
     And the same command mends it, to the undisturbed results."""
     found = harm('fail', tmp_path, number=number, lasting=lasting, step=step)
     tally('failures of the disk survived', found['points'])
-    assert found['faults'] == [] and found['points'] >= 150//step
+    assert found['faults'] == [] and found['points'] > 150//step
 
 def test_a_limit_on_the_size_of_files(pictures, home, tmp_path):
     "What is larger cannot be written: the run fails with a sentence, what was there before stays."

@@ -261,8 +261,8 @@ def test_caches_are_made_anew(tmp_path, monkeypatch):
             assert path.read_bytes() == whole
             count(kind)
 
-def test_classifiers_are_trained_anew(home, monkeypatch):
-    monkeypatch.setenv('AEBENCH_HOME', str(home))
+def test_classifiers_are_trained_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv('AEBENCH_HOME', str(tmp_path))
     data, made = load_images('digits', 8), []
     net = classifier_network('resnet34', 10).eval()
     def make(checkpoint):
@@ -270,7 +270,7 @@ def test_classifiers_are_trained_anew(home, monkeypatch):
         return net
     def get(): return kept_classifier(data, 'resnet34', 'a test', make, 'cpu')
     accuracy = get().accuracy
-    path, = (home/'classifiers').glob('digits-8-*')
+    path, = (tmp_path/'classifiers').glob('digits-8-*')
     whole = path.read_bytes()
     for harmed in itertools.islice(harms(whole, 4), 0, None, 180):  # of 45 MB each, so not all of them
         put(path, harmed)

@@ -109,6 +109,7 @@ def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
             and all((home/o).read_bytes() == (other_home/o).read_bytes() for o in shipped))
     assert '✓ Baseline' in err and not [o for o in ('ray::', 'raylet', 'WARNING', 'Warning', 'dashboard') if o in err], err
 
+@pytest.mark.slow
 def test_killed_workers(cluster, photos, home, tmp_path, tally):
     "One lost process is made good; what is lost again and again is kept as failed, once, and made by the next command."
     words = long_runs(photos, tmp_path, '--ray', cluster[0])
@@ -128,6 +129,7 @@ def test_killed_workers(cluster, photos, home, tmp_path, tally):
     assert code == 0 and (pd.read_csv(tmp_path/'results.csv').status == 'done').all(), err
     assert before.items() <= trained(tmp_path).items() and len(trained(tmp_path)) == len(before) + 1
 
+@pytest.mark.slow
 def test_killed_driver(cluster, photos, home, tmp_path):
     "kill -9 of the command itself: the same command goes on, and ends with what one after the other gives, tracked or not."
     pytest.importorskip('tensorboard', reason='needs aebench[tensorboard]')
@@ -232,7 +234,8 @@ def test_two_processes_are_stopped_and_go_on(home, tmp_path):
     models = [load_file(next((tmp_path/o).glob('*/model.safetensors'))) for o in ('stopped', 'whole')]
     assert all(np.array_equal(models[0][k], v) for k, v in models[1].items()) and not list((tmp_path/'stopped').glob('*/checkpoint*'))
 
-@pytest.mark.parametrize('where', ['leader', *(pytest.param(o, marks=pytest.mark.slow) for o in ('follower', 'middle'))])
+@pytest.mark.slow
+@pytest.mark.parametrize('where', ['leader', 'follower', 'middle'])
 def test_a_team_meets_trouble(where, home, tmp_path):
     """Before a run begins, in either process: it is marked failed and the next is made.
     In mid-training, in one of them: the job ends, and the same command goes on."""
