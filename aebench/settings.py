@@ -13,13 +13,13 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
            'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
            'run_from_row', 'numbers_in_image', 'steps_in', 'quick_epochs', 'batch_for', 'in_fitting_batches',
-           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs']
+           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs', 'implied']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
 from numbers import Integral
 from typing import get_args
@@ -576,3 +576,19 @@ def _with_defaults(source, settings:dict) -> dict: # By name of the field, with 
     if isinstance(given.get('epochs'), int): given['epochs'] = divided(given['epochs'], defaults['epochs'])
     if given.get('protocol') == 'report': given.setdefault('channels', 3)  # the paper's; for references too, which know no protocol
     return defaults | given
+
+def implied(
+    run:Run,
+    methods:Sequence[str]
+) -> list[str]: # Names of settings
+    "Which settings of `run` a plan of `methods` for the same images has without being told, on any machine."
+    given, found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in ('method', 'data')}, []
+    told = {'seed', 'weights', 'device', 'precision'}  # the machine's, and the first of several
+    if run.protocol != 'report': told.add('batch_size')  # it is fitted to the images
+    if run.sizes: told.add('epochs')  # which are written with them
+    def planned(*left_out): return plan_runs(methods, run.data, **{k: v for k, v in given.items() if k not in left_out})
+    try: whole = planned()
+    except UsageError: return []  # the images are not here
+    for name in (o for o in given if o not in told):
+        if planned(*found, name) == whole: found.append(name)
+    return found

@@ -21,7 +21,7 @@ import pandas as pd
 from ..core.errors import UsageError
 from ..core.text import listed
 from ..registry import FACTORS, is_reference, levels_of, techniques
-from ..settings import SEED, Run, call_of, command_of, run_from_row
+from ..settings import SEED, Run, call_of, command_of, implied, run_from_row
 from .statistics import ALPHA, Verdict, bootstrap, differences, effects, verdict
 from .rows import complete, data_label, distinct, groups, is_failed, missing, network, trained
 from .columns import ACCURACIES, MEASURES, Column
@@ -186,7 +186,7 @@ def more_seeds(
     out:str|Path|None=None, # Where the runs are kept; None: not known
     in_python:bool=False # A call of `compare`, in place of a command line?
 ) -> str:
-    """The command that makes several methods with several seeds, in the folder that holds the first ones.
+    """The command that makes several methods with several seeds, in the folder that holds the first ones. Usual settings are left out.
     With a technique that only Python knows, it is a call in Python."""
     place = out and Path(out).absolute()
     if place and place.is_relative_to(Path.cwd()):
@@ -194,7 +194,7 @@ def more_seeds(
     if run is None or not all(map(network, methods)):
         if in_python: return f'compare(…, {",".join(methods)!r}, seeds={seeds})'
         return f'aebench run --methods {shlex.quote(",".join(methods))} --seeds {seeds}'
-    words, without = call_of if in_python else command_of, ('seed',) if first == SEED else ()
+    words, without = call_of if in_python else command_of, implied(run, methods) + (['seed'] if first == SEED else [])
     return words(replace(run, seed=first), methods, seeds, place, without=without)
 
 def _common_run(networks:pd.DataFrame) -> Run|None: # None where this version can't make it
