@@ -28,14 +28,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, get_args
 
 from . import __version__
-from .core.errors import AebenchError, Interrupted, UsageError, choose, error_line, error_message, suggestion
+from .core.errors import AebenchError, Interrupted, LeftOut, UsageError, choose, error_line, error_message, suggestion
 from .core.files import expanded, fitted, longest_name
 from .core.signals import answer_signals
 from .core.locks import one_writer
@@ -238,7 +238,8 @@ def _of_one_model(found:dict, path:str) -> dict:
     if len(epochs) == 2 and all(o.isdigit() for o in epochs):
         found['epochs'] = n = sum(map(int, epochs))
         if divided(n) != tuple(map(int, epochs)): raise refused(f'phases of {" and ".join(epochs)} epochs')
-    for name, usual in dict(protocol='tuned', seeds=1).items():
+    if 'schedule' in found: raise refused('a schedule')
+    for name, usual in {'protocol': 'tuned', 'seeds': 1, 'feature-input': 'report'}.items():
         if name in found and found.pop(name) != usual: raise refused(f'another {name} than {usual}')
     return found
 
@@ -948,7 +949,7 @@ def sizes(
     if json: print(found.to_json(orient='records'))
     else:
         for title, part in groups(read_rows(out)): _print_sizes(title, found[found.run.isin(part.run)])
-    log(f'In each run\'s sizes.csv, and drawn in {out/"report.html"}')
+    log(f'In each run\'s sizes.csv, and drawn in {out/REPORT_HTML}')
 
 def _print_sizes(title:str, measured):
     "Each method's error by size of the images."
@@ -1045,7 +1046,11 @@ def main(argv:Sequence[str]|None=None) -> int: # The exit code: 0 done, 1 a job 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # names of files need not be text
     with warnings.catch_warnings(), _exit_on_signals():
-        if not sys.warnoptions: warnings.simplefilter('ignore')  # lines of libraries' code; what a user needs is said in sentences
+        if not sys.warnoptions:
+            warnings.simplefilter('ignore')  # lines of libraries' code; what a user needs is said in sentences
+            warnings.simplefilter('always', LeftOut)
+            tell = cache(lambda text: log(f'aebench: {text}'))  # once, however often it is read
+            warnings.showwarning = lambda message, *_, **__: tell(str(message))
         return _exit_code(argv)
 
 def _import(files:str): # With commas between them

@@ -16,13 +16,14 @@ __all__ = ['LOSSES', 'PAPER_LATENT', 'PAPER_EPOCHS', 'ENCODERS', 'UPSAMPLERS', '
 import dis
 import importlib.util
 import inspect
+import site
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
 import math
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 from types import BuiltinFunctionType
@@ -461,12 +462,18 @@ def _compiled(code) -> tuple:
     def value(o): return _compiled(o) if hasattr(o, 'co_code') else sorted(map(repr, o)) if isinstance(o, frozenset) else o
     return code.co_code, code.co_names, [value(o) for o in code.co_consts]
 
+@cache
+def _installed() -> list[str]: # Folders
+    "Where Python keeps its own modules and those of packages."
+    own = sysconfig.get_paths()
+    return [*(own[o] for o in ('stdlib', 'platstdlib', 'purelib', 'platlib')), *site.getsitepackages(), site.getusersitepackages()]
+
 def _is_own(o) -> bool:
     "Was this function or class written by the user, rather than installed?"
     module = o.__module__ or ''
     file = getattr(sys.modules.get(module), '__file__', None)
     if module == '__main__' or not file: return hasattr(o, '__code__') or module == '__main__'  # a notebook's has no file
-    return not module.startswith('aebench.') and not file.startswith(tuple(sysconfig.get_paths().values()))
+    return not module.startswith('aebench.') and not any(Path(file).is_relative_to(o) for o in _installed())
 
 def _globals_of(f) -> list:
     "What a function looks up by name when it is called, in the order of the names."
@@ -486,7 +493,10 @@ def _code_of(f:Callable, seen:tuple=()) -> str:
     if isinstance(f, BuiltinFunctionType): return fingerprint([f.__module__ or '', f.__qualname__], 8)
     parts = [held(getattr(f, '__self__', None))]
     if not isinstance(f, type) and not hasattr(f, '__code__'):
-        parts = [held(o) for o in (*getattr(f, '__dict__', {}).values(), *(f.state_dict().values() if hasattr(f, 'state_dict') else ()))]
+        own = vars(f) if hasattr(f, '__dict__') else {}
+        if hasattr(f, 'state_dict'):  # of a module's own tables, hooks among them, the parts and their weights matter
+            own = {k: o for k, o in own.items() if k == '_modules' or not k.startswith('_')} | f.state_dict()
+        parts = [held(o) for o in own.values()]
         f = type(f)
     if not _is_own(f): return fingerprint([f.__module__ or '', f.__qualname__, *parts], 8)
     functions = [o for o in (vars(f).values() if isinstance(f, type) else [f]) if hasattr(o, '__code__')]
@@ -503,11 +513,13 @@ def _held(o, seen:tuple) -> str:
     "What a value adds to the fingerprint of what uses it; '' for what is neither plain, nor weights, nor code."
     if o is None or isinstance(o, (bool, int, float, str)): return repr(o)
     if isinstance(o, (tuple, list)): return repr([_held(x, seen) for x in o])
+    if isinstance(o, dict): return '' if id(o) in seen else repr([(repr(k), _held(x, (*seen, id(o)))) for k, x in o.items()])
+    if isinstance(o, (set, frozenset)): return repr(sorted(_held(x, seen) for x in o))
     if inspect.ismodule(o): return o.__name__
     if isinstance(o, type) or hasattr(o, '__code__'): return _code_of(o, seen) if _is_own(o) else f'{o.__module__}.{o.__qualname__}'
     if hasattr(o, 'detach'): o = o.detach().cpu().float().numpy()
     if hasattr(o, 'tobytes'): return fingerprint([repr(o.shape), o.tobytes()], 8)
-    return _code_of(o, seen) if callable(o) else ''
+    return _code_of(o, seen) if callable(o) or _is_own(type(o)) else ''
 
 _importing = [] # The file that `import_techniques` runs now
 

@@ -6,7 +6,7 @@ Docs: https://aebench.github.io/aebench/training.html.md"""
 
 # %% auto #0
 __all__ = ['HOLDS_LABELS', 'FEWEST_BATCHES', 'SLICE_SPAN', 'NonFiniteLoss', 'Watcher', 'StopOnNonFinite', 'stages_splitter',
-           'DeviceSmoothLoss', 'PerImage', 'AutoencoderLearner', 'CopiedImage', 'plot_top_losses',
+           'DeviceSmoothLoss', 'PerImage', 'AutoencoderLearner', 'CopiedImage', 'plot_top_losses', 'device_of_loaders',
            'autoencoder_learner', 'before_divergence', 'random_states', 'set_random_states', 'same_randomness',
            'FoundRate', 'Search', 'check_batches', 'find_lr', 'Stopwatch', 'Clock', 'ClockStop', 'Phase', 'PhaseLog',
            'StepCount', 'epoch_figures', 'History', 'no_callbacks', 'add_callbacks']
@@ -31,7 +31,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.imports import dispatch
 from fastai.learner import AvgSmoothLoss, Learner, Recorder, replacing_yield
-from fastai.torch_core import TensorImage, params, show_image, trainable_params
+from fastai.torch_core import TensorImage, default_device, params, show_image, trainable_params
 from fastcore.basics import GetAttr, noop, patch
 from fastcore.foundation import L
 from torch import Tensor, nn
@@ -52,6 +52,9 @@ class NonFiniteLoss(AebenchError):
 class Watcher(Callback):
     "A callback that notes or judges a training, and so sits out a search for a learning rate, fastai's own `lr_find` too."
     in_search = False # `find_lr` leaves out every callback that says so
+    def __call__(self, event):
+        if event == 'before_fit': self.run = True  # an interrupted search has left it False, and is over
+        return super().__call__(event)
     def before_fit(self): self.run = not hasattr(self, 'lr_finder')  # fastai sets it to True after each fit
 
 class StopOnNonFinite(Watcher):
@@ -165,6 +168,10 @@ def plot_top_losses(x:CopiedImage, y, samples, outs, raws, losses, nrows=None, n
             show_image(o.clamp(0, 1).cpu(), ctx=a, title=title, **dict(cmap='gray', vmin=0, vmax=1) | kwargs)
 
 # %% ../nbs/08_training.ipynb #4567cdd8
+def device_of_loaders(dls:DataLoaders) -> torch.device:
+    "The device of fastai's loaders; where they are PyTorch's, which have none, the one that fastai would choose."
+    return getattr(dls, 'device', None) or default_device()
+
 def autoencoder_learner(
     dls:DataLoaders|ImageSet, # Batches of (images, images); of an `ImageSet` its own, 128 images each
     model:nn.Module, # What `autoencoder` gives; or any module from images to images of the same shape, as one parameter group
@@ -184,9 +191,10 @@ def autoencoder_learner(
         raise UsageError(f'loss_func={loss_func!r} cannot be called: give a function of prediction and target, or a method by its name to '
                          'aebench.autoencoder_learner, such as \'feature_loss\'.')
     metrics = loss_func.metrics() if hasattr(loss_func, 'metrics') else None
-    if isinstance(loss_func, nn.Module): loss_func.to(dls.device)
+    device = device_of_loaders(dls)
+    if isinstance(loss_func, nn.Module): loss_func.to(device)
     kwargs = dict(opt_func=FusedAdam, splitter=stages_splitter if hasattr(model, 'stages') else trainable_params, metrics=metrics) | kwargs
-    model = model.to(dls.device, memory_format=torch.channels_last)
+    model = model.to(device, memory_format=torch.channels_last)
     learn = AutoencoderLearner(dls, model, loss_func, cbs=[StopOnNonFinite(), *L(cbs)], **kwargs)
     if not hasattr(learn, 'recorder'): learn.add_cb(Recorder())  # fastai adds one to each learner only after its star imports
     learn.recorder.smooth_loss = DeviceSmoothLoss()

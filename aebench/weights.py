@@ -222,7 +222,7 @@ class Classifier:
     def test_labels(self, data:ImageSet, device='cpu') -> Tensor: # (N,) class indices, on the CPU
         "The class that it gives to each test image, computed once."
         if data.fingerprint not in self.known:
-            batches = data.test_x.split(2000)
+            batches = data.test_x.split(max(1, min(2000, 2000*64**2//data.size**2)))
             self.known[data.fingerprint] = torch.cat([self.labels(x.to(device).float()/255).cpu() for x in batches])
         return self.known[data.fingerprint]
 

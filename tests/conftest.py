@@ -18,11 +18,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='session')
 def home(tmp_path_factory):
-    "A cache of the tests' own, so that they neither see nor touch the user's. Workers share it: a classifier is trained once."
-    base = tmp_path_factory.getbasetemp()
-    home = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/'home'
-    home.mkdir(exist_ok=True)
-    return home
+    "A cache of the tests' own, so that they neither see nor touch the user's."
+    return tmp_path_factory.mktemp('home')
 
 @pytest.fixture
 def place():

@@ -145,7 +145,7 @@ def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     assert kept
 
 @pytest.mark.parametrize('number,lasting,step', [
-    (errno.ENOSPC, 0, 251), *(pytest.param(*o, 4, marks=pytest.mark.slow)
+    (errno.ENOSPC, 0, 123), *(pytest.param(*o, 4, marks=pytest.mark.slow)
                               for o in ((errno.ENOSPC, 0), (errno.ENOSPC, 1), (errno.EIO, 0), (errno.EACCES, 0)))])
 def test_the_disk_fails_at_any_call(number, lasting, step, harm, tmp_path, tally):
     """Once, or from there on: a sentence with the folder, and exit code 1 or what was asked for all the same; the other runs go on.

@@ -24,7 +24,7 @@ from aebench.cli import main
 from aebench.codec.archive import packed_names
 from aebench.codec.coding import read_coder
 from aebench.data import load_images
-from aebench.core.errors import AebenchError, UsageError
+from aebench.core.errors import AebenchError, LeftOut, UsageError
 from aebench.core.tensors import read_tensors, write_tensors
 from aebench.core.files import write_json
 from aebench.report.diff import compare_runs
@@ -82,8 +82,10 @@ def test_torn_and_copied_rows_are_left_out_by_name(tmp_path):
     for harmed in [*(row[:i] for i in range(0, len(row) - 2, 37)), bytes(len(row)), row[:50] + bytes(8) + row[58:],
                    b'[]', b'{"method": 3}']:
         (added/'row.json').write_bytes(harmed)
-        with pytest.warns(UserWarning, match='resnet-seed3 is left out: its row.json is damaged'): gather(tmp_path)
+        with pytest.warns(LeftOut, match='resnet-seed3 is left out: its row.json is damaged'): gather(tmp_path)
         assert path.read_bytes() == whole
+    code, err = said('report', tmp_path)
+    assert code == 0 and err.count('resnet-seed3 is left out: its row.json is damaged. Remove the folder and run it again.\n') == 1, err
     shutil.rmtree(added)
     write_json(tmp_path/'baseline-seed1'/'row.json',
                json.loads((tmp_path/'baseline-seed1'/'row.json').read_text()) | dict(run='baseline-seed1'))

@@ -33,7 +33,7 @@ from aebench.modern.linear_path import DEARER, PathAutoEncoder, choose_gates
 from aebench.modern.nested import nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out_mask
 from aebench.registry import METHODS
-from aebench.settings import Run, plan_runs
+from aebench.settings import Run, config_of, plan_runs
 
 pytestmark = pytest.mark.usefixtures('at_home')
 
@@ -139,10 +139,14 @@ def test_a_folder_is_trained_on_and_the_model_used(photos, said, tmp_path, monke
     code, again, err = said('train', '--config', folder/'config.yaml', '--size', 24, '--dry-run', '--json')  # a flag wins
     assert code == 0 and json.loads(again)[0]['done'] is False, err
     for line, sentence in (('methods: baseline,feature_loss', 'makes one model: aebench run --config'),
-                           ('epochs: 5 5', 'phases of 5 and 5 epochs'), ('protocol: report', 'another protocol than tuned')):
+                           ('epochs: 5 5', 'phases of 5 and 5 epochs'), ('protocol: report', 'another protocol than tuned'),
+                           ('schedule: 1:8,1:12,1:16', 'names a schedule'), ('feature-input: imagenet', 'another feature-input than')):
         Path('other.yaml').write_text(f'data: digits\n{line}\n')
         code, _, err = said('train', '--config', 'other.yaml')
         assert code == 2 and sentence in err, err
+    Path('other.yaml').write_text(config_of(Run('feature_loss', str(photos), size=16, epochs=(1, 2))))  # of a run
+    code, again, err = said('train', '--config', 'other.yaml', '--dry-run', '--json')
+    assert code == 0 and json.loads(again)[0]['method'] == 'feature_loss', err
     for words in (['compress', photos, '--out', 'a.ae'], ['encode', photos, '--out', 'a.csv'],
                   ['anomaly', photos, '--out', 'b.csv'], ['reconstruct', photos, '--out', 'copies'],
                   ['export', '--to', 'torch', '--out', 'a.pt2'], ['export', '--to', 'folder', '--out', 'shared'],

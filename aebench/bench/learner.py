@@ -59,10 +59,10 @@ def _learner_of_loaders(dls:DataLoaders, method:str, precision:str, settings:dic
     "The learner and its run, for batches of the user's own."
     if get_method(method).uses_components:
         raise UsageError(f'{method} begins with the principal components of the images: give what load_images gives, not its batches.')
-    x, *targets = dls.one_batch()
+    x, *targets = next(iter(dls.train))  # PyTorch's loaders have no `one_batch`
     if any(getattr(o, 'ndim', 4) < 4 for o in targets): raise UsageError(training.HOLDS_LABELS)
     x = x.as_subclass(Tensor)
-    run = _run_of(method, x, str(dls.device), precision, settings)
+    run = _run_of(method, x, str(training.device_of_loaders(dls)), precision, settings)
     shape = x[:1].cpu().mul(255).to(torch.uint8), torch.full((1,), -1)
     data = ImageSet('', 'The loaders', *shape, *shape, classes=(), fingerprint='')  # how large they are, and of how many channels
     set_seed(run.seed)

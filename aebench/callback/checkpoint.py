@@ -93,10 +93,13 @@ def pack(
     raise _NotData(f'{kind.__name__} cannot be kept')
 
 # %% ../../nbs/callback/01_checkpoint.ipynb #d2600e71
+def _is_here(device:str) -> bool:
+    "Has this process a device of this kind? A build of torch names its accelerator even where there is none."
+    return device == 'cpu' or torch.accelerator.is_available() and torch.accelerator.current_accelerator().type == device
+
 def _to_device(o:Tensor, device:str) -> Tensor:
     "`o` on this kind of device, or on the CPU where this process has none."
-    current = torch.accelerator.current_accelerator()
-    return o.to(device) if current is not None and current.type == device else o
+    return o.to(device) if _is_here(device) else o
 
 def unpack(
     value, # As `pack` gave it

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core.errors import UsageError
+from ..core.errors import LeftOut, UsageError
 from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
@@ -119,7 +119,7 @@ def read_rows(
         except OSError as e:
             fault = f'its row.json cannot be read: {e.strerror}. Check the disk and its permissions, then give the same command again.'
         else: fault = _fault(row, name, set(paths))
-        if fault: warnings.warn(f'{printable(path.parent)} is left out: {fault}', stacklevel=2)
+        if fault: warnings.warn(f'{printable(path.parent)} is left out: {fault}', LeftOut, stacklevel=2)
         else: rows.append({**row, 'run': name})
     if not rows: raise UsageError(f'{out} holds no finished run. {hint}')
     return frame_rows(sorted(rows, key=_place))
