@@ -44,6 +44,7 @@ def main():
     with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as one:
         rows = pd.DataFrame(one.starmap(measured, asked, chunksize=1)).assign(**where)
     out = args.out or HERE/'results'/f'large-{slug(where["device_name"])}.csv'
+    out.parent.mkdir(parents=True, exist_ok=True)
     rows.to_csv(out, index=False)
     for figure in ('images_per_second', 'peak_memory_mb'):
         Console(width=120).print(f'{figure.replace("_", " ")}\n'

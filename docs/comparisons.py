@@ -2,6 +2,7 @@
 import html
 import re
 import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -66,15 +67,17 @@ def _words(command:str) -> dict[str, str]: # Flag → its values
     found = re.findall(r'(--[\w-]+)((?: (?!--)\S+)*)', ' '.join(map(shlex.quote, shlex.split(command))))
     return {flag: values.strip() for flag, values in found}
 
-def _by_method(rows:pd.DataFrame) -> list[tuple[set, set, set, dict]]: # Methods, seeds, latents, other flags
+def _by_method(rows:pd.DataFrame) -> Iterator[tuple[list, set, set, dict]]: # Methods, seeds, latents, other flags
     found = {}
     for row in rows.dropna(subset=['command']).to_dict('records'):
         words = _words(row['command'])
         method, seed, latent = (words.pop(o, '') for o in ('--methods', '--seed', '--latent'))
         if not method: continue
-        of = found.setdefault(method, ([method], set(), set(), {}))
-        of[1].add(seed), of[2].add(latent), of[3].update(words)
-    return list(found.values())
+        seeds = found.setdefault((method, *words.items()), (words, {}))[1]
+        seeds.setdefault(latent, set()).add(seed)
+    for (method, *_), (words, seeds) in found.items():
+        for of in dict.fromkeys(map(frozenset, seeds.values())):
+            yield [method], set(of), {latent for latent, o in seeds.items() if o == of}, words
 
 def commands_again(rows:pd.DataFrame) -> list[str]:
     "As few commands as make all runs: methods that agree in all else share one, and references go with the first."

@@ -156,7 +156,7 @@ def best_text(rows:pd.DataFrame, measure:str) -> str:
 
 def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
     parts = [part for _, part in parts_of(folder)]
-    rows = max(parts, key=lambda o: (numbers_of(o), -o.mse.min()))
+    rows = max(parts, key=lambda o: (numbers_of(o), -trained(o).mse.min()))
     shown = (best_value(rows).get('mse') or distinct(trained(rows), 'method')
              or distinct(rows[references(rows) & ~is_failed(rows)], 'method')[-1:])[:1]
     png = next((o for m in shown if (o := gallery.thumbnail(folder, rows, m))), b'')
@@ -168,7 +168,7 @@ def index_line(page:Page, folder:Path, files:dict) -> tuple[str, str]:
     numbers = f'{sizes[0]:,}' if len(sizes) == 1 else f'{sizes[0]:,} to {sizes[-1]:,}' if sizes else 'n/a'
     by = ''.join(f'<td>{best_text(rows, o)}</td>' for o in ('mse', 'accuracy'))
     link = f'<a href="{page.file.replace(".md", ".html")}">{html.escape(page.title)}</a>'
-    return link, f'<td>{image}</td><td>{seeds_of(rows_of(folder)) or "n/a"}</td><td>{numbers}</td>{by}'
+    return link, f'<td>{image}</td><td>{seeds_of(rows) or "n/a"}</td><td>{numbers}</td>{by}'
 
 def index(pages:list[Page], others:list[Page], folders:list[Path], files:dict) -> Page:
     "The comparisons in one table, and the pages of measurements."

@@ -66,11 +66,14 @@ def _measured_line(name:str, folder:Path, title:str, part:pd.DataFrame) -> dict:
     rows = trained(part)
     own, base = rows[rows.method == name], rows[rows.method == 'baseline']
     if own.empty or base.empty: return {}
+    shared = set(own.seed) & set(base.seed)
+    if shared: rows, own, base = (o[o.seed.isin(shared)] for o in (rows, own, base))
     beside = name != 'baseline'
     def figure(measure): return dict(mean=_mean(own, measure), change=_change(folder, title, rows, name, measure) if beside else '')
     line = dict(folder=folder, settings=', '.join(filter(None, (title, length_text(lengths(own)[0])))), seeds=own.seed.nunique(),
                 mse=figure('mse'), accuracy=figure('accuracy'))
-    return line | (dict(time=f'×{own.seconds.mean()/base.seconds.mean():.2f}') if beside else {})
+    clock = 'cpu_seconds' if rows.device.eq('cpu').all() and rows.cpu_seconds.notna().all() else 'seconds'
+    return line | (dict(time=f'×{own[clock].mean()/base[clock].mean():.2f}') if beside else {})
 
 def measured(method:Method) -> list[dict]:
     "The method beside the baseline, a line for each comparison in results/."
@@ -90,8 +93,8 @@ def _measured_text(method:Method) -> str:
 
 # ---- the card
 
-BESIDE = ('Beside the baseline, in the same run. With several seeds «holds» marks what a paired test finds after correction '
-          'for many comparisons; one seed can show nothing of the kind. Times are of one machine each.')
+BESIDE = ('Beside the baseline, over the seeds that both have. With several seeds «holds» marks what a paired test finds after correction '
+          'for many comparisons; one seed can show nothing of the kind. Times are of one machine each, on a CPU as processor time.')
 
 def card(
     method:Method,

@@ -89,7 +89,8 @@ def at_change(n, act):
 def without_times(html:str) -> str:
     """A report without its pictures, the folder that its commands name, and all that tells a time or who took the least.
     Whatever else it tells, it tells of the same runs in the same order."""
-    return re.sub(r'data:image/[^"]+|--out [^\s<]+|<dt>Fastest</dt>.*?</div>|[\d.,:]+( (ms|s|m|h|MB|images/s)\b)*', '', html)
+    busy = r'<div><dt>Fastest</dt>.*?</div>\s*|<li>Other work kept .*?</li>'  # where the machine was, there is no fastest
+    return re.sub(rf'data:image/[^"]+|--out [^\s<]+|{busy}|[\d.,:]+( (ms|s|m|h|MB|images/s)\b)*', '', html)
 
 def contents(out:Path) -> dict:
     "What is in `out`, times and memory left out."

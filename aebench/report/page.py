@@ -37,7 +37,8 @@ from .findings import Sentences, sentences
 from .notebooks import DOCS, first_commands, is_untouched, notebook_name, row_notebook
 from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, far_off_words, figures_text, is_picture,
     latent_panels, lr_panels, parameter_panel, quality_panels, rate_panel, samples_of, samples_sheet, sheet, size_panel, tradeoff_panel)
-from .rows import data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps, trained
+from .rows import (
+    MOST_WAITING, complete, data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps, trained, waiting)
 from .tables import NONE, Cell, best, best_value, brief_cells, brief_spread, cells, method_label, summarise
 from .verdicts import sweep_facts
 
@@ -89,7 +90,7 @@ def tiles(
     if len(table) < 2: return []
     for name, heading in _TILES.items():
         leaders = first.get(name)
-        if not leaders: continue
+        if not leaders or name == 'seconds' and waiting(trained(complete(rows))).max() > MOST_WAITING: continue
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
         spread = brief_spread(line, m)
         figure = f'{m.title} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
@@ -102,7 +103,7 @@ def tiles(
 def _settle(rows:pd.DataFrame, said:Sentences) -> dict|None: # None where nothing is open, or more seeds would not settle it
     "The command that would settle who leads, and what it is for."
     several = trained(rows).method.value_counts().max() > 1
-    return dict(words='What is still open would be settled by:' if several else 'Three seeds would tell whether that is chance:',
+    return dict(words='The cheapest of what is open would be settled by:' if several else 'Three seeds would tell whether that is chance:',
                 command=said.command) if said.command else None
 
 # %% ../../nbs/report/12_page.ipynb #f24ae515

@@ -24,7 +24,8 @@ from rich.text import Text
 
 from ..registry import PUBLISHED, Published, find_method, is_reference
 from .columns import ACCURACIES, MEASURES, SUMMARY, Column, column_names
-from .rows import complete, distinct, groups, is_failed, missing, references, trained
+from .rows import (
+    MOST_WAITING, complete, distinct, groups, is_failed, missing, references, trained, waiting)
 from .statistics import Interval, interval, leaders
 
 # %% ../../nbs/report/03_tables.ipynb #7e7cc9a6
@@ -90,10 +91,13 @@ def best_value(
 def best(
     rows:pd.DataFrame # Of one group
 ) -> dict[str, list[str]]: # Name of the measure: names of the methods
-    "Which networks are bold: shown to beat another, and to be beaten by none. Measures in which no difference holds are left out."
+    """Which networks are bold: shown to beat another, and to be beaten by none. Measures in which no difference holds are left out,
+    and those of time where other work made trainings longer."""
     networks = trained(complete(rows))
     if networks.method.value_counts().max() < 2 or networks.method.nunique() < 2: return {}
-    compared = [m for m in MEASURES.values() if m.better and m.name in networks and networks[m.name].notna().any()]
+    worthless = {'seconds', 'images_per_second'} if waiting(networks).max() > MOST_WAITING else set()
+    measured = networks.columns[networks.notna().any()]
+    compared = [m for m in MEASURES.values() if m.better and m.name in set(measured) - worthless]
     found = {m.name: leaders(networks, m.name, m.better, m.ratio) for m in compared}
     return {k: v for k, v in found.items() if v}
 
@@ -141,7 +145,8 @@ def brief_spread(line:pd.Series, m:Column) -> str: # '' where there is none
     figure, spread = line[m.name], line[f'{m.name}_sd']
     if not m.better or missing(spread): return ''
     is_plain = re.fullmatch(r'\d+\.(\d+)', m.brief(figure))
-    return f'{spread:.{len(is_plain[1])}f}' if is_plain else m.brief(spread)
+    text = f'{spread:.{len(is_plain[1])}f}' if is_plain else ''
+    return text if text.strip('0.') or is_plain and not spread else m.brief(spread)
 
 def figure_text(line:pd.Series, m:Column, plus_minus:str=' ± ') -> str:
     "The figure with its spread, as the short table writes it."
