@@ -518,8 +518,10 @@ def _show_report(out:Path):
     import webbrowser
     webbrowser.open((out/REPORT_HTML).absolute().as_uri())
 
-def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None, track:str|None=None):
+def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None, track:str|None=None,
+                url:str|None=None):
     "Print what would be trained, and how long that would take. Raises `UsageError` for a tracker that cannot be used."
+    if url: log(f'{url} itself is not looked at: planned is what its copy in {folder} lacks.')
     with _imports():
         from aebench.bench.estimate import needs_of
         from aebench.bench.loop import plan_costs
@@ -597,7 +599,7 @@ def run(
     with _imports(): from aebench.bench.loop import suited_to_images
     runs = suited_to_images(runs, 'batch_size' not in settings, quick and not (epochs or schedule or settings.get('seconds')))
     most_seconds = (math.inf if yes else MOST_SECONDS) if design or isinstance(latent, list) or seeds > 1 else None
-    if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds, track)
+    if dry_run: return _print_plan(runs, folder, overwrite, json, most_seconds, track, out if remote else None)
     doing = dict(wait=wait, track=track, overwrite=overwrite, verbose=verbose, most_seconds=most_seconds)
     with _executor(runs, where[0], out if remote else None, ray, per_run_cpus, per_run_gpus) as executor:
         if executor is None: return 0

@@ -688,6 +688,9 @@ def get_data(
             raise UsageError(f'{data} is a data set, and there is a folder of that name here: give ./{data} for the folder; '
                              'for the data set rename the folder, or work elsewhere.')
         return DATA[data]
+    if not isinstance(data, (str, Path)) or not str(data):
+        what = 'An empty text' if isinstance(data, str) else type(data).__name__
+        raise UsageError(f'{what} names no images: give the name of a data set, or a folder.')
     folder = expanded(data)
     if isinstance(data, str) and data == folder.name and not folder.exists(): choose(data, DATA, 'data set or folder')
     check_folder(folder)

@@ -11,9 +11,10 @@ __all__ = ['PROTOCOLS', 'PRECISIONS', 'FEATURE_INPUTS', 'AUGMENTATIONS', 'FITS',
            'ENOUGH_EPOCHS', 'ENOUGH_STEPS', 'SMALLEST_BATCH', 'kind_of', 'setting', 'kind_of_setting', 'names_of',
            'table_title_of', 'read_numbers_of', 'read_range', 'write_numbers', 'write_list', 'write_number',
            'write_range', 'read_setting', 'write_setting', 'read_names', 'read_schedule', 'write_schedule', 'Run',
-           'matters', 'is_default', 'check_setting', 'command_of', 'call_of', 'config_of', 'row_settings',
-           'run_from_row', 'numbers_in_image', 'steps_in', 'quick_epochs', 'batch_for', 'in_fitting_batches',
-           'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs', 'implied']
+           'matters', 'is_default', 'late_settings', 'check_setting', 'command_of', 'call_of', 'config_of',
+           'row_settings', 'run_from_row', 'numbers_in_image', 'steps_in', 'quick_epochs', 'batch_for',
+           'in_fitting_batches', 'holds_all', 'few_steps', 'divided', 'canonical', 'usual_methods', 'plan_runs',
+           'implied']
 
 # %% ../nbs/01_settings.ipynb #5e222222
 import json
@@ -22,6 +23,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_dataclass, replace
 from numbers import Integral
+from pathlib import Path
 from typing import get_args
 
 from .core.errors import UsageError, check_number, choose
@@ -170,17 +172,21 @@ def write_schedule(epochs:Iterable, sizes:Iterable|None=None) -> str:
     return ','.join(map(str, epochs)) if sizes is None else ','.join(f'{n}:{size}' for n, size in zip(epochs, sizes))
 
 # %% ../nbs/01_settings.ipynb #2a19485b
+def _check_numbers(values:Iterable, flag:str, kind:type=int):
+    for o in values: check_number(o, flag, kind)
+
 def _size_fault(run) -> str:
     below = run.size//4*4
     return f"The networks halve an image twice, and {run.size} can't be: give --size {below} or {below + 4}." if run.size % 4 else ''
 
 def _epochs_fault(run) -> str:
-    for o in run.epochs: check_number(o, '--epochs')
+    _check_numbers(run.epochs, '--epochs')
     if run.epochs and min(run.epochs) >= 0 and sum(run.epochs): return ''
     return 'Training needs at least one epoch, and none of its phases fewer than 0: give --epochs one number, such as 15, or two.'
 
 def _sizes_fault(run) -> str:
     if run.sizes is None: return ''
+    _check_numbers(run.sizes, '--schedule')
     if len(run.sizes) != len(run.epochs): return f'--schedule has {len(run.epochs)} phases and {len(run.sizes)} sizes: give each phase one.'
     if not (4 <= min(run.sizes) and max(run.sizes) <= run.size):
         return f'--schedule takes sizes from 4 to {run.size} pixels, the size of the images.'
@@ -192,10 +198,12 @@ def _seconds_fault(run) -> str:
     return f'--seconds must be above 0 and below 1e9, not {run.seconds:g}.'
 
 def _range_fault(run) -> str:
+    _check_numbers(run.range or (), '--range', float)
     if run.range is None or len(run.range) == 2 and -math.inf < run.range[0] < run.range[1] < math.inf: return ''
     return '--range takes the value that becomes black and a larger one that becomes white, such as --range 0 4095.'
 
 def _shown_fault(run) -> str:
+    _check_numbers(run.shown_channels, '--shown-channels')
     if 1 <= len(set(run.shown_channels)) == len(run.shown_channels) <= 3 and 0 <= min(run.shown_channels) and max(run.shown_channels) < 16:
         return ''
     return '--shown-channels takes one to three different channels, counted from 0, such as 3 or 4,2,1.'
@@ -233,7 +241,7 @@ class Run:
     precision:str = setting('what training computes in', 'fp32', group='Machine', scope='network', choices=PRECISIONS,
         table_title='{} precision')
     feature_input:str = setting('what the feature loss looks at', 'report', group='Training', scope='network', when=_looks_at_features,
-        choices=FEATURE_INPUTS, table_title='feature loss on {} images')
+        choices=FEATURE_INPUTS, table_title='feature input {}')
     skip_unreadable:bool = setting('leave out images that cannot be read, instead of stopping', False, group='Images', table_title='',
         reading=True)
     no_classes:bool = setting('do not take folders as classes: no classifier judges', False, group='Images', table_title='', reading=True,
@@ -333,15 +341,24 @@ def matters(f:Field, run:Run) -> bool:
 
 def is_default(f:Field, run:Run) -> bool: return getattr(run, f.name) == f.default
 
+def late_settings(method:str) -> list[Field]:
+    "The settings that matter to a method and came later: what was written before lacks them, and had their `before`."
+    run = Run(method, 'digits')
+    return [f for f in fields(Run) if f.metadata['added_later'] and matters(f, run)]
+
 def _in_key(f:Field, run:Run) -> bool:
     about = f.metadata
     return not (about['pictures'] or about['added_later'] and (about['reading'] or is_default(f, run)))
 
+_VALUES = {bool: 'True or False', str: 'a text'}
+
 def check_setting(f:Field, run:Run):
     "Raise `UsageError` where the value that `run` has for this setting can't be."
-    value, flag = getattr(run, f.name), names_of(f)[0]
-    if value is not None and (kind := kind_of_setting(f)) in (int, float): check_number(value, flag, kind)
+    value, flag, kind = getattr(run, f.name), names_of(f)[0], kind_of_setting(f)
     choices, bounds, check = (f.metadata[o] for o in ('choices', 'bounds', 'check'))
+    if value is not None and kind in (int, float): check_number(value, flag, kind)
+    elif value is not None and not choices and kind in _VALUES and not isinstance(value, kind):
+        raise UsageError(f'{flag} takes {_VALUES[kind]}, not {value!r}.')
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, flag)
     if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
@@ -541,11 +558,11 @@ def plan_runs(
 ) -> list[Run]:
     "The runs of a comparison: references once, then the networks seed by seed, so that a first whole table is there early."
     check_number(seeds, '--seeds')
+    check_number(seed, '--seed')
     if not 1 <= seeds <= 1000: raise UsageError(f'--seeds must be 1 to 1000, not {seeds}.')
     source, found = get_data(data), get_methods(usual_methods(settings.get('protocol')) if methods is None else methods)
     settings = _with_defaults(source, settings)
-    latents = settings.pop('latent')
-    latents = list(dict.fromkeys(latents)) if isinstance(latents, (list, tuple)) else [latents]
+    latents = _latents(settings.pop('latent'))
     networks = [canonical(Run(method=m.name, data=source.name, seed=seed + i, latent=o, **settings))
                 for i in range(seeds) for o in latents for m in found if not is_reference(m.name)]
     names = [m.name for m in found if is_reference(m.name)]
@@ -556,11 +573,18 @@ def plan_runs(
     shared = {f.name: settings[f.name] for f in fields(Run) if f.metadata['scope'] != 'network' and f.name in settings}
     return [*(Run(method=o, data=source.name, **shared) for o in dict.fromkeys(names)), *dict.fromkeys(networks)]
 
+def _latents(given) -> list: # One number, or several; None: the encoder's own
+    "The different latents that are compared."
+    if not isinstance(given, Sequence) or isinstance(given, str): return [given]
+    _check_numbers(given, '--latent')
+    if not given: raise UsageError('--latent takes at least one number.')
+    return list(dict.fromkeys(given))
+
 def _as_setting(f:Field, value): # As `Run` has it
     """What was given for a setting of several values, as a tuple: names and numbers may stand in one text, and one of them alone.
     Raises `UsageError` for a text that holds no such values."""
-    if kind_of_setting(f) is not tuple: return value
-    if f.name == 'epochs' and isinstance(value, Integral): return int(value)
+    if kind_of_setting(f) is not tuple: return str(value) if isinstance(value, Path) else value
+    if f.name == 'epochs' and isinstance(value, Integral) and not isinstance(value, bool): return int(value)
     if isinstance(value, str):
         try: return read_setting(f, value)
         except ValueError as e: raise UsageError(f'{names_of(f)[0]} takes no {value!r}.') from e

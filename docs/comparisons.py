@@ -56,10 +56,10 @@ def title_of(folder:Path) -> str:
 
 def seeds_of(rows:pd.DataFrame) -> int: return max(trained(rows).groupby('method').seed.nunique(), default=0)
 
-def name_html(rows:pd.DataFrame, method:str, up:str='../') -> str:
+def name_html(rows:pd.DataFrame, method:str) -> str:
     "A method's name, with a link to its card."
     known, label = find_method(method), html.escape(method_label(rows, method))
-    return f'<a href="{up}{known.card}">{label}</a>' if known and known.card else label
+    return f'<a href="../{known.card}">{label}</a>' if known and known.card else label
 
 # ---- how to make it again
 

@@ -43,8 +43,7 @@ def grid(
     folder:Path,
     shown:list[tuple[str, str, str, list]], # Method's name as HTML, what stands below it, its label, its pairs
     key:str, # Begins the ids: one a page
-    files:dict, # Receives the pictures: path below the site's root → bytes
-    up:str='../'
+    files:dict # Receives the pictures: path below the site's root → bytes
 ) -> str:
     "A row a method, the originals first; each picture is a button that opens it large."
     if not shown: return ''
@@ -52,7 +51,7 @@ def grid(
     def put(name, image):
         path = f'gallery/{folder.name}/{name}.png'
         files.setdefault(path, png_bytes(image))
-        return up + path
+        return f'../{path}'
     originals = [put(f'original-{i}', pair[0]) for i, pair in enumerate(shown[0][3], 1)]
     def one(src, alt): return f'<img src="{src}" alt="{html.escape(alt)}" loading="lazy">'
     cells = ''.join(one(src, f'Test image {i}') for i, src in enumerate(originals, 1))
@@ -120,5 +119,6 @@ def page(files:dict) -> Page:
         folder = methods[order[0]][1]
         parts += [f'## {title if titles.count(title) == 1 else title_of(folder)}', grid(folder, shown, f'g{n}', files)]
     lead = ('The first test images of each data set, as each method copies them. A click or Enter opens a copy beside its original, '
-            'Escape closes it. Of several runs of a method the longest training is shown.')
+            'Escape closes it. Of several trainings of a method the longest is shown, and of its seeds '
+            'the first; figures are means over seeds.')
     return index_page(PATH, 'Gallery', lead, *parts, wide=True)

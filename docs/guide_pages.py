@@ -38,12 +38,12 @@ def explained(o:columns.Column) -> str:
     "The sentence that explains a column."
     return columns.TOOLTIPS.get(o.title) or o.help
 
-def heading(title:str, up:str='../') -> str:
+def heading(title:str) -> str:
     "A table's heading as HTML: what it means on a touch or under the pointer, and where more is said."
     known = next((o for o in columns.ENTRIES.values() if title and title in (o.title, o.published)), None)
     about = columns.TOOLTIPS.get(title)
     if not known: return f'<abbr title="{html.escape(about)}">{html.escape(title)}</abbr>' if about else html.escape(title)
-    return f'<a href="{up}guide/reading.html#{anchor(known.name)}" title="{html.escape(about or known.help)}">{html.escape(title)}</a>'
+    return f'<a href="../guide/reading.html#{anchor(known.name)}" title="{html.escape(about or known.help)}">{html.escape(title)}</a>'
 
 def with_columns(text:str) -> str:
     better = {1: 'Higher is better.', -1: 'Lower is better.', 0: ''}

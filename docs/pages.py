@@ -111,12 +111,11 @@ def is_plot(png:bytes) -> bool:
     image.thumbnail((400, 400), Image.Resampling.NEAREST)
     return (np.asarray(image) > 250).all(2).mean() > .58  # of the pixels
 
-def img(src:str, alt:str, png:bytes, kind:str='') -> str:
-    "The tag of a picture; `kind` is its class beside `plot`."
-    classes = ' '.join(filter(None, (kind, 'plot' if is_plot(png) else '')))
+def img(src:str, alt:str, png:bytes) -> str:
+    "The tag of a picture."
     width, height = Image.open(io.BytesIO(png)).size
-    size = '' if kind else f' width="{width}" height="{height}"'
-    return f'<img{f" class={chr(34)}{classes}{chr(34)}" if classes else ""} src="{src}" alt="{html.escape(alt)}"{size} loading="lazy">'
+    kind = ' class="plot"' if is_plot(png) else ''
+    return f'<img{kind} src="{src}" alt="{html.escape(alt)}" width="{width}" height="{height}" loading="lazy">'
 
 def figure(src:str, alt:str, png:bytes) -> str:
     return f'<figure markdown="0">{img(src, alt, png)}<figcaption>{alt}</figcaption></figure>'

@@ -149,6 +149,13 @@ def test_killed_driver(cluster, photos, home, tmp_path):
     assert code == 0, err
     pd.testing.assert_frame_equal(steady(tmp_path/'ray'), steady(tmp_path/'usual'), check_exact=True)
 
+def test_a_dry_run_at_a_url(home, tmp_path):
+    "It says that it plans from the copy on this machine."
+    words = ['run', 'digits', '--methods', 'pca-8', '--ray', 'local', '--out', f'file://{tmp_path}/store', '--dry-run']
+    code, plan, err = quickly(*words, home=home)
+    assert code == 0 and 'Nothing to train' in plan and f'file://{tmp_path}/store itself is not looked at' in err, err
+    assert not (tmp_path/'store').exists()
+
 @pytest.mark.parametrize('kind', ['s3', pytest.param('file', marks=pytest.mark.slow)])
 def test_results_at_a_url(kind, cluster, stores, photos, home, tmp_path):
     "Runs and report are at the URL; another machine, which has no copy, goes on from there."

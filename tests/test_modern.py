@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from fastai.callback.core import Callback
 from PIL import Image
 
@@ -30,8 +31,9 @@ from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
 from aebench.models import autoencoder
 from aebench.modern.linear_path import DEARER, PathAutoEncoder, choose_gates
-from aebench.modern.nested import nested_lengths
+from aebench.modern.nested import drawn_lengths, nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out_mask
+from aebench.modern.rounded import drawn_steps
 from aebench.registry import METHODS
 from aebench.settings import Run, config_of, plan_runs
 
@@ -51,6 +53,17 @@ def runs(data, tmp_path_factory):
     return out
 
 # ---- any first numbers
+
+def test_processes_of_a_team_draw_different_lengths(monkeypatch):
+    "And each goes on with the same random numbers as the others."
+    def drawn(rank):
+        monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+        monkeypatch.setattr(dist, 'get_rank', lambda: rank)
+        torch.manual_seed(1)
+        return drawn_lengths(64, 128), drawn_steps(64), torch.rand(4)
+    (lengths, steps, after), others = drawn(0), drawn(1)
+    assert (lengths != others[0]).any() and (steps != others[1]).any() and torch.equal(after, others[2])
+    assert torch.equal(lengths, drawn(0)[0])
 
 @pytest.mark.parametrize('name', ['nested', 'components', 'plain'])
 def test_any_first_numbers_make_an_image(name, runs, data):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..models import evaluating
 from .linear_path import LinearPath, PathAutoEncoder, choose_gate, restorer_for
-from .nested import weighed
+from .nested import drawn_between, weighed
 from .residual import Restorer
 
 # %% ../../nbs/modern/06_rounded.ipynb #13086f6a
@@ -28,7 +28,7 @@ SHRUNK = .04 # Levels stand for a number that is this much of a step smaller
 
 def drawn_steps(n:int, device=None) -> Tensor: # (n,)
     "A step for each of `n` images."
-    return FINEST*torch.exp(torch.rand(n, device=device)*math.log(COARSEST/FINEST))
+    return drawn_between(n, FINEST, COARSEST, device)
 
 def rounded(
     x:Tensor, # (N, k), in pixels

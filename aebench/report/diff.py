@@ -9,7 +9,6 @@ __all__ = ['flat', 'diff_settings', 'gap', 'compare_runs']
 
 # %% ../../nbs/report/08_diff.ipynb #5e424242
 import math
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ import pandas as pd
 from ..core.errors import UsageError
 from ..core.text import printable
 from ..core.files import read_json
-from ..registry import is_reference
-from ..settings import Run
+from ..registry import find_method, is_reference
+from ..settings import late_settings
 from ..run_folder import ROW_JSON, RUN_JSON, runs_in
 from .columns import MEASURES
 from .evidence import IMAGE_VALUES, image_values
@@ -70,12 +69,16 @@ def _row_of(folder:Path) -> dict:
     hint = runs_in(folder) or " Give the folder of one, as they stand in aebench run's --out."
     raise UsageError(f'{printable(folder)} holds no finished run.{hint}')
 
+def _late_defaults(method) -> dict: # By name of the setting, for JSON; empty for a method that this version doesn't know
+    "What an older run had for the settings that came later."
+    if find_method(str(method)) is None: return {}
+    return {f.name: list(o) if isinstance(o := f.metadata['before'], tuple) else o for f in late_settings(method)}
+
 def _settings_lines(a:Path, b:Path) -> list[str]:
     "The settings, images and environment in which two runs differ, a line each."
     both = [o if isinstance(o := read_json(folder/RUN_JSON), dict) else {} for folder in (a, b)]
-    defaults = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Run) if f.default is not MISSING}
-    for about in both:  # an older run had the default of a setting that came later
-        if isinstance(about.get('settings'), dict): about['settings'] = defaults | about['settings']
+    for about in both:
+        if isinstance(about.get('settings'), dict): about['settings'] = _late_defaults(about['settings'].get('method')) | about['settings']
     return [printable(f'{k}: {x} | {y}') for k, x, y in diff_settings(*both)] or ['The settings are the same.']
 
 def _same_method(folder:Path, row:dict) -> pd.DataFrame:

@@ -240,7 +240,9 @@ def seed_fact(rows:pd.DataFrame) -> str: # '' when nothing was trained
         if len(seeds) == 1: return f'One seed ({listed(seeds)}): differences may be chance, so nothing is bold.'
         return 'One run a method: differences may be chance.'
     runs = f'{counts.max()}' if counts.min() == counts.max() else f'{counts.min()} to {counts.max()}'
-    return (f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation. Bold: shown on these test images to be better '
+    means = f'{runs} runs a method (seeds {listed(seeds)}): mean ± standard deviation.'
+    if len(counts) == 1: return means
+    return (f'{means} Bold: shown on these test images to be better '
             'than another method, and by none to be worse (paired t tests over seeds, Holm-corrected over the pairs of methods, for each '
             'measure by itself).')
 

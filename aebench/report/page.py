@@ -40,7 +40,7 @@ from .panels import (SIZE_LINES, colour, curve_panels, effect_panel, far_off, fa
 from .rows import (
     MOST_WAITING, complete, data_label, distinct, gather, groups, is_failed, missing, read_rows, sweeps, trained, waiting)
 from .tables import NONE, Cell, best, best_value, brief_cells, brief_spread, cells, method_label, summarise
-from .verdicts import sweep_facts
+from .verdicts import runner_up, sweep_facts
 
 # %% ../../nbs/report/12_page.ipynb #213106a1
 def _css_class(method:str) -> str: return 'c' + colour(method)[1:]
@@ -81,8 +81,7 @@ def _named(rows:pd.DataFrame, method:str) -> dict:
 _TILES = dict(mse='Lowest error', accuracy='Most recognised', seconds='Fastest') # Measure: heading
 
 def tiles(
-    rows:pd.DataFrame, # Of one group
-    winners:dict # As `best` gives them
+    rows:pd.DataFrame # Of one group
 ) -> list[dict]: # heading, names, figure, doubt
     "The best network by error, by accuracy and by time, as far as measured. Empty where one alone was trained, or too little to tell."
     if too_few_steps(rows): return []
@@ -94,8 +93,9 @@ def tiles(
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
         spread = brief_spread(line, m)
         figure = f'{m.title} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
-        doubt = 'one seed: may be chance' if runs == 1 else \
-            f'shown over {runs} seeds' if set(leaders) <= set(winners.get(name, ())) else f'{runs} seeds do not show it yet'
+        second, ahead = runner_up(rows, table, m, leaders)
+        doubt = 'one seed: may be chance' if runs == 1 else f'shown over {runs} seeds' if ahead else \
+            f'{runs} seeds do not tell it from {table.label[second]}' if second else f'the same over {runs} seeds'
         names = listed(table.label[o] for o in leaders) if len(leaders) < 4 else f'{len(leaders)} methods'
         found.append(dict(heading=heading, names=names, css=_css_class(leaders[0]), figure=figure, doubt=doubt))
     return found
@@ -293,7 +293,7 @@ def _section(out:Path, title:str, rows:pd.DataFrame) -> tuple[dict, dict[str, by
     single = dict(tradeoff=tradeoff_panel(rows), parameters=parameter_panel(rows), sizes=size_panel(out, rows), rates=rate_panel(out, rows))
     files = single | {name: sheet(list(panels.values()), _PER_ROW.get(name, 1)) for name, panels in several.items() if panels}
     if samples: files['samples'] = samples_sheet(samples, rows)
-    values = dict(title=title, said=said, setup=setup_line(rows), settle=_settle(rows, said), tiles=tiles(rows, winners),
+    values = dict(title=title, said=said, setup=setup_line(rows), settle=_settle(rows, said), tiles=tiles(rows),
                   far_off=far_off_words(rows, samples), gallery=_gallery(rows, samples),
                   short=_short_table(rows, winners), whole=_whole_table(rows, winners),
                   **_panel_values(rows, several, single), **_told(out, rows, said),

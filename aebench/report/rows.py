@@ -24,7 +24,7 @@ from ..core.files import plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
 from ..run_folder import RESULTS_CSV, ROW_JSON, RUN_JSON
-from ..settings import SCHEMA, SETTING_COLUMNS, Run, matters, read_setting, table_title_of, write_numbers, write_setting
+from ..settings import SCHEMA, SETTING_COLUMNS, late_settings, names_of, read_setting, table_title_of, write_numbers, write_setting
 from .columns import COLUMNS, ENTRIES
 
 # %% ../../nbs/report/02_rows.ipynb #2798a120
@@ -212,8 +212,7 @@ def _shared_latent(row:dict, latents:set) -> int|None:
 def _late_defaults(method:str) -> dict: # Column → value
     "What rows had for settings that they lack because these were added later: those that matter to a network."
     if network(method) is None: return {}
-    run = Run(method, 'digits')
-    return {k: f.metadata['before'] for k, f in SETTING_COLUMNS.items() if k in SETTINGS and f.metadata['added_later'] and matters(f, run)}
+    return {k: f.metadata['before'] for f in late_settings(method) if (k := names_of(f)[1]) in SETTINGS}
 
 def _uses_weights(method:str) -> bool: # True for what this version doesn't know
     "Does the network build on a trained one?"

@@ -154,10 +154,11 @@ def verdict(
     seconds:dict, # Method: seconds of training of one run
     command:Callable, # (methods, seeds) to the command line that makes them
     beyond_images:Callable=lambda a, b: True # Is the gap between two methods beyond what other test images would make of it?
-) -> Verdict: # '' where the leader has no rival with two seeds of its own
+) -> Verdict: # '' where the leader shares no seed with another method
     "Whom the leader is shown to beat, whom not, and what it would cost to know."
-    rivals = [d.seen_from(leader) for d in pairs if leader in (d.a, d.b) and d.n > 1]
-    if not rivals: return Verdict('')
+    compared = [d.seen_from(leader) for d in pairs if leader in (d.a, d.b) and d.n]
+    rivals = [d for d in compared if d.n > 1]
+    if not rivals: return _of_one_seed(leader, compared, labels, what, command)
     def names(found): return listed(f'{labels[d.b]} ({show(abs(d.mean))})' for d in found)
     beaten, beating = ([d for d in rivals if d.holds and (d.mean*better > 0) == ahead] for ahead in (True, False))
     sentences = [f'{what}: {labels[leader]} leads' + (f' and is shown to be ahead of {names(beaten)}.' if beaten else '.')]
@@ -171,6 +172,13 @@ def verdict(
     return Verdict(' '.join([*sentences, *prices]), answer)
 
 # %% ../../nbs/report/01_statistics.ipynb #ef53a1bd
+def _of_one_seed(leader:str, compared:list, labels:dict, what:str, command:Callable) -> Verdict: # '' where nothing was compared
+    "What to say of a leader that shares no more than one seed with the others."
+    if not compared: return Verdict('')
+    nearest = min(compared, key=lambda d: abs(d.mean)).b
+    return Verdict(f'{what}: {labels[leader]} leads, but shares one seed with the others, so that may be chance. To find out:',
+                   command([leader, nearest], 3))
+
 @dataclass(frozen=True)
 class _Price:
     "What it would take to tell a rival from the leader."
@@ -193,14 +201,15 @@ class _Price:
 def _price_sentences(leader:str, priced:list[_Price], labels:dict, show:Callable, command:Callable) -> tuple[list[str], str]:
     "Who can't be told from the leader yet, and the command that would tell; '' where none would."
     if not priced: return [], ''
-    n = max(o.difference.n for o in priced)
+    n, most = (f(o.difference.n for o in priced) for f in (min, max))
+    seeds = f'{n} to {most} seeds' if n < most else f'{n} seeds'
     rivals = [f'{labels[o.difference.b]} ({show(abs(o.difference.mean))}; {o.text(show)})' for o in priced]
-    sentences = [f'{n} seeds do not tell it from {listed(rivals)}.']
+    sentences = [f'{seeds} do not tell it from {listed(rivals)}.']
     payable = [o for o in priced if o.seeds]
     if not payable: return sentences, ''
     best = min(payable, key=lambda o: o.cost)
     sentences.append('So many would show it with a probability of 80 %, if the difference is as large as it seems; '
-                     f'{n} seeds tell that only roughly.')
+                     f'{seeds} tell that only roughly.')
     label = f'The cheapest is {labels[best.difference.b]}' if len(payable) > 1 else 'To find out'
     return [*sentences, f'{label}:'], command([leader, best.difference.b], max(best.seeds, best.difference.n + 1))
 

@@ -148,10 +148,9 @@ def brief_spread(line:pd.Series, m:Column) -> str: # '' where there is none
     text = f'{spread:.{len(is_plain[1])}f}' if is_plain else ''
     return text if text.strip('0.') or is_plain and not spread else m.brief(spread)
 
-def figure_text(line:pd.Series, m:Column, plus_minus:str=' ± ') -> str:
+def figure_text(line:pd.Series, m:Column) -> str:
     "The figure with its spread, as the short table writes it."
-    cell = _cell_of(line, m, brief=True)
-    return f'{cell.text}{plus_minus}{cell.spread}' if cell.spread else cell.text
+    return str(_cell_of(line, m, brief=True))
 
 # %% ../../nbs/report/03_tables.ipynb #601a380a
 def _shown(table:pd.DataFrame) -> list[Column]:
