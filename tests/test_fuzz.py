@@ -161,7 +161,7 @@ def words_for(action):
         names, numbers if action.type in (int, float) else st.sampled_from(list(action.choices or ['auto']))))
     return st.tuples(*[value]*(action.nargs or 1))
 
-@cases(250)
+@cases(120)
 @given(chosen=st.lists(st.sampled_from(sorted(OF_RUN.keys() - FLAGS)), max_size=5, unique=True),
        flags=st.lists(st.sampled_from(FLAGS), max_size=2), draw=st.data())
 def test_settings(chosen, flags, draw, finished, apart):

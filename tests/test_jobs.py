@@ -176,6 +176,7 @@ def test_results_at_a_url(kind, cluster, stores, photos, home, tmp_path):
     assert code == 0 and again == table and there() == before, err
     assert quickly('run', '--data', photos, '--out', stores[kind], home=home)[0] == 2
 
+@pytest.mark.slow
 def test_a_store_that_fails(cluster, home, tmp_path, monkeypatch):
     "In mid-job: every run is made, said and kept; the same command trains nothing and copies all."
     monkeypatch.setenv('AEBENCH_HOME', str(home))
@@ -223,6 +224,7 @@ def test_two_processes_train_as_one(home, tmp_path):
     rows = pd.read_csv(tmp_path/'two'/'results.csv').set_index('method')
     assert list(rows.processes.dropna()) == [2, 2, 2] and err.count('Results go to') == 1 and out.count('Original Image') == 1
 
+@pytest.mark.slow
 def test_two_processes_are_stopped_and_go_on(home, tmp_path):
     "TERM in mid-training: the leader keeps the state, both begin again from it, and it ends as if nothing had happened, bit for bit."
     pytest.importorskip('accelerate', reason='needs aebench[distributed]')
@@ -279,7 +281,7 @@ def track_run(track:str|None, out:Path) -> Path: # The run's folder
 @pytest.fixture(scope='module')
 def untracked(tmp_path_factory): return load_file(track_run(None, tmp_path_factory.mktemp('untracked'))/'model.safetensors')
 
-@pytest.mark.parametrize('track', ['tensorboard', 'wandb', 'mlflow'])
+@pytest.mark.parametrize('track', ['tensorboard', *(pytest.param(o, marks=pytest.mark.slow) for o in ('wandb', 'mlflow'))])
 def test_trackers_change_nothing(track, untracked, tmp_path, monkeypatch):
     "Each knows every epoch and the result; the weights are those without it, bit for bit; nothing is pickled."
     pytest.importorskip(track, reason=f'needs aebench[{track}]')
