@@ -15,13 +15,15 @@ from rich.console import Console
 from torch import Tensor
 
 from aebench.codec.archive import compress, unpack
-from aebench.codec.coding import MAX_STUDIED, decode_latents, encode_images, file_points, finest_step, fit_coder, pixel_errors
+from aebench.codec.coding import (
+    MAX_FILES, MAX_STUDIED, decode_latents, encode_images, file_points, finest_step, fit_coder, pixel_errors)
 from aebench.codec.references import first_components, principal_components
 from aebench.core.pictures import psnr
 from aebench.data import load_images
 from aebench.data.pixels import subsample
 from aebench.data.sets import ImageSet
 
+FORMATS = 'JPEG', 'WebP'
 MOST = 10, 20, 30, 45, 70, 98, 105, 147, 204, 270, 400
 
 def archive_points(data:ImageSet, images:Tensor, k:int, sizes:Sequence[float]) -> list[dict]:
@@ -45,15 +47,16 @@ def main():
     p.add_argument('--size', type=int, default=32, help='pixels a side')
     p.add_argument('--numbers', type=int, nargs='+', default=[64, 256, 1000], help='components')
     p.add_argument('--most', type=float, nargs='+', default=MOST, help='bytes an image')
-    p.add_argument('--images', type=int, default=2000, help='test images at most, evenly spread; of files half as many')
+    p.add_argument('--images', type=int, default=2000, help=f'test images at most, evenly spread; of files {MAX_FILES:,}')
     p.add_argument('--out', type=Path, required=True, help='CSV to write')
     args = p.parse_args()
     data = load_images(args.data, args.size)
     images = subsample(data.test_x, args.images)
     points = pd.DataFrame([row for k in args.numbers for row in archive_points(data, images, k, args.most)])
-    points = pd.concat([points, file_points(images, ('JPEG', 'WebP'))], ignore_index=True)
+    points = pd.concat([points, file_points(images, FORMATS)], ignore_index=True)
+    measured = points.format.isin(FORMATS).map({True: min(MAX_FILES, len(images)), False: len(images)})
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    points.assign(n_train=len(data.train_x), n_test=len(images), data_fingerprint=data.fingerprint).to_csv(args.out, index=False)
+    points.assign(n_train=len(data.train_x), n_test=measured, data_fingerprint=data.fingerprint).to_csv(args.out, index=False)
     Console(width=120).print(points.to_string(index=False, na_rep=''))
     print(f'{len(points)} points in {args.out}')
 
