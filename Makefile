@@ -40,7 +40,7 @@ $(VENV)/installed: settings.ini setup.py pyproject.toml
 
 $(VENV)/installed-dev: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -e '.[dev]'
+	$(BIN)/pip install --quiet $(PIP_FLAGS) -e '.[dev]'
 	touch $@ $(VENV)/installed
 
 clean:

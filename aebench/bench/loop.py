@@ -33,7 +33,7 @@ from ..modern.recipe import trained_images
 from ..registry import DATA, WEIGHTS, is_reference
 from ..settings import (
     PROBED_SIZE, READING, SCHEMA, Run, divided, holds_all, in_fitting_batches, numbers_in_image, quick_epochs, row_settings)
-from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, ROW_JSON, STATE, is_finished
+from ..run_folder import COMPONENTS_CSV, ERROR_TXT, FILES_CSV, MODEL, ROW_JSON, STATE, is_finished
 from ..speed import keep_freed_memory
 from ..training import NonFiniteLoss
 from ..weights import Classifier, judge_for, trained_network
@@ -131,11 +131,17 @@ def equals_line(row:dict, original:Path) -> str: # '' for a reference
     return f'{row["label"]}: {row["latent"]} numbers {worth}; {coded}{_webp_clause(row, original)}.'
 
 # %% ../../nbs/bench/05_loop.ipynb #b96b78d8
-def why_failed(e:Exception, run:Run, data:ImageSet) -> str:
-    "The reason as one sentence for the table; for lack of memory, with the batch size that fits."
+def why_failed(
+    e:Exception,
+    run:Run,
+    data:ImageSet,
+    is_trained:bool=False # Is the model there, so that measuring it failed?
+) -> str:
+    "The reason as one sentence for the table; for lack of memory in training, with the batch size that fits."
     if isinstance(e, AebenchError): return error_message(e)
     if not is_short_of_memory(e): return f'{error_line(e)} (error.txt has the traceback).'
     traceback.clear_frames(e.__traceback__)  # they hold what fills the memory
+    if is_trained: return f'Not enough memory on {run.device} to measure the trained model: free some, and give the same command again.'
     fits = 0 if is_reference(run.method) else batch_that_fits(run, data)
     return f'Not enough memory on {run.device}: ' + (f'--batch-size {fits} fits.' if fits else 'try a smaller --size.')
 
@@ -179,7 +185,7 @@ def attempt(
         on_error(e)
         if isinstance(e, NonFiniteLoss):
             with suppress(OSError): remove(folder/STATE)  # from there it would diverge again; after any other failure the training goes on
-        reason = why_failed(e, run, job.data)
+        reason = why_failed(e, run, job.data, (folder/MODEL).exists())
         with suppress(AebenchError):
             if not isinstance(e, AebenchError): write_text(folder/ERROR_TXT, traceback.format_exc())
         return mark_failed(run, job.data, folder, reason, log)
