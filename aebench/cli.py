@@ -76,7 +76,9 @@ SHARED = {
 
 def _comments(f:Callable) -> dict[str, tuple[str, str]]: # Parameter → (what stands for its value, or a short flag; help)
     "The comments in the signature of `f`. (fastcore's `docments` reads more kinds, and its import takes as long as all of `--help`.)"
-    found = re.finditer(r'^ +(\w+):[^#\n]*# (?:(\S+): )?(.+)$', inspect.getsource(f), re.M)
+    try: source = inspect.getsource(f)
+    except OSError: return {}  # installed without its sources
+    found = re.finditer(r'^ +(\w+):[^#\n]*# (?:(\S+): )?(.+)$', source, re.M)
     return {o[1]: (o[2] or '', o[3]) for o in reversed(list(found))}
 
 # %% ../nbs/11_cli.ipynb #fb2a24a9

@@ -496,3 +496,15 @@ def test_nothing_that_bandit_finds():
     done = subprocess.run([sys.executable, '-m', 'bandit', '-q', '-r', 'aebench', 'tools', 'docs', 'benchmarks', '-c', 'pyproject.toml'],
                           cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+MAKING = '''import os, sys
+from aebench.core.locks import one_maker
+for _ in range(60):
+    with one_maker('made', on_wait=lambda o: None):
+        os.close(os.open('inside', os.O_CREAT | os.O_EXCL))
+        os.unlink('inside')'''
+
+def test_one_process_makes_at_a_time(tmp_path):
+    "Each removes its lock, and none of those that wait enters beside another."
+    found = [subprocess.Popen([sys.executable, '-c', MAKING], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [o.communicate()[1] for o in found] == ['']*4 and not list(tmp_path.iterdir())

@@ -33,6 +33,21 @@ def laid_out(folder:Path, text:str) -> Path:
         (folder/o).touch()
     return folder
 
+def test_a_named_test_folder_is_in_use(tmp_path):
+    "Wherever it lies, and it is no empty folder."
+    found = recognise(laid_out(tmp_path, '{a,b} 20; mine/{a,b} 5'), test_folder='mine')
+    assert (len(found.train), len(found.test), found.unused) == (40, 10, {}) and 'not used' not in str(found)
+    for asked in (dict(test_folder='.'), dict(train_folder='a', test_folder='a')):
+        with pytest.raises(UsageError, match='--test-folder'): recognise(tmp_path, **asked)
+
+def test_folders_that_are_no_classes_refuse_nothing(tmp_path):
+    "A class of test images alone, and images outside of all classes."
+    for name, text in dict(one='train/{a,b} 6; test/{a,c} 3', two='{a,b} 20').items():
+        folder = laid_out(tmp_path/name, text)
+        if name == 'two': (folder/'stray.png').touch()
+        with pytest.raises(UsageError): recognise(folder)
+        assert recognise(folder, no_classes=True).classes == ()
+
 TAKEN = dict(  # layout: files; training and test images, classes, words of the sentence
     classic=('train/{a,b} 6; test/{a,b} 3', 12, 6, 'a b', 'train and test; 2 classes'),
     keras_no_split=('{cat,dog} 10', 16, 4, 'cat dog', 'no split: one image in five'),

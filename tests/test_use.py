@@ -24,7 +24,7 @@ from PIL import Image
 
 from aebench import load
 from aebench.codec import Codec, bytes_per_image
-from aebench.codec.archive import write_images
+from aebench.codec.archive import image_paths, write_images
 from aebench.data.folders import read_folder
 from aebench.codec.coding import decode_latents, encode_images, read_coder
 from aebench.codec.latents import RawPixels
@@ -476,6 +476,17 @@ def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
         flagged.append(pd.read_csv(tmp_path/f'{i}.csv').flagged.mean())
     assert abs(np.mean(flagged) - .1) < .04 and max(flagged) < .25, flagged  # four standard errors, if the splits were independent
 
+def test_masks_are_not_judged(run, said, tmp_path):
+    "Nor where no folder says what is normal."
+    make_folder(tmp_path/'x'/'images', 6), make_folder(tmp_path/'x'/'masks', 6)
+    code, out, err = said('anomaly', tmp_path/'x', '--run', run, '--out', tmp_path/'found.csv', '--device', 'cpu')
+    assert code == 0 and '6 images of the folder were not judged: training images, masks' in out, out + err
+    assert pd.read_csv(tmp_path/'found.csv').path.str.startswith('images/').sum() == 6
+
+def test_a_thousand_equal_names(tmp_path):
+    found = image_paths(['same.png']*1000, tmp_path)
+    assert len(set(found)) == 1000 and max(len(o.name) for o in found) < 20
+
 @pytest.mark.parametrize('words, sentence', [
     (['reconstruct', 'NOWHERE', '--run', 'RUN'], 'no folder'),
     (['reconstruct', 'EMPTY', '--run', 'RUN'], 'holds no images'),
@@ -483,6 +494,9 @@ def test_false_alarms_are_as_many_as_stated(run, said, data, tmp_path):
     (['reconstruct', 'FOLDER', '--run', 'EMPTY'], 'holds no trained model. aebench train makes one.'),
     (['reconstruct', 'FOLDER', '--run', 'RUNS', '--method', 'resnet'], 'holds no finished run of resnet that left a model'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER'], 'lies within'),
+    (['reconstruct', 'FOLDER', '--run', 'RUN', '--method', 'resnet'], 'holds a run of baseline, and none of resnet'),
+    (['encode', 'FOLDER', '--run', 'RUN', '--out', 'FOLDER/latents.npy'], 'lies within'),
+    (['compress', 'FOLDER', '--run', 'RUN', '--bytes', 'nan'], '--bytes takes a number above 0'),
     (['reconstruct', 'FOLDER', '--run', 'RUN', '--device', 'tpu'], 'no tpu device'),
     (['anomaly', 'FOLDER', '--run', 'RUN', '--level', '2'], 'is no share'),
     (['compress', 'FOLDER', '--run', 'RUN', '--quality', '.9'], '--quality is a PSNR in dB and no share: give one such as 30, not 0.9.'),

@@ -52,12 +52,16 @@ def find_among(
     normal:np.ndarray, # (n,)
     tolerance:float=1e-6 # Of the score: the same image in another batch has a score that is rounded otherwise
 ) -> tuple[np.ndarray, np.ndarray]: # (N,) bool, and the scores, those of normal images exactly as in `normal`
-    "Which images are themselves among the normal ones, where only their scores are known: an equal one tells."
+    """Which images are themselves among the normal ones, where only their scores are known: equal ones tell,
+    where there are more of them than chance makes."""
     ordered = np.sort(normal)
     i = np.searchsorted(ordered, scores)
     below, above = (ordered[o.clip(0, len(normal) - 1)] for o in (i - 1, i))
     nearest = np.where(np.abs(scores - below) < np.abs(scores - above), below, above)
-    among = np.abs(nearest - scores) <= tolerance*scores
+    distance = np.abs(nearest - scores)/np.maximum(scores, np.finfo(float).tiny)
+    among, near = distance <= tolerance, (distance <= 10*tolerance).sum()
+    chance = (near - among.sum())/9  # new images come ten times as often ten times as near
+    if among.sum() <= 3*(chance + chance**.5): among = np.zeros_like(among)
     return among, np.where(among, nearest, scores)
 
 # %% ../../nbs/apply/04_anomaly.ipynb #8ecf0a6a
@@ -114,6 +118,10 @@ def auroc(
     return area, low, high
 
 # %% ../../nbs/apply/04_anomaly.ipynb #f52db516
+def _but_masks(files:list[str]) -> list[str]:
+    masks = tuple(f'{o}{os.sep}' for o in mask_folders(files))
+    return [o for o in files if not o.startswith(masks)]
+
 def known_kinds(
     folder:str|Path, # Of images
     run:Trained,
@@ -125,9 +133,7 @@ def known_kinds(
     asked = {k: v for k, v in (run.row.get('settings') or {}).items() if k in ('train_folder', 'test_folder')}
     with suppress(UsageError): layout = recognise(folder, **asked)
     if layout and layout.kinds: return layout.kinds, {layout.normal}
-    files = image_files(folder)
-    masks = tuple(f'{o}{os.sep}' for o in mask_folders(files))
-    kinds = {o: o.split(os.sep)[0] if os.sep in o else '' for o in files if not o.startswith(masks)}
+    kinds = {o: o.split(os.sep)[0] if os.sep in o else '' for o in _but_masks(image_files(folder))}
     meant = normal and os.path.realpath(expanded(normal))
     good = {o for o in set(kinds.values()) - {''} if is_normal(o) or os.path.realpath(folder/o) == meant}
     return (kinds, good) if good and len(set(kinds.values()) - {''}) > len(good) else ({}, set())
@@ -198,7 +204,8 @@ class Anomalies:
 
     def __repr__(self): return str(self)
     def __str__(self):
-        parts = [self.expectation()], self.names(), self.resolution(), self.itself(), self.warning(), self.apart(), self.way_on()
+        parts = ([self.expectation()], self.names(), self.resolution(), self.itself(), self.warning(), self.apart(), self.left_out(),
+                 self.way_on())
         return '\n'.join(line for part in parts for line in part)
 
     @property
@@ -302,8 +309,12 @@ class Anomalies:
         lines += [f'  {printable(o.kind):{width}}  {area(o)}, {o.flagged} of {o.images:,} flagged' for o in kinds]
         unknown = int((self.table.kind == '').sum())
         if unknown: lines.append(f'{unknown:,} images outside of folders are of no known kind, and not in it.')
-        if self.passed: lines.append(f'{self.passed:,} images of the folder were not judged: training images, masks and the like.')
         return lines
+
+    def left_out(self) -> list[str]: # One sentence or none
+        "How many images were not judged."
+        if not self.passed: return []
+        return [f'{self.passed:,} images of the folder were not judged: training images, masks and the like.']
 
     def write(self,
         path:str|Path, # *.csv
@@ -380,7 +391,9 @@ def find_anomalies(
     own = images_of_run(run)
     seen = set(image_keys(own.train_x) if own else ())
     among_these, (kinds, good) = normal_images(run, normal, own, seen, **reading), known_kinds(folder, run, normal)
-    found = read_folder(folder, run.size, run.prep, list(kinds) or None, **reading)
+    files = image_files(expanded(folder)) if expanded(folder).is_dir() else []
+    passed = len(files) - len(judged := list(kinds) or _but_masks(files))
+    found = read_folder(folder, run.size, run.prep, judged if passed else None, **reading)
     names, images = found.names, found.images
     scores = scores_of(run, images)
     known, keys = [_kind_of(o.replace('/', os.sep), kinds) for o in names], image_keys(images)
@@ -392,7 +405,6 @@ def find_anomalies(
     table = table.sort_values('score', ascending=False, kind='stable')
     worst = table.iloc[:MAX_PICTURED]
     picture, strangest = _picture(run, images[worst.index.tolist()], worst)
-    passed = len(image_files(expanded(folder))) - len(kinds) if kinds else 0
     return Anomalies(table.reset_index(drop=True), len(compared), level, false_discovery, picture, int(among.sum()),
                      sum(o in seen for o in keys), among_these.trained, good, passed, _count_flat(images), strangest)
 

@@ -135,6 +135,8 @@ def compress_folder(
     Raises `UsageError` for unreadable images, for bytes or a quality out of reach, and where another file would be overwritten."""
     check_order('compress_folder', folder, run)
     if most_bytes is not None and quality is not None: raise UsageError('--bytes and --quality both choose the step: give one of them.')
+    if most_bytes is not None and not 0 < most_bytes < math.inf:
+        raise UsageError(f'--bytes takes a number above 0, such as 100, not {most_bytes:g}.')
     if quality is not None and not quality > MIN_QUALITY:
         raise UsageError(f'--quality is a PSNR in dB and no share: give one such as 30, not {quality:g}.')
     check_kept(numbers, run.latent)
@@ -248,6 +250,7 @@ def encode_folder(
     Raises `UsageError` for unreadable images and an `out` of another kind, `AebenchError` for one that can't be written."""
     check_order('encode_folder', folder, run)
     check_kind(out)
+    if Path(out).suffix.lower() == '.npy': check_outside(out, folder)  # an array is an image as well
     check_kept(numbers, run.latent)
     found = read_folder(folder, run.size, run.prep, **reading)
     z = encode_images(run.codec, found.images)[:, :numbers]

@@ -8,6 +8,7 @@ Docs: https://aebench.github.io/aebench/apply/share.html.md"""
 __all__ = ['COPIED', 'FILES', 'public_row', 'model_card', 'model_folder', 'push', 'pull']
 
 # %% ../../nbs/apply/06_share.ipynb #bffa796e
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -32,17 +33,23 @@ from ..run_folder import CODER, MODEL, MODEL_JSON, PER_IMAGE, SAMPLES_PNG
 
 # %% ../../nbs/apply/06_share.ipynb #af1d3bc2
 def _replaced(value, old:str, new:str):
-    "`value` with `new` in place of `old` in each of its texts; those of a row's settings, too."
+    "`value` with `new` in place of the path `old` in each of its texts; those of a row's settings, too."
     if isinstance(value, dict): return {k: _replaced(v, old, new) for k, v in value.items()}
-    return value.replace(old, new) if isinstance(value, str) else value
+    return re.sub(rf'(?<![\w./-]){re.escape(old)}(?![\w.-])', lambda _: new, value) if isinstance(value, str) else value
+
+def _imported(command) -> list[str]: # Paths
+    "The files that `--import` names in a command."
+    try: words = shlex.split(str(command))
+    except ValueError: return []  # a call in Python
+    return [path for flag, value in zip(words, words[1:]) if flag == '--import' for path in value.split(',')]
 
 def public_row(
     row:dict # Of a run's table
 ) -> dict:
-    "`row` without paths of this machine: folders of images and of weights by their names alone."
+    "`row` without paths of this machine: folders of images and of weights, and imported files, by their names alone."
     given = (row.get('data'), DATA), ((row.get('settings') or {}).get('weights'), WEIGHTS)
     paths = [o for o, known in given if isinstance(o, str) and o not in known]
-    paths = [o for o in paths if Path(o).name]  # '.' has no name, and is in every number
+    paths = [o for o in (*paths, *_imported(row.get('command'))) if Path(o).name]  # '.' has no name
     for path in sorted(paths, key=len, reverse=True):
         name = Path(path).name
         row = _replaced(_replaced(row, shlex.quote(path), shlex.quote(name)), path, name)

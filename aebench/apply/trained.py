@@ -163,6 +163,7 @@ class Trained:
         imsize:float=1. # Inches a side of an image
     ):
         "Draw images, and below them the model's copies."
+        if images is None and numbers is not None: raise UsageError('What the run kept was copied from whole latents: give images, too.')
         if images is None: inputs, copies = self._kept_samples(max_n)
         else:
             x = read_images(images, self.size, self.prep)[0][:max_n]
@@ -230,11 +231,13 @@ def find_run(
     if folder.is_file():
         what = ': what learn.export wrote is for fastai\'s load_learner, and Trained(learn.model, size) uses its model'
         raise UsageError(f'{folder} is a file{what if folder.suffix == ".pkl" else ""}. Give the folder of a finished run.')
-    if (folder/MODEL).exists(): return folder, ''
+    if (folder/MODEL).exists():
+        if method: _check_method(folder, method)
+        return folder, ''
     if not any(folder.glob(f'*/{ROW_JSON}')): raise _no_model(folder)
     rows = read_rows(folder)
     if method and method not in set(rows.method): method = get_method(method).name  # one of the user's own is known by its rows alone
-    rows = rows[~is_failed(rows)] if model else trained(rows) if method is None else rows[(rows.method == method) & ~is_failed(rows)]
+    rows = rows[(rows.method == method) & ~is_failed(rows)] if method else rows[~is_failed(rows)] if model else trained(rows)
     rows = rows[[(folder/run/MODEL).is_file() for run in rows.run]]
     what = f'run of {method}' if method else 'network'
     if rows.empty: raise UsageError(f'{folder} holds no finished {what} that left a model: give the folder of one run, or train one.')
@@ -245,6 +248,13 @@ def find_run(
     versions = rows.data_fingerprint.nunique()
     others = f'; runs on {versions} versions of the images are there, and this one trained on the most' if versions > 1 else ''
     return folder/best.run, f'{_called(best)}{of}{others}: {folder/best.run}'
+
+def _check_method(folder:Path, method:str):
+    "Raise `UsageError` unless the run in `folder` is of this method."
+    row = read_json(folder/ROW_JSON) or read_json(folder/MODEL_JSON)
+    own = row.get('method') if isinstance(row, dict) else None
+    if own in (None, method) or get_method(method).name == own: return
+    raise UsageError(f'{folder} holds a run of {own}, and none of {method}: leave out --method, or give another folder.')
 
 def _called(row) -> str: return row.label + ('' if row.seed is None else f', seed {row.seed}')
 

@@ -16,6 +16,7 @@ import re
 import struct
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -194,8 +195,12 @@ def image_paths(
     for name in names: inside(out, name.encode('utf-8', 'replace').decode())
     targets = [name if name.lower().endswith(suffix) else f'{name}{suffix}' for name in names]
     folders = {_same(str(o)) for target in targets for o in Path(_place(target, out, *room)).parents}
+    times = Counter()
     for name, target in zip(names, targets):
-        while _same(place := _place(target, out, *room)) in taken or _same(place) in folders: target += suffix
+        wanted = target
+        while _same(place := _place(target, out, *room)) in taken or _same(place) in folders:
+            times[wanted] += 1
+            target = f'{wanted}{suffix}' if times[wanted] == 1 else f'{wanted}-{times[wanted]}{suffix}'
         if place != target: changed.append(place)
         taken[_same(place)] = inside(out, place)  # again: a link with a slash behind it leads out only now
     if changed: log(f'{len(changed)} of {len(names)} names cannot stand in {printable(out)} and are changed, as in {printable(changed[0])}')

@@ -33,7 +33,7 @@ from ..core.errors import UsageError
 from ..core.files import cache_home, cache_name, fingerprint
 from ..core.pictures import psnr
 from ..core.tensors import read_tensors, tensor_parts, write_tensors
-from ..data.pixels import subsample
+from ..data.pixels import allocate_images, subsample
 from ..data.sets import ImageSet
 from ..metrics import BATCH
 from ..registry import REFERENCES
@@ -74,7 +74,11 @@ def decode_latents(
     step:float|None=None # By which they were rounded, in pixels; None: they were not
 ) -> Tensor: # uint8, (N, C, S, S), on the CPU
     "The images of `latents`, rounded to 8 bits."
-    return torch.cat([o.mul(255).round().to(torch.uint8).cpu() for o in _decoded(codec, latents, step)])
+    images, start = None, 0  # many do not fit into memory twice
+    for part in _decoded(codec, latents, step):
+        if images is None: images = allocate_images(len(latents), part.shape[-1], part.shape[1])
+        images[start:(start := start + len(part))] = part.mul(255).round().to(torch.uint8).cpu()
+    return images
 
 # %% ../../nbs/codec/03_coding.ipynb #2c20dd45
 NOTCHES = 8 # To an octave
@@ -207,7 +211,7 @@ class Coder:
         return b''.join(tensor_parts(vars(self) | dict(notch=np.array([self.notch], np.int32))))
 
 # %% ../../nbs/codec/03_coding.ipynb #be82c9d3
-def _lower(row:np.ndarray, low:np.ndarray, beyond:np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _lower(low:np.ndarray, beyond:np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     "How many lower bits there are, and which levels have so many."
     for n in np.unique(low[~beyond & (low > 0)]): yield int(n), (low == n) & ~beyond
 
@@ -215,7 +219,7 @@ def _push(coder, models:list, level:np.ndarray, row:np.ndarray, low:np.ndarray):
     "Add one number of all images."
     high = _higher(level, low)
     beyond = np.abs(high) >= ESCAPE
-    for n, at in reversed(list(_lower(row, low, beyond))):
+    for n, at in reversed(list(_lower(low, beyond))):
         coder.encode_reverse(((level[at] + (1 << n >> 1)) & ((1 << n) - 1)).astype(np.int32), _bits(n))
     if beyond.any(): coder.encode_reverse(level[beyond] + FURTHEST, _bits(24))
     symbols = (high.clip(-ESCAPE, ESCAPE) + ESCAPE).astype(np.int32)
@@ -228,7 +232,7 @@ def _pop(coder, models:list, row:np.ndarray, low:np.ndarray) -> np.ndarray: # (N
     beyond = np.abs(high) >= ESCAPE
     level = (high << low) - (1 << low >> 1)
     if beyond.any(): level[beyond] = coder.decode(_bits(24), int(beyond.sum())) - FURTHEST
-    for n, at in _lower(row, low, beyond): level[at] += coder.decode(_bits(n), int(at.sum()))
+    for n, at in _lower(low, beyond): level[at] += coder.decode(_bits(n), int(at.sum()))
     return level
 
 # %% ../../nbs/codec/03_coding.ipynb #aecf467a

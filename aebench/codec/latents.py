@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .coding import MAX_STUDIED, decode_latents, encode_images
 from .protocol import Codec, RawPixels
-from ..core.errors import UsageError, error_line
+from ..core.errors import UsageError, choose, error_line
 from ..core.pictures import figure_png, png_bytes, shown
 from ..data.pixels import subsample
 from ..data.sets import ImageSet
@@ -157,8 +157,8 @@ def flat_map(
     z:np.ndarray, # (N, k)
     by:str='pca' # 'pca', or 'umap' where umap-learn is installed
 ) -> np.ndarray: # (N, 2)
-    "Two coordinates for each latent. Raises `UsageError` where UMAP is asked for and can't be imported."
-    if by == 'umap':
+    "Two coordinates for each latent. Raises `UsageError` for another way, and where UMAP can't be imported."
+    if choose(by, ('pca', 'umap'), 'way to draw a map') == 'umap':
         try: import umap
         except ImportError as e:
             why = error_line(e)

@@ -42,7 +42,8 @@ def _locked(
     path:Path, # Of the lock
     action:str, # What whoever holds it is doing, for messages
     on_wait:Callable|None, # Called with a sentence where another process holds it; None: not waited for
-    alternative:str='' # What the user can do instead of waiting
+    alternative:str='', # What the user can do instead of waiting
+    keep:bool=True # Leave the lock's file there? Whoever waits for one that is gone takes the next
 ):
     "Hold the lock at `path`. Raises `UsageError` naming the process that holds it."
     lock, holder = FileLock(path, preserve_lock_file=True), _holder_of(path)
@@ -54,7 +55,10 @@ def _locked(
         write_text(holder, str(os.getpid()))
         yield
     finally:
-        try: remove(holder)
+        try:
+            remove(holder)
+            if not keep:  # while it is held: afterwards another process may hold it
+                with suppress(OSError): path.unlink(missing_ok=True)  # on Windows it is in use, and stays
         finally: lock.release()  # a disk that fails must not lock this process out
 
 @contextmanager
@@ -75,14 +79,7 @@ def one_maker(
     on_wait:Callable|None=log # As in `one_writer`
 ):
     "Let one process at a time make `path`; others wait here. Raises `AebenchError` where its folder can't be written to."
-    lock, acquired = _lock_of(path), False
-    try:
-        with _locked(lock, f'making {path}', on_wait):
-            acquired = True
-            yield
-    finally:
-        if acquired:
-            with suppress(OSError): lock.unlink(missing_ok=True)  # on Windows it may be in use; at worst one that waits makes it again
+    with _locked(_lock_of(path), f'making {path}', on_wait, keep=False): yield
 
 # %% ../../nbs/core/05_locks.ipynb #2fea98b3
 def made_once(

@@ -233,7 +233,7 @@ def read_folder(
     if found.bad: log(unreadable_listing({names[i]: why for i, why in found.bad.items()}))
     if found.prep.range and not prep.range:
         log('The model knows no scale for images of more than 8 bits: {:,.6g} becomes black and {:,.6g} white.'.format(*found.prep.range))
-    images = found.images[kept] if found.bad else found.images
+    images = _keep_rows(found.images, torch.tensor(kept)) if found.bad else found.images
     names = [names[i].replace(os.sep, '/') for i in kept]  # a file from Windows is read elsewhere
     return FolderImages(names, images, [found.sizes[i] for i in kept])
 
@@ -347,6 +347,11 @@ def _links(folder:Path, found:Found, unreadable:Container) -> dict: # {path: wha
     return dict(sorted((known | links_out(folder, found, unreadable)).items()))
 
 # %% ../../nbs/data/05_folders.ipynb #1e58d068
+def _are_alike(layout:Layout, names:tuple, sizes:dict, prep:Preprocessing, reading:Reading) -> bool:
+    "Are two images that are the same when small also the same at their own size, up to 1,024 pixels a side?"
+    side = min(1024, max(max(sizes[o]) for o in names))
+    return bool(torch.equal(*decode_files(layout.paths(names), side, prep, reading.max_pixels, reading.frames).images))
+
 def inspect_folder(
     folder:str|Path,
     **reading # Fields of `aebench.settings.Reading`
@@ -359,7 +364,8 @@ def inspect_folder(
     files = find_images(layout.folder)
     keys = {o: fingerprint([x.numpy().tobytes()]) for i, (o, x) in enumerate(zip(names, looked.images)) if i not in looked.bad}
     trained = {keys[o]: o for o in reversed(names[:n_train]) if o in keys}  # of equal ones the first
-    shared = [(trained[keys[o]], o) for o in names[n_train:] if keys.get(o) in trained]
+    pairs = [(trained[keys[o]], o) for o in names[n_train:] if keys.get(o) in trained]
+    shared = [o for o in pairs if _are_alike(layout, o, dict(zip(names, looked.sizes)), looked.prep, reading)]
     sizes = sorted((o for o in looked.sizes if o), key=lambda s: s[0]*s[1])
     unreadable = {names[i]: why for i, why in looked.bad.items()}
     return FolderReport(layout, [sizes[0], sizes[-1]] if sizes else [], unreadable, left_out_of(files, looked.facts), shared,

@@ -27,12 +27,13 @@ from .pixels import Preprocessing, fit_array, fit_image, fit_tensor
 _SHAPES = dict(array='(H, W, {0}) or (N, H, W, {0})', tensor='({0}, H, W) or (N, {0}, H, W)')
 _SLACK = 1e-4 # Beyond [0, 1], as resizing and rounding leave it
 
-def _check_range(x:Tensor): # Floats
+def _check_range(x:Tensor, prep:Preprocessing): # Floats
     "Raise `UsageError` for images beyond [0, 1], and for NaN."
     low, high = x.min().item(), x.max().item()
     if not (low >= -_SLACK and high <= 1 + _SLACK):
-        raise UsageError(f'Images as floats are in [0, 1], and these go from {low:g} to {high:g}: '
-                         'divide by 255, or undo what normalised them.')
+        way = 'divide by 255' if not prep.range else \
+            'give (x - {0:g})/({1:g} - {0:g}), as this model takes {0:g} for black and {1:g} for white'.format(*prep.range)
+        raise UsageError(f'Images as floats are in [0, 1], and these go from {low:g} to {high:g}: {way}, or undo what normalised them.')
 
 def _shape_fault(kind:str, shape:tuple, channels:int) -> UsageError:
     wanted, other = _SHAPES[kind].format(channels), {1: ', or 3 in place of 1 for colours', 3: ', or 1 in place of 3 for grey'}
@@ -56,7 +57,7 @@ def _as_batch(x:np.ndarray|Tensor, prep:Preprocessing) -> tuple[Tensor, bool]: #
     x = x.detach().as_subclass(Tensor)
     if is_float:
         x = x.float()
-        _check_range(x)
+        _check_range(x, prep)
         x = x.clamp(0, 1)
     return (x[None] if x.ndim == 3 else x), x.ndim == 3
 

@@ -212,20 +212,24 @@ def _asked(folder:Path, files:list[str], **names:str|None) -> tuple[str, str|Non
         flag = f'--{k.replace("_", "-")} {printable(names[k])}'
         raise UsageError(f'{flag}: {printable(folder)} has no such folder of images; it contains {_tree(folder)}.')
     tests = [roots['test_folder']] if 'test_folder' in roots else []
+    if tests and roots.get('train_folder') == tests[0]:
+        raise UsageError(f'--train-folder and --test-folder both name {printable(names["test_folder"])}: name two, '
+                         'or leave out --test-folder, and test images are drawn.')
+    if tests == ['']: raise UsageError('--test-folder . holds all images, so that none would be left to train on: name a folder in it.')
     if 'train_folder' in roots: return roots['train_folder'], roots['train_folder'], tests
     return *_look_for_split(folder, [o for o in files if not o.startswith(tests[0])])[:2], tests
 
 # %% ../../nbs/data/03_layouts.ipynb #d685cc81
-def _classes_in(folder:Path, files:list[str], root:str) -> tuple: # Names; empty where there are none
-    "The classes below `root`. Raises `UsageError` for a few images outside of them, or for too many."
+def _classes_in(folder:Path, files:list[str], root:str, no_classes:bool=False) -> tuple: # Names; empty where there are none
+    "The classes below `root`. Unless they are `no_classes`, raises `UsageError` for a few images outside of them, or for too many."
     below = [o[len(root):] for o in files]
     strays = [o for o in below if os.sep not in o]
-    if strays and len(strays) <= len(files)//10:
+    if strays and len(strays) <= len(files)//10 and not no_classes:
         some = ', '.join(map(printable, strays[:3])) + (' …' if len(strays) > 3 else '')
         raise UsageError(f'{len(strays)} of the {len(files)} images of {printable(folder/root)} lie outside the class folders ({some}): '
                          'move them into one or away.')
     names = {} if strays else {_same(o): o for o in sorted({o.split(os.sep)[0] for o in below}, reverse=True)}
-    if len(names) > torch.iinfo(torch.int16).max:
+    if len(names) > torch.iinfo(torch.int16).max and not no_classes:
         raise UsageError(f'{printable(folder)} holds {len(names):,} class folders and 32,767 is the most: '
                          'put its images directly into it, or fewer classes.')
     return tuple(sorted(names.values()))
@@ -255,7 +259,7 @@ def _normal_kind(train:tuple, kinds:set, has_masks:bool) -> str: # '' where it i
     return normal[0] if len(normal) == 1 and len(kinds) > 1 else ''
 
 # %% ../../nbs/data/03_layouts.ipynb #642c8a48
-def _count_unused(folder:Path, files:list[str], used:Iterable[str], reasons:dict) -> dict[str, str]: # {folder: how many images, and why}
+def _count_unused(files:list[str], used:Iterable[str], reasons:dict) -> dict[str, str]: # {folder: how many images, and why}
     "How many of `files` are not in use, by the uppermost folder that holds nothing in use."
     used = set(used)
     found, kept = Counter(), _folders(used)
@@ -306,7 +310,7 @@ def _split_images(folder:Path, files:list[str], split:float|None, asked:dict) ->
     inner = ([], []) if tests else _inner_split(folder, train, base)
     return (inner[0], base, {base: inner[1]}) if inner[1] else (train, base, tests)
 
-def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_masks:bool) -> tuple:
+def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_masks:bool, no_classes:bool) -> tuple:
     "Of the first of `tests` that can test, its images (none: to be drawn), root, kinds and the normal kind; why others can't."
     reasons = {}
     for top, names in tests.items():
@@ -315,7 +319,7 @@ def _choose_test(folder:Path, classes:tuple, tests:dict, split:float|None, has_m
         kinds = _kinds(names, root)
         if normal := _normal_kind(classes, set(kinds.values()), has_masks):
             return [o for o in names if kinds.get(o) == normal and split is None], f'{root}{normal}{os.sep}', kinds, normal, reasons
-        if split is None and _tests_classes(folder, classes, names, root): return names, root, {}, '', reasons
+        if split is None and (no_classes or _tests_classes(folder, classes, names, root)): return names, root, {}, '', reasons
         why = 'of none of the classes' if _names_below(names, root) else 'unlabelled'
         reasons[top.rstrip(os.sep)] = f', {why}' if split is None else ', as the test images are drawn'
     return [], '', {}, '', reasons
@@ -337,8 +341,8 @@ def recognise(
     masks = {o: ', which are masks' for o in mask_folders(everything) if o not in asked.values()}
     files = [o for o in everything if not o.startswith(tuple(f'{o}{os.sep}' for o in masks))]
     train, root, tests = _split_images(folder, files, split, asked)
-    found, strays = _classes_in(folder, train, root), _direct(train, root) if _names_below(train, root) else []
-    test, test_root, kinds, normal, reasons = _choose_test(folder, found, tests, split, bool(masks))
+    found, strays = _classes_in(folder, train, root, no_classes), _direct(train, root) if _names_below(train, root) else []
+    test, test_root, kinds, normal, reasons = _choose_test(folder, found, tests, split, bool(masks), no_classes)
     classes = found if len(found) > 1 and not no_classes else ()
     if kinds and found: root += f'{normal}{os.sep}'
     drawn = '' if test else f'{100*split:g} % of the images' if split else 'one image in five'
@@ -348,9 +352,9 @@ def recognise(
         if not test:
             raise UsageError(f'No class of {printable(folder)} has two images, one to train on and one to test with: '
                              'add images, or put all of them directly into it.')
-    unused = _count_unused(folder, everything, [*train, *test, *kinds], masks | reasons)
-    known = set(map(_same, found))
-    empty = [f'{root}{o}' for o in _visible_folders(folder/root) if found and not kinds and _same(o) not in known]
+    unused = _count_unused(everything, [*train, *test, *kinds], masks | reasons)
+    filled = set(map(_same, _folders(everything)))
+    empty = [f'{root}{o}' for o in _visible_folders(folder/root) if found and not kinds and _same(f'{root}{o}') not in filled]
     empty += [top.rstrip(os.sep) for top, names in tests.items() if not names]
     layout = replace(layout, train=train, test=test, unused=unused | dict.fromkeys(empty, 'no images'))
     why = f' as {len(strays):,} images lie outside of folders' if strays else ''

@@ -16,6 +16,7 @@ import pickle  # nosec B403: its reader is restricted to arrays
 import stat
 import tarfile
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def photograph(
 ) -> Tensor: # uint8, (3, 427, 640)
     "A photograph that scikit-learn brings. Raises `UsageError` for an unknown name."
     from sklearn.datasets import load_sample_image
-    return torch.from_numpy(load_sample_image(f'{choose(name, PHOTOGRAPHS, "photograph")}.jpg')).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(load_sample_image(f'{choose(name, PHOTOGRAPHS, "photograph")}.jpg').copy()).permute(2, 0, 1).contiguous()
 
 def cut_patches(
     image:Tensor, # (C, H, W)
@@ -289,6 +290,7 @@ def _content_key(name:str, layout:Layout|None, size:int, reading:Reading) -> str
     digests = {o: _digest(o) for o in dict.fromkeys(page_of(o)[0] for o in paths)}  # a file of many pages once
     decoding = sorted((k, v) for k, v in vars(reading).items() if k != 'limit')  # all are decoded, however few are trained on
     how = f'decoder 5, {size} pixels, {decoding}, {sorted(PILLOW)}'
+    if find_spec('imagecodecs'): how += ', imagecodecs'  # with which tifffile reads more
     kind = f'{len(layout.train)} {layout.kind}' if layout else name
     return fingerprint([how, kind, '\0'.join(names), b''.join(digests[page_of(o)[0]] for o in paths)])
 
