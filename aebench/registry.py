@@ -666,6 +666,9 @@ class DataSource:
     bundled:bool=False # Does it come with scikit-learn, so that nothing is downloaded?
 
     @property
+    def channels(self) -> int: return 1 if self.native else 3
+
+    @property
     def folder(self) -> str: return self.label.lower().replace(' ', '-') # Name of the folder of its runs, where none is named
 
 DATA = Registry('data set',

@@ -606,12 +606,13 @@ def implied(
     methods:Sequence[str]
 ) -> list[str]: # Names of settings
     "Which settings of `run` a plan of `methods` for the same images has without being told, on any machine."
-    given, found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in ('method', 'data')}, []
-    told = {'seed', 'weights', 'device', 'precision'}  # the machine's, and the first of several
-    if run.protocol != 'report': told.add('batch_size')  # it is fitted to the images
+    given = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in ('method', 'data')}
+    found = ['channels'] if run.data in DATA and run.channels == DATA[run.data].channels else []  # a row has those of its images
+    told = {'seed', 'device', 'precision'}  # the machine's, and the first of several
+    if run.protocol != 'report' and run.batch_size//2 >= SMALLEST_BATCH: told.add('batch_size')  # it is fitted to the images
     if run.sizes: told.add('epochs')  # which are written with them
     def planned(*left_out): return plan_runs(methods, run.data, **{k: v for k, v in given.items() if k not in left_out})
-    try: whole = planned()
+    try: whole = planned(*found)
     except UsageError: return []  # the images are not here
     for name in (o for o in given if o not in told):
         if planned(*found, name) == whole: found.append(name)

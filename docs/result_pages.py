@@ -12,7 +12,7 @@ import gallery
 from aebench.core.text import plural
 from aebench.registry import DATA, is_reference
 from aebench.report.columns import MEASURES
-from aebench.report.facts import setup_line
+from aebench.report.facts import disturbed_fact, setup_line
 from aebench.report.findings import sentences
 from aebench.report.notebooks import first_commands, notebook_name
 from aebench.report.page import EFFECT_COLUMNS, SHEETS, effect_lines, latent_table
@@ -89,7 +89,7 @@ def group_parts(folder:Path, i:int, title:str, rows:pd.DataFrame, said, copied:d
     networks = [m for m in found if not is_reference(m) or m in ('original', f'pca-{numbers_of(rows)}')]
     others = [m for m in found if m not in networks]
     apart = len(others) > 3 and (len(networks) > 4 or bool(title))
-    told = [*said.failures, *said.verdicts]
+    told = [*said.failures, *filter(None, [disturbed_fact(trained(rows))]), *said.verdicts]
     parts = [f'## {title[0].upper()}{title[1:]}'] if title else []
     pictures = gallery.of_part(folder, rows, f's{i}', files, references=not apart)
     parts += [lead(html.escape(said.headline, quote=False)), f'<p class="soft">{html.escape(setup_line(rows))}</p>']
