@@ -30,7 +30,7 @@ from torch import Tensor
 from .protocol import Codec
 from .references import from_files, to_files
 from ..core.errors import UsageError
-from ..core.files import cache_home, cache_name, fingerprint
+from ..core.files import cache_home, cache_name, exact_floats, fingerprint
 from ..core.pictures import psnr
 from ..core.tensors import read_tensors, tensor_parts, write_tensors
 from ..data.pixels import allocate_images, subsample
@@ -496,7 +496,7 @@ def kept_points(data:ImageSet) -> pd.DataFrame: # As `file_points` gives it
     except (OSError, ValueError, KeyError):  # missing or damaged: computed (again)
         text = file_points(subsample(data.test_x, MAX_STUDIED)).to_csv(index=False)
         write_tensors(path, dict(csv=np.frombuffer(text.encode(), np.uint8)))
-    return pd.read_csv(io.StringIO(text), float_precision='round_trip')
+    return pd.read_csv(io.StringIO(text), **exact_floats())
 
 # %% ../../nbs/codec/03_coding.ipynb #baf12f5c
 def _between(x:float, xs:pd.Series, ys:pd.Series) -> float:

@@ -8,7 +8,8 @@ Docs: https://aebench.github.io/aebench/core/files.html.md"""
 __all__ = ['on_disk_change', 'AT_ONCE', 'expanded', 'cache_home', 'cache_name', 'inside', 'check_outside', 'check_folder',
            'longest_name', 'longest_path', 'name_length', 'fitted', 'disk_error', 'make_folder', 'remove',
            'write_parts', 'write_bytes', 'write_text', 'json_bytes', 'write_json', 'write_many', 'check_new',
-           'write_new', 'clear_folder', 'read_json', 'plain_csv', 'read_numbers', 'fingerprint', 'git_revision']
+           'write_new', 'clear_folder', 'read_json', 'exact_floats', 'plain_csv', 'read_numbers', 'fingerprint',
+           'git_revision']
 
 # %% ../../nbs/core/04_files.ipynb #db4c2036
 import csv
@@ -373,6 +374,12 @@ def _separator(text:str) -> str:
     "The character between the cells: the one that gives the most cells in the first line that is no remark."
     def n_cells(separator): return next((len(o) for o in _split(text, separator) if o and not o[0].startswith('#')), 0)
     return max(',;\t', key=n_cells)
+
+def exact_floats() -> dict: # Arguments of `pandas.read_csv`
+    "What makes it read each digit of a float; from pandas 3.1 on it does so by itself."
+    from importlib.metadata import version
+    major, minor = version('pandas').split('.')[:2]
+    return {} if (int(major), int(minor)) >= (3, 1) else dict(float_precision='round_trip')
 
 def plain_csv(data:bytes) -> str: # Commas between the cells, points in the numbers
     "The text of a CSV, whatever spreadsheet saved it. Raises `ValueError` for what is no CSV."

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import LeftOut, UsageError
-from ..core.files import plain_csv, read_json, write_text
+from ..core.files import exact_floats, plain_csv, read_json, write_text
 from ..core.text import printable
 from ..registry import METHODS, REFERENCES, PAPER_LATENT, Method, find_method, is_reference
 from ..run_folder import RESULTS_CSV, ROW_JSON, RUN_JSON
@@ -350,7 +350,7 @@ def read_results(
     path:str|Path # A results.csv
 ) -> pd.DataFrame: # As `read_rows` gives it
     "The rows of a results.csv, whatever program saved it. Raises `UsageError` for a file that holds none."
-    try: rows = pd.read_csv(io.StringIO(plain_csv(Path(path).read_bytes())), float_precision='round_trip')
+    try: rows = pd.read_csv(io.StringIO(plain_csv(Path(path).read_bytes())), **exact_floats())
     except (OSError, ValueError) as e:
         raise UsageError(f'{printable(path)} cannot be read as a results.csv ({type(e).__name__}): give one that aebench run wrote.') from e
     return complete(rows.loc[:, ~rows.columns.str.startswith('Unnamed: ')].dropna(how='all'))  # a spreadsheet fills up with empty cells
