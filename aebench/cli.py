@@ -668,7 +668,7 @@ def train(
     if not lines: return _failures(folder, [row])
     if quick and epochs is None: lines.append('This was a first look: without --quick the training is longer.')
     with _until_pipe_closes(): _print_json(_finite(row)) if json else _print_wrapped(*lines, *_model_places(row['folder']))
-    if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'])
+    if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'], ' --skip-unreadable'*settings.get('skip_unreadable', False))
     return 0
 
 def _print_wrapped(*lines:str):
@@ -680,19 +680,20 @@ def _print_wrapped(*lines:str):
 
 def _model_places(model:str) -> list[str]: # Lines
     "Where a model is, and its pictures."
-    return [f'The model is in {model}', f'Test images and its copies of them: {Path(model)/SAMPLES_PNG}']
+    return [f'The model is in {model}', f'Test images, and below them its copies: {Path(model)/SAMPLES_PNG}']
 
 def _tell_uses(
     model:Path, # Its folder
     data:str, # The images that it was trained on
-    n_test:int # How many of them were for testing
+    n_test:int, # How many of them were for testing
+    reading:str='' # Flags with which they were read
 ):
     "Log what to do with a model, by the folder of many where it is the only one in it."
     from aebench.apply.anomaly import level_for
     alone = len([*model.parent.glob(f'*/{MODEL}')]) == 1
     run, images = shlex.quote(str(model.parent if alone else model)), 'FOLDER' if data in DATA else shlex.quote(data)
     level = '' if (lowest := level_for(n_test + 1)) == .01 else f' --level {lowest:g}'  # new images are not among them
-    commands = f'compress {images}', f'encode {images}', f'anomaly NEW-IMAGES{level}'
+    commands = f'compress {images}{reading}', f'encode {images}{reading}', f'anomaly NEW-IMAGES{level}', 'export'
     def line(o): return f'  aebench {o} --run {run}' if len(o) + len(run) < 64 else f'  aebench {o} \\\n    --run {run}'  # of 80
     log('\n'.join(['What to do with it:', *map(line, commands)]))
     if level: log(f'  (beside {n_test} test images the usual level of 0.01 can flag none)')

@@ -148,7 +148,8 @@ class Comparison:
         method:str|None=None, # Of which runs; None: of all networks, or of the references where there is none
         device:str='auto'
     ) -> Trained:
-        "The model of the run that is best. Raises `UsageError` for what is no measure, and where none was measured or left a model."
+        """The model of the single run that is best, which need not be of the method whose mean leads.
+        Raises `UsageError` for what is no measure, and where none was measured or left a model."""
         m = MEASURES[choose(by, [o.name for o in MEASURES.values() if o.better], 'measure')]
         if method: choose(method, distinct(self.rows, 'method'), 'method in this comparison')
         rows = self.rows[~is_failed(self.rows)]
@@ -221,6 +222,7 @@ def compare(
         raise UsageError(f'{type(data).__name__} names no images: give a name, a folder, or what load_images gave.')
     source = get_data(data)
     if design: methods = crossed_methods('all' if methods is None else methods, design)
+    if not isinstance(out, (str, Path, type(None))): raise UsageError(f'out takes the path of a folder, not {out!r}.')
     if '://' in str(out): raise UsageError(f'{out} is a URL, which aebench run --ray writes to: give a folder.')
     folder = expanded(out or f'runs/{source.folder}').absolute()
     device = resolve_device(device)

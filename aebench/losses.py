@@ -182,6 +182,7 @@ def add_loss(
 ) -> Callable: # `loss`
     """Compare a loss of your own: the baseline trained with it is the method `name` from now on, in this process.
     Raises `UsageError` for a name that is taken, and for what gives no finite number of images, neither of three channels nor of one."""
+    if isinstance(loss, type): raise UsageError(f'The loss {name} is a class: give an object of it, {loss.__name__}().')
     problems = [_problem(loss, channels) for channels in (3, 1)]
     if all(problems): raise UsageError(f'The loss {name} {problems[0]}')  # one may be for grey images, or for colour
     label, summary = described(name, label, loss, 'A loss from outside the package.')

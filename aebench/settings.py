@@ -507,11 +507,11 @@ def holds_all(
 ) -> str: # '' where there is nothing to say
     "A sentence where a latent is so long that principal components alone can copy all training images exactly."
     if latent >= in_image:
-        return (f'{latent:,} numbers hold all {in_image:,} that an image has, so principal components copy it exactly: '
+        return (f'{latent:,} numbers hold all {in_image:,} that an image has, so nothing has to be left out: '
                 'a smaller --latent asks more of a network.')
     if latent >= n_train:
-        return (f'{latent:,} numbers are no fewer than the {n_train:,} training images, which principal components then copy exactly: '
-                'a smaller --latent, or more images, would ask more of a network.')
+        return (f'{latent:,} numbers are no fewer than the {n_train:,} training images, which principal components then copy exactly, '
+                'though no others: a smaller --latent, or more images, would ask more of a network.')
     return ''
 
 def few_steps(

@@ -237,11 +237,18 @@ def read_folder(
     names = [names[i].replace(os.sep, '/') for i in kept]  # a file from Windows is read elsewhere
     return FolderImages(names, images, [found.sizes[i] for i in kept])
 
+_DEEP = 'I', 'F', 'float', 'int', 'uint16', 'uint32' # How the modes of images of more than 8 bits begin
+
 def left_out_of(files:Found, facts:Facts) -> dict: # {kind: how many}
     "What is not read of a folder, further pages included."
     return files.left_out | ({'further page': facts.further_pages} if facts.further_pages else {})
 
 # %% ../../nbs/data/05_folders.ipynb #7337be53
+def _of_deep(facts:Facts) -> str: # '' where all are
+    "Of how many images pixels have more than 8 bits."
+    n, among = sum(n for mode, n in facts.modes.items() if mode.startswith(_DEEP)), sum(facts.modes.values())
+    return f' of the {plural(n, "image")} of more than 8 bits' if n < among else ''
+
 def sentences(
     prep:Preprocessing, # As it was found
     facts:Facts
@@ -250,14 +257,14 @@ def sentences(
     said = []
     if facts.extremes:
         (low, high), found = prep.range, facts.extremes
-        said.append(f'Values: {low:,.6g} becomes black and {high:,.6g} white; --range LOW HIGH sets others')
+        said.append(f'Values{_of_deep(facts)}: {low:,.6g} becomes black and {high:,.6g} white; --range LOW HIGH sets others')
         if 4*(found.bright - low) < high - low:
             said.append(f'The images are nearly black so: 999 of 1,000 values are at most {found.bright:,.6g}')
         elif found.upper > high or found.lower < low:
             said.append('Of some images a quarter of the values or more lie beyond that scale, and show nothing')
         elif 64*(found.upper - found.lower) < high - low:
             said.append(f'Half of all values lie between {found.lower:,.6g} and {found.upper:,.6g}, which that scale hardly tells apart')
-    deep = [o for o in facts.modes if o.startswith(('I', 'F', 'float', 'int', 'uint16', 'uint32'))]
+    deep = [o for o in facts.modes if o.startswith(_DEEP)]
     if len({o.startswith(('F', 'float')) for o in deep}) > 1:
         said.append('Whole and floating-point values share that scale: keep them in folders of their own')
     if cut := sum(n for mode, n in facts.modes.items() if mode.endswith(CUT)):

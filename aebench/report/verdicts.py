@@ -84,7 +84,19 @@ def headline(
                 'learned about them. Give more --epochs, a smaller --batch-size, or more images.')
     else: what, found = f'{len(networks)} methods compared', _leads(rows, networks, best_value(rows))
     chance = '; one seed: differences may be chance' if len(networks) > 1 and networks.runs.max() == 1 else ''
-    return f'{what} on {label}' + (f': {found}' if found else '') + f'{chance}.'
+    return f'{what} on {label}' + (f': {found}{_components_clause(rows, table)}' if found else '') + f'{chance}.'
+
+def _components_clause(rows:pd.DataFrame, table:pd.DataFrame) -> str: # '' where the best network copies better
+    "That no more principal components than the best network has numbers copy as well as it does."
+    networks = trained(rows).dropna(subset=['mse', 'latent'])
+    if networks.empty: return ''
+    best = networks.loc[networks.mse.astype(float).idxmin()]
+    few = rows[rows.method.str.startswith('pca-') & (rows.latent.astype(float) <= best.latent)]
+    errors = table.mse.reindex(few.method).dropna().astype(float)
+    leading = table.mse[best.method]
+    if errors.empty or errors.min() > 1.005*leading: return ''
+    return (f'; {table.label[errors.idxmin()]}, which trains no network, copies {"better" if errors.min() < leading/1.005 else "as well"} '
+            f'({MEASURES["mse"].brief(errors.min())})')
 
 def _without_networks(rows:pd.DataFrame, table:pd.DataFrame, label:str) -> str:
     "The headline where no network was trained."
