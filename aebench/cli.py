@@ -680,7 +680,7 @@ def _print_wrapped(*lines:str):
 
 def _model_places(model:str) -> list[str]: # Lines
     "Where a model is, and its pictures."
-    return [f'The model is in {model}', f'Test images, and below them its copies: {Path(model)/SAMPLES_PNG}']
+    return [f'The model is in {model}', f'Test images, above its copies of them: {Path(model)/SAMPLES_PNG}']
 
 def _tell_uses(
     model:Path, # Its folder
