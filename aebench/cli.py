@@ -693,7 +693,7 @@ def _tell_uses(
     alone = len([*model.parent.glob(f'*/{MODEL}')]) == 1
     run, images = shlex.quote(str(model.parent if alone else model)), 'FOLDER' if data in DATA else shlex.quote(data)
     level = '' if (lowest := level_for(n_test + 1)) == .01 else f' --level {lowest:g}'  # new images are not among them
-    commands = f'compress {images}{reading}', f'encode {images}{reading}', f'anomaly NEW-IMAGES{level}', 'export'
+    commands = f'compress {images}{reading}', f'encode {images}{reading}', f'anomaly NEW-IMAGES{level}'
     def line(o): return f'  aebench {o} --run {run}' if len(o) + len(run) < 64 else f'  aebench {o} \\\n    --run {run}'  # of 80
     log('\n'.join(['What to do with it:', *map(line, commands)]))
     if level: log(f'  (beside {n_test} test images the usual level of 0.01 can flag none)')
