@@ -523,7 +523,7 @@ def _show_report(out:Path):
 def _print_plan(runs:Sequence[Run], folder:Path, overwrite:bool, as_json:bool, most_seconds:float|None=None, track:str|None=None,
                 url:str|None=None):
     "Print what would be trained, and how long that would take. Raises `UsageError` for a tracker that cannot be used."
-    if url: log(f'{url} itself is not looked at: planned is what its copy in {folder} lacks.')
+    if url: log(f'{url} itself is not looked at: the plan is of what its copy in {folder} lacks.')
     with _imports():
         from aebench.bench.estimate import needs_of
         from aebench.bench.loop import plan_costs
@@ -668,7 +668,7 @@ def train(
     if not lines: return _failures(folder, [row])
     if quick and epochs is None: lines.append('This was a first look: without --quick the training is longer.')
     with _until_pipe_closes(): _print_json(_finite(row)) if json else _print_wrapped(*lines, *_model_places(row['folder']))
-    if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'], ' --skip-unreadable'*settings.get('skip_unreadable', False))
+    if not quiet: _tell_uses(Path(row['folder']), data, row['n_test'], _flags_of_reading(settings))
     return 0
 
 def _print_wrapped(*lines:str):
@@ -681,6 +681,11 @@ def _print_wrapped(*lines:str):
 def _model_places(model:str) -> list[str]: # Lines
     "Where a model is, and its pictures."
     return [f'The model is in {model}', f'Test images, above its copies of them: {Path(model)/SAMPLES_PNG}']
+
+def _flags_of_reading(settings:dict) -> str: # With a space before each
+    "The flags of a training that its next steps need as well."
+    given = {f: settings[f.name] for f in fields(FileReading) if settings.get(f.name, f.default) not in (None, f.default)}
+    return ''.join(f' {names_of(f)[0]}' + ('' if value is True else f' {value}') for f, value in given.items())
 
 def _tell_uses(
     model:Path, # Its folder

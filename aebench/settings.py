@@ -357,7 +357,7 @@ def check_setting(f:Field, run:Run):
     value, flag, kind = getattr(run, f.name), names_of(f)[0], kind_of_setting(f)
     choices, bounds, check = (f.metadata[o] for o in ('choices', 'bounds', 'check'))
     if value is not None and kind in (int, float): check_number(value, flag, kind)
-    elif value is not None and not choices and kind in _VALUES and not isinstance(value, kind):
+    elif value is not None and not choices and kind in _VALUES and not isinstance(value, (str, Path) if kind is str else kind):
         raise UsageError(f'{flag} takes {_VALUES[kind]}, not {value!r}.')
     if choices:
         for o in value if isinstance(value, tuple) else (value,): choose(o, choices, flag)
@@ -511,7 +511,7 @@ def holds_all(
                 'a smaller --latent asks more of a network.')
     if latent >= n_train:
         return (f'{latent:,} numbers are no fewer than the {n_train:,} training images, which principal components then copy exactly, '
-                'though no others: a smaller --latent, or more images, would ask more of a network.')
+                'but no others: a smaller --latent, or more images, would ask more of a network.')
     return ''
 
 def few_steps(
@@ -607,7 +607,8 @@ def implied(
 ) -> list[str]: # Names of settings
     "Which settings of `run` a plan of `methods` for the same images has without being told, on any machine."
     given = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in ('method', 'data')}
-    found = ['channels'] if run.data in DATA and run.channels == DATA[run.data].channels else []  # a row has those of its images
+    is_usual = run.data in DATA and run.protocol != 'report' and run.channels == DATA[run.data].channels
+    found = ['channels'] if is_usual else []  # a row has those of its images
     told = {'seed', 'device', 'precision'}  # the machine's, and the first of several
     if run.protocol != 'report' and run.batch_size//2 >= SMALLEST_BATCH: told.add('batch_size')  # it is fitted to the images
     if run.sizes: told.add('epochs')  # which are written with them

@@ -47,7 +47,7 @@ def main():
     p.add_argument('--size', type=int, default=32, help='pixels a side')
     p.add_argument('--numbers', type=int, nargs='+', default=[64, 256, 1000], help='components')
     p.add_argument('--most', type=float, nargs='+', default=MOST, help='bytes an image')
-    p.add_argument('--images', type=int, default=2000, help=f'test images at most, evenly spread; of files {MAX_FILES:,}')
+    p.add_argument('--images', type=int, default=2000, help=f'test images at most, evenly spread; at most {MAX_FILES:,} as files')
     p.add_argument('--out', type=Path, required=True, help='CSV to write')
     args = p.parse_args()
     data = load_images(args.data, args.size)

@@ -424,3 +424,14 @@ def test_original_sizes(deep_run, tmp_path, capsys):
     with pytest.raises(UsageError, match='b is said to have had 2000000000×2 pixels.*leave out --original-size'):
         write_images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), ['a', 'b'], tmp_path/'large', shapes=[(9, 9), (2*10**9, 2)])
     assert not (tmp_path/'large').exists()
+
+def test_images_alike_when_small(tmp_path):
+    "They are compared at their own size, with each that looks the same."
+    def dot(name, at):
+        image = np.zeros((512, 512), np.uint8)
+        image[at] = 100
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path/name)
+    for i in range(12): dot(f'train/{i:02d}.png', (40*i + 8, 100))
+    dot('test/a.png', (40*7 + 8, 100)), dot('test/b.png', (5, 5))
+    assert inspect_folder(tmp_path).shared == [(f'train{os.sep}07.png', f'test{os.sep}a.png')]

@@ -82,3 +82,8 @@ def test_conditions_are_written_as_such():
     "No text or list is multiplied by a condition."
     assert not [f'{module}:{i}' for module, path in modules().items() for i, line in exported(path)
                 if re.search(r'\*\s*bool\(|bool\([^()]*\)\s*\*', line)]
+
+def test_readme_is_short():
+    "A newcomer decides in ten seconds."
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    assert len(text.encode()) <= 6000 and len(text.split()) <= 900 and len(text.partition('```')[0].split()) <= 80

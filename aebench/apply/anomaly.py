@@ -53,14 +53,14 @@ def find_among(
     tolerance:float=1e-6 # Of the score: the same image in another batch has a score that is rounded otherwise
 ) -> tuple[np.ndarray, np.ndarray]: # (N,) bool, and the scores, those of normal images exactly as in `normal`
     """Which images are themselves among the normal ones, where only their scores are known: equal ones tell,
-    where there are more of them than chance makes."""
+    where they are clearly more than chance makes."""
     ordered = np.sort(normal)
     i = np.searchsorted(ordered, scores)
     below, above = (ordered[o.clip(0, len(normal) - 1)] for o in (i - 1, i))
     nearest = np.where(np.abs(scores - below) < np.abs(scores - above), below, above)
     distance = np.abs(nearest - scores)/np.maximum(scores, np.finfo(float).tiny)
     among, near = distance <= tolerance, (distance <= 10*tolerance).sum()
-    chance = (near - among.sum())/9  # new images come ten times as often ten times as near
+    chance = (near - among.sum())/9  # of new images ten times as many lie within ten times the distance
     if among.sum() <= 3*(chance + chance**.5): among = np.zeros_like(among)
     return among, np.where(among, nearest, scores)
 

@@ -241,7 +241,7 @@ def find_run(
     rows = rows[[(folder/run/MODEL).is_file() for run in rows.run]]
     what = f'run of {method}' if method else 'network'
     if rows.empty: raise UsageError(f'{folder} holds no finished {what} that left a model: give the folder of one run, or train one.')
-    if model: return _maker(folder, rows, model)
+    if model: return _maker(folder, rows, model, what if method else 'run')
     ours = _of_most_images(folder, rows)
     best = ours.loc[ours.mse.idxmin()]
     of = f', the lowest MSE of {len(ours)} ({best.mse:.6f})' if len(ours) > 1 else ''
@@ -258,12 +258,13 @@ def _check_method(folder:Path, method:str):
 
 def _called(row) -> str: return row.label + ('' if row.seed is None else f', seed {row.seed}')
 
-def _maker(folder:Path, rows:pd.DataFrame, model:str) -> tuple[Path, str]: # As `find_run`
+def _maker(folder:Path, rows:pd.DataFrame, model:str, what:str) -> tuple[Path, str]: # As `find_run`
     "The run that has these weights."
     for row in rows.itertuples():
         path = folder/row.run
         if fingerprint([(path/MODEL).read_bytes()]) == model: return path, f'{_called(row)}, which made the file: {path}'
-    raise UsageError(f'The file was made with the weights {model}, which no run in {folder} has: give --run the run that made it.')
+    raise UsageError(f'The file was made with the weights {model}, which no {what} in {folder} has: give --run the run that made it'
+                     f'{", and no --method" if what != "run" else ""}.')
 
 # %% ../../nbs/apply/01_trained.ipynb #fe0abab8
 _NEEDED = dict(method=str, label=str, data_label=str, mse=(int, float)) # In the row of a run whose model is used

@@ -141,7 +141,9 @@ def why_failed(
     if isinstance(e, AebenchError): return error_message(e)
     if not is_short_of_memory(e): return f'{error_line(e)} (error.txt has the traceback).'
     traceback.clear_frames(e.__traceback__)  # they hold what fills the memory
-    if is_trained: return f'Not enough memory on {run.device} to measure the trained model: free some, and give the same command again.'
+    if is_trained:
+        return (f'Not enough memory on {run.device} to measure the trained model: free some, and give the same command, '
+                'without --overwrite.')
     fits = 0 if is_reference(run.method) else batch_that_fits(run, data)
     return f'Not enough memory on {run.device}: ' + (f'--batch-size {fits} fits.' if fits else 'try a smaller --size.')
 

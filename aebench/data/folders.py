@@ -354,10 +354,11 @@ def _links(folder:Path, found:Found, unreadable:Container) -> dict: # {path: wha
     return dict(sorted((known | links_out(folder, found, unreadable)).items()))
 
 # %% ../../nbs/data/05_folders.ipynb #1e58d068
-def _are_alike(layout:Layout, names:tuple, sizes:dict, prep:Preprocessing, reading:Reading) -> bool:
-    "Are two images that are the same when small also the same at their own size, up to 1,024 pixels a side?"
-    side = min(1024, max(max(sizes[o]) for o in names))
-    return bool(torch.equal(*decode_files(layout.paths(names), side, prep, reading.max_pixels, reading.frames).images))
+def _twin(layout:Layout, name:str, others:list, sizes:dict, prep:Preprocessing, reading:Reading) -> str|None: # Of `others`, the first
+    "Which of the images that look the same when small is the same at its own size, too, up to 1,024 pixels a side."
+    for o in others:
+        side = min(1024, max(*sizes[name], *sizes[o]))
+        if torch.equal(*decode_files(layout.paths([name, o]), side, prep, reading.max_pixels, reading.frames).images): return o
 
 def inspect_folder(
     folder:str|Path,
@@ -370,9 +371,11 @@ def inspect_folder(
     layout = replace(layout, train=names[:n_train], test=names[n_train:])  # pages, where they are read
     files = find_images(layout.folder)
     keys = {o: fingerprint([x.numpy().tobytes()]) for i, (o, x) in enumerate(zip(names, looked.images)) if i not in looked.bad}
-    trained = {keys[o]: o for o in reversed(names[:n_train]) if o in keys}  # of equal ones the first
-    pairs = [(trained[keys[o]], o) for o in names[n_train:] if keys.get(o) in trained]
-    shared = [o for o in pairs if _are_alike(layout, o, dict(zip(names, looked.sizes)), looked.prep, reading)]
+    trained, size_of = {}, dict(zip(names, looked.sizes))
+    for o in names[:n_train]:
+        if o in keys: trained.setdefault(keys[o], []).append(o)
+    twins = ((_twin(layout, o, trained.get(keys.get(o), []), size_of, looked.prep, reading), o) for o in names[n_train:])
+    shared = [pair for pair in twins if pair[0]]
     sizes = sorted((o for o in looked.sizes if o), key=lambda s: s[0]*s[1])
     unreadable = {names[i]: why for i, why in looked.bad.items()}
     return FolderReport(layout, [sizes[0], sizes[-1]] if sizes else [], unreadable, left_out_of(files, looked.facts), shared,

@@ -215,7 +215,7 @@ def _asked(folder:Path, files:list[str], **names:str|None) -> tuple[str, str|Non
     if tests and roots.get('train_folder') == tests[0]:
         raise UsageError(f'--train-folder and --test-folder both name {printable(names["test_folder"])}: name two, '
                          'or leave out --test-folder, and test images are drawn.')
-    if tests == ['']: raise UsageError('--test-folder . holds all images, so that none would be left to train on: name a folder in it.')
+    if tests == ['']: raise UsageError('--test-folder . holds all images, those to train on too: name a folder in it.')
     if 'train_folder' in roots: return roots['train_folder'], roots['train_folder'], tests
     return *_look_for_split(folder, [o for o in files if not o.startswith(tests[0])])[:2], tests
 

@@ -16,9 +16,9 @@ import pickle  # nosec B403: its reader is restricted to arrays
 import stat
 import tarfile
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np

@@ -93,9 +93,9 @@ def tiles(
         line, m, runs = table.loc[leaders[0]], SUMMARY[name], int(table.runs.max())
         spread = brief_spread(line, m)
         figure = f'{m.title} {m.brief(line[name])}' + (f' ± {spread}' if spread else '')
-        second, ahead = runner_up(rows, table, m, leaders)
-        doubt = 'one seed: may be chance' if runs == 1 else f'shown over {runs} seeds' if ahead else \
-            f'{runs} seeds do not tell it from {table.label[second]}' if second else f'the same over {runs} seeds'
+        second, ahead, n = runner_up(rows, table, m, leaders)
+        doubt = 'one seed: may be chance' if runs == 1 or second and n < 2 else f'shown over {n} seeds' if ahead else \
+            f'{n} seeds do not tell it from {table.label[second]}' if second else f'equal means of {runs} seeds'
         names = listed(table.label[o] for o in leaders) if len(leaders) < 4 else f'{len(leaders)} methods'
         found.append(dict(heading=heading, names=names, css=_css_class(leaders[0]), figure=figure, doubt=doubt))
     return found

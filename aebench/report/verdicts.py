@@ -43,18 +43,18 @@ def runner_up(
     table:pd.DataFrame, # Its networks, as `summarise` gives them
     m:Column, # A measure that has a better side
     winners:list[str] # The methods with the best figure
-) -> tuple[str, bool]: # The method; '' where there is none, or one seed
-    "Which method comes next, and whether the first is shown to be ahead of it."
+) -> tuple[str, bool, int]: # The method; '' where there is none, or one seed
+    "Which method comes next, whether the first is shown to be ahead of it, and over how many seeds that both have."
     rest = table[m.name].drop(winners).dropna()
-    if rest.empty or table.runs.max() < 2: return '', False
+    if rest.empty or table.runs.max() < 2: return '', False, 0
     leader, second = winners[0], (rest*m.better).idxmax()
     pairs = [d.seen_from(leader) for d in differences(trained(rows), m.name, m.ratio) if {d.a, d.b} == {leader, second}]
-    return second, any(d.holds and d.mean*m.better > 0 for d in pairs)  # over the seeds that both have; the means may say otherwise
+    return second, any(d.holds and d.mean*m.better > 0 for d in pairs), max((d.n for d in pairs), default=0)  # the means may say otherwise
 
 def _lead(rows:pd.DataFrame, table:pd.DataFrame, m:Column, winners:list[str]) -> str:
     "In what a method leads, and whether by more than chance."
     value = m.brief(table[m.name][winners[0]])
-    second, ahead = runner_up(rows, table, m, winners)
+    second, ahead, _ = runner_up(rows, table, m, winners)
     doubt = '' if not second or ahead else f', not shown to be ahead of {table.label[second]}'
     return f'{_LEADS[m.name]} ({value}{doubt})'
 
@@ -84,17 +84,19 @@ def headline(
                 'learned about them. Give more --epochs, a smaller --batch-size, or more images.')
     else: what, found = f'{len(networks)} methods compared', _leads(rows, networks, best_value(rows))
     chance = '; one seed: differences may be chance' if len(networks) > 1 and networks.runs.max() == 1 else ''
-    return f'{what} on {label}' + (f': {found}{_components_clause(rows, table)}' if found else '') + f'{chance}.'
+    return f'{what} on {label}' + (f': {found}{_components_clause(rows, table, networks)}' if found else '') + f'{chance}.'
 
-def _components_clause(rows:pd.DataFrame, table:pd.DataFrame) -> str: # '' where the best network copies better
+def _components_clause(
+    rows:pd.DataFrame,
+    table:pd.DataFrame,
+    networks:pd.DataFrame # Their lines of the table
+) -> str: # '' where the best of them copies better
     "That no more principal components than the best network has numbers copy as well as it does."
-    networks = trained(rows).dropna(subset=['mse', 'latent'])
-    if networks.empty: return ''
-    best = networks.loc[networks.mse.astype(float).idxmin()]
-    few = rows[rows.method.str.startswith('pca-') & (rows.latent.astype(float) <= best.latent)]
-    errors = table.mse.reindex(few.method).dropna().astype(float)
-    leading = table.mse[best.method]
-    if errors.empty or errors.min() > 1.005*leading: return ''
+    means = networks.mse.dropna().astype(float)
+    latent = rows.latent.astype(float)
+    most = latent[rows.method == means.idxmin()].max() if len(means) else 0
+    errors = table.mse.reindex(rows.method[rows.method.str.startswith('pca-') & (latent <= most)]).dropna().astype(float)
+    if errors.empty or errors.min() > 1.005*(leading := means.min()): return ''
     return (f'; {table.label[errors.idxmin()]}, which trains no network, copies {"better" if errors.min() < leading/1.005 else "as well"} '
             f'({MEASURES["mse"].brief(errors.min())})')
 
