@@ -61,6 +61,7 @@ SHARED = {
     '--json': ('', 'print the result as JSON on stdout'),
     '--run': ('DIR', "a finished run's folder, or a folder of runs, of which the one that copies best is taken"),
     '--method': ('NAME', 'in a folder of runs, look only at those of this method (default: any)'),
+    '--refine': ('', 'improve each latent by a few steps on its own image: less error, and many times as long'),
     '--config': ('FILE', 'take flags from a YAML, TOML or JSON file; each run keeps one; flags on the command line win'),
     '--import': ('FILE', 'a Python file that adds techniques of your own by add_loss, add_callbacks or add_technique; several with commas'),
     '--overwrite': ('', 'make finished runs again'),
@@ -721,12 +722,14 @@ def report(
     if open: _show_report(out)
 
 # %% ../nbs/11_cli.ipynb #874ea92e
-def _load(run:str, device:str, method:str|None=None, made:str=''):
-    "The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method. It is logged which that is."
+def _load(run:str, device:str, method:str|None=None, made:str='', refine:bool=False):
+    """The model of --run, on --device; of many runs the one with the weights `made`, or the best of --method. It is logged which that is.
+    With `refine` its latents are refined."""
     with _imports(): from aebench.apply.trained import find_run, load
     folder, which = find_run(run, method, made)
     if which: log(f'The model: {which}')
-    return load(folder, device)
+    model = load(folder, device)
+    return model.refined() if refine else model
 
 def _print_found(text:str, found:dict|list|str, as_json:bool):
     "Print a result for people, or for programs."
@@ -745,13 +748,14 @@ def reconstruct(
     method:str|None=None,
     out:str|None=None, # PATH: the folder (default: NAME-copies, here)
     original_size:bool=False, # give each copy the size of its image; where images are cut to squares, the size of the square
+    refine:bool=False,
     overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
 ):
     "Write what a model makes of a folder's images."
-    model, out = _load(run, device, method), out or _name_of(folder, '-copies')
+    model, out = _load(run, device, method, refine=refine), out or _name_of(folder, '-copies')
     from aebench.apply.folders import reconstruct_folder
     written, mse = reconstruct_folder(folder, model, out, original_size, overwrite, **reading)
     text = f'{len(written)} images in {out}, with an MSE of {mse:.6f}'
@@ -768,13 +772,14 @@ def compress(
     bytes:float|None=None, # N: the most bytes an image may take, the whole file counted (default: as few as hardly raise the error)
     quality:float|None=None, # DB: the least PSNR, in place of --bytes
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    refine:bool=False,
     overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
 ):
     "Write a folder's images as one file of coded latents."
-    model, out = _load(run, device, method), out or _name_of(folder, '.ae')
+    model, out = _load(run, device, method, refine=refine), out or _name_of(folder, '.ae')
     from aebench.apply.folders import compress_folder
     found = compress_folder(folder, model, out, bytes, quality, numbers, overwrite, **reading)
     _print_found(str(found), vars(found) | dict(out=str(out)), json)
@@ -812,13 +817,14 @@ def encode(
     method:str|None=None,
     out:str|None=None, # PATH: the table: *.parquet, *.csv or *.npy (default: FOLDER.csv)
     numbers:int|None=None, # K: keep the first K numbers of each latent (default: all)
+    refine:bool=False,
     overwrite:bool=False, # replace files that are there
     json:bool=False,
     device:str='auto',
     **reading:FileReading
 ):
     "Write the latents of a folder's images as a table."
-    model, out = _load(run, device, method), out or _name_of(folder, '.csv')
+    model, out = _load(run, device, method, refine=refine), out or _name_of(folder, '.csv')
     from aebench.apply.folders import encode_folder
     n = encode_folder(folder, model, out, numbers, overwrite, **reading)
     _print_found(f'{n} images in {out}', dict(images=n, out=str(out)), json)
@@ -880,7 +886,7 @@ def export(*,
     json:bool=False,
     device:str='auto'
 ):
-    "Write a model as one file for other programs, or as a folder for other people."
+    "Write a model as one file for other programs, or as a folder for other people. Files encode in one pass: latents are not refined."
     model = _load(run, device, method)
     name = partial(_name_of, model.folder)
     from aebench.apply.export import FORMATS, export_model

@@ -177,6 +177,7 @@ class Method:
     nested:bool=False # Do the first numbers of its latent make an image by themselves?
     rounded:bool=False # Is its decoder trained for latents that a coder has rounded?
     averaged:bool=False # Are its weights averages over the last steps?
+    refined:bool=False # Are an image's numbers improved after the encoder has made them?
     augmentation:str='' # In place of the paper's: 'mirror'
     rate:float=0. # The maximum of its one cycle over all epochs; 0: the paper's phases
     sizes:tuple=(1.,) # Of the images in each phase, as fractions of the full size; the last one holds for all further phases
@@ -197,6 +198,8 @@ class Method:
         if self.rounded and self.encoder_entry.arch:
             raise UsageError(f'{self.name}: with rounded latents the encoder is the linear path alone, '
                              f'so {self.encoder} would change nothing: leave it out.')
+        if self.rounded and self.refined:
+            raise UsageError(f'{self.name}: latents that are trained for being rounded gain nothing by being refined: leave it out.')
 
     @property
     def encoder_entry(self) -> Encoder: return ENCODERS[self.encoder]
@@ -312,6 +315,8 @@ METHODS = Registry('method',
            averaged=True, paper_rates=_USUAL, taught='modern/averaging', lesson='beating_pca', in_paper=False),
     Method('nested', 'Nested Latents', 'Any first numbers of the latent make an image: one network for every length.',
            nested=True, paper_rates=_USUAL, taught='modern/nested', lesson='beating_pca', in_paper=False),
+    Method('refined', 'Refined Latents', "A few steps down the error of each image's own copy, after the encoder has made its numbers.",
+           refined=True, paper_rates=_USUAL, taught='codec/refined', lesson='beating_pca', in_paper=False),
     Method('rounded', 'Rounded Latents', 'A decoder beside a linear path that makes good what rounding took, at every step.',
            linear_path=True, rounded=True, paper_rates=_USUAL, taught='modern/rounded', lesson='beating_pca', in_paper=False),
     Method('modern', 'Modern', 'Residual blocks beside a linear path, moved by Muon in one cycle.',
@@ -333,7 +338,7 @@ for _field, _parts in PARTS.items():
 
 # %% ../nbs/00_registry.ipynb #38dd79a5
 # The fields by which techniques differ
-_CHOICES = tuple('encoder upsample loss optimizer callbacks pretrained linear_path nested rounded averaged sizes augmentation rate'.split())
+_CHOICES = (*PARTS, *'pretrained linear_path nested refined rounded averaged sizes augmentation rate'.split())
 
 def techniques(name:str) -> list[str]:
     "The techniques in a method's name, in the registry's order; none for the baseline."
@@ -440,9 +445,9 @@ class Factor:
 
 _FACTOR_NAMES = dict( # By the field of `Method`
     encoder='encoder', upsample='upsampling', loss='loss', optimizer='optimiser', callbacks='callbacks', linear_path='linear path',
-    nested='latent', rounded='rounding', averaged='weights', sizes='resizing')
-_LEVELS = dict(linear_path=('none', 'beside'), nested=('whole', 'nested'), rounded=('none', 'rounded'), averaged=('last', 'averaged'),
-               sizes=('full size', 'progressive'))
+    nested='latent', refined='encoding', rounded='rounding', averaged='weights', sizes='resizing')
+_LEVELS = dict(linear_path=('none', 'beside'), nested=('whole', 'nested'), refined=('one pass', 'refined'), rounded=('none', 'rounded'),
+               averaged=('last', 'averaged'), sizes=('full size', 'progressive'))
 
 def _factor(method:Method) -> Factor:
     "The factor of which a technique is a level."

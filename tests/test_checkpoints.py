@@ -487,8 +487,8 @@ def test_lr_find_changes_nothing(stop, images, tmp_path):
         with pytest.raises(KeyboardInterrupt) if stop else nullcontext(): find_lr(learn, 20)
     assert packed() == before
 
-@pytest.mark.parametrize('kills', [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_with_workers(kills, tmp_path, tally):
+@pytest.mark.slow
+def test_killed_with_workers(tmp_path, tally, kills=30):
     "kill -9 of a training with worker processes, three times in each; it ends with the undisturbed weights."
     script, gen = Path(__file__).with_name('killed_training.py'), random.Random(0)
     def start(name):

@@ -502,6 +502,7 @@ time.time = lambda: real() + next(ticks)
 import aebench.cli
 sys.exit(aebench.cli.main(sys.argv[1:]))'''
 
+@pytest.mark.slow
 def test_the_clock_may_jump_through_a_whole_command(home, tmp_path):
     "Judge, training, a stop, going on, report: the artefacts of a steady clock, and no time below nothing."
     images = make_folder(tmp_path/'images', 80)

@@ -94,6 +94,7 @@ def process_of(method:str, among=os.getpid(), seconds:float=300) -> int:
 def trained(out:Path) -> dict:
     return {o.parent.name: o.stat().st_mtime_ns for o in out.glob('*/model.safetensors') if o.with_name('row.json').exists()}
 
+@pytest.mark.slow
 def test_ray_gives_the_sequential_table(cluster, home, tmp_path):
     "Bit for bit, on nodes of which one had nothing in its cache."
     address, other_home = cluster

@@ -3,5 +3,7 @@ import pytest
 
 from test_notebooks import LESSONS, name_of, run_through
 
-@pytest.mark.parametrize('notebook', LESSONS, ids=name_of)
+LONG = '09_together', # Test_comparison.py crosses techniques, too
+
+@pytest.mark.parametrize('notebook', [pytest.param(o, marks=pytest.mark.slow) if o.stem in LONG else o for o in LESSONS], ids=name_of)
 def test_lesson(notebook, home): run_through(notebook, home)

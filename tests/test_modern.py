@@ -18,7 +18,7 @@ import aebench.bench.run
 import aebench.cli
 from aebench import load
 from aebench.apply import Trained
-from aebench.apply.export import FORMATS, PARTS, export_model
+from aebench.apply.export import FORMATS, PARTS, export_model, run_torch
 from aebench.apply.share import model_folder, pull
 from aebench.bench.run import choose_all_gates, do_run, fit_run, learner_for, make_model, train_run
 from aebench.bench.sizes import at_sizes, ways_for
@@ -26,6 +26,7 @@ from aebench.bench.train import batch_for, epochs_for, plan_training
 from aebench.callback.checkpoint import Checkpoint
 from aebench.codec.archive import write_images
 from aebench.codec.protocol import FirstNumbers, first_numbers
+from aebench.codec.refined import plain
 from aebench.codec.references import principal_components
 from aebench.core.errors import Interrupted, UsageError
 from aebench.data import ImageSet, load_images
@@ -34,7 +35,8 @@ from aebench.modern.linear_path import DEARER, PathAutoEncoder, choose_gates
 from aebench.modern.nested import drawn_lengths, nested_lengths
 from aebench.modern.recipe import batches_of, build_network, held_out_mask
 from aebench.modern.rounded import drawn_steps
-from aebench.registry import METHODS
+from aebench.registry import METHODS, get_method
+from aebench.run_folder import LENGTHS_CSV
 from aebench.settings import Run, config_of, plan_runs
 
 pytestmark = pytest.mark.usefixtures('at_home')
@@ -43,7 +45,8 @@ pytestmark = pytest.mark.usefixtures('at_home')
 def data(at_home): return load_images('digits')
 
 # Methods, of which all but two have a latent whose first numbers make an image
-MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested', 'linear': 'linear_path'}
+MADE = {'nested': 'modern+nested', 'whole': 'modern', 'components': 'pca-16', 'plain': 'nested', 'linear': 'linear_path',
+        'refined': 'modern+nested+refined'}
 
 @pytest.fixture(scope='module')
 def runs(data, tmp_path_factory):
@@ -65,7 +68,7 @@ def test_processes_of_a_team_draw_different_lengths(monkeypatch):
     assert (lengths != others[0]).any() and (steps != others[1]).any() and torch.equal(after, others[2])
     assert torch.equal(lengths, drawn(0)[0])
 
-@pytest.mark.parametrize('name', ['nested', 'components', 'plain'])
+@pytest.mark.parametrize('name', ['nested', 'components', 'plain', 'refined'])
 def test_any_first_numbers_make_an_image(name, runs, data):
     ae, images = load(runs/name, 'cpu'), data.test_x[:20]
     assert ae.nested and ae.latent == 16
@@ -110,6 +113,50 @@ def test_first_numbers_are_a_codec(training):
 def test_a_map_is_decoded_at_any_size(size, latent):
     network = autoencoder('conv_map', size=size, latent=latent, channels=1).eval()
     for s in (size, size+8): assert network(torch.rand(2, 1, s, s)).shape == (2, 1, s, s)
+
+# ---- latents that are refined on each image
+
+def test_a_refined_run_is_measured_and_used_as_such(runs, data):
+    "Its weights are those of a run that is not refined, its copies are better, and whoever decodes sees no difference."
+    one, refined = load(runs/'nested', 'cpu'), load(runs/'refined', 'cpu')
+    x = data.test_x
+    assert all(torch.equal(a, b) for a, b in zip(one.codec.state_dict().values(), plain(refined.codec).state_dict().values(), strict=True))
+    assert (refined.errors(x) <= one.errors(x)).all() and refined.errors(x).mean() < .95*one.errors(x).mean()
+    assert torch.equal(refined.decode(refined.encode(x)), one.decode(refined.encode(x)))
+    assert refined.row['mse'] == pytest.approx(float(refined.errors(x).mean()), rel=1e-3)
+    assert torch.allclose(one.refined().encode(x[:9]), refined.encode(x[:9]), atol=1e-3)
+    assert 'refined by 10 steps' in repr(one.refined()) and 'refined' not in repr(one)
+    assert torch.equal(refined.refined(0).encode(x[:5]), one.encode(x[:5]))
+    lengths = [pd.read_csv(runs/o/LENGTHS_CSV).mse for o in ('nested', 'refined')]
+    assert (lengths[1] < lengths[0]).all()
+
+@pytest.fixture(scope='module')
+def digit_files(data, tmp_path_factory):
+    return Path(write_images(data.test_x[:12], [f'{i:02d}' for i in range(12)], tmp_path_factory.mktemp('digits'))[0]).parent
+
+@pytest.mark.parametrize('name', ['whole', 'components', 'refined'])
+def test_refined_latents_are_coded_and_written(name, runs, digit_files, tmp_path, monkeypatch, capsys):
+    "The files are smaller in error and not in form: the command that decodes takes no flag."
+    monkeypatch.chdir(tmp_path)
+    def do(*words): assert aebench.cli.main([str(o) for o in (*words, '--run', runs/name)]) == 0
+    def error(*flags):
+        do('reconstruct', digit_files, '--out', 'copies', '--overwrite', '--json', *flags)
+        return json.loads(capsys.readouterr().out)['mse']
+    assert error('--refine') <= error() and (name == 'refined' or error('--refine') < error())
+    for command, back, file in (('compress', 'decompress', 'a.ae'), ('encode', 'decode', 'a.csv')):
+        do(command, digit_files, '--out', file, '--refine')
+        do(back, file, '--out', f'{back}ed')
+        assert len(list((tmp_path/f'{back}ed').glob('*.png'))) == 12
+
+def test_a_refined_model_is_exported_in_one_pass(runs, data, tmp_path):
+    export_model(load(runs/'refined', 'cpu'), tmp_path/'encoder.pt2', 'torch', 'encoder')
+    x = data.test_x[:3].float()/255
+    assert np.allclose(run_torch((tmp_path/'encoder.pt2').read_bytes(), x)[0], load(runs/'nested', 'cpu').encode(x).numpy(), atol=1e-4)
+
+def test_latents_that_are_rounded_are_not_refined():
+    with pytest.raises(UsageError, match='rounded gain nothing by being refined: leave it out'): get_method('refined+rounded')
+    model = build_network('residual', latent=8, size=16, channels=1, linear_path=True, rounded=True).eval()
+    with pytest.raises(UsageError, match='use the model as it is'): Trained(model, 16).refined()
 
 # ---- aebench train
 

@@ -25,6 +25,7 @@ from .. import __version__
 from .trained import Trained
 from ..bench.run import load_model
 from ..codec.protocol import Codec
+from ..codec.refined import plain
 from ..core.errors import AebenchError, UsageError, choose
 from ..core.files import expanded, write_new
 
@@ -145,12 +146,12 @@ def export_model(
     part:str='whole', # One of `PARTS`
     overwrite:bool=False # Replace a file that is there?
 ) -> Path:
-    """Write the model as one file for other programs, float32, on the CPU, for batches of any size.
+    """Write the model as one file for other programs, float32, on the CPU, for batches of any size. Its latents are not refined.
     Raises `UsageError` for another suffix, a missing extra, and where another file would be overwritten;
     `AebenchError` where the file is not equal to the model."""
     suffix, write, read = FORMATS[choose(to, FORMATS, 'format')]
     if Path(out).suffix.lower() != suffix: raise UsageError(f'{out} is not named as such a file: name it *{suffix}.')
-    network = Part(load_model(run.folder), part)  # a fresh copy, on the CPU
+    network = Part(plain(load_model(run.folder)), part)  # a fresh copy, on the CPU
     about = dict(
         made_by=f'aebench {__version__}', weights=run.model, method=run.row['label'],
         images=f'float32 in [0, 1], (N, {run.channels}, {run.size}, {run.size})', latents=f'float32, (N, {run.latent})')

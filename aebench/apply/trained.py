@@ -11,7 +11,7 @@ __all__ = ['Trained', 'find_run', 'load', 'image_keys', 'images_of_run', 'check_
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,10 +24,11 @@ from ..bench.devices import resolve_device
 from ..bench.run import load_model
 from ..codec.coding import decode_floats, encode_images
 from ..codec.protocol import Codec, first_numbers
+from ..codec.refined import STEPS, Refined, plain
 from ..core.errors import AebenchError, UsageError, suggestion
 from ..core.files import expanded, fingerprint, read_json
 from ..core.pictures import draw_rows, shown
-from ..core.text import listed, printable
+from ..core.text import listed, plural, printable
 from ..data.given import read_images
 from ..data.pixels import Preprocessing
 from ..data.sets import ImageSet, load_images
@@ -102,12 +103,18 @@ class Trained:
     def __repr__(self):
         name = printable(self.row.get('label', type(self.codec).__name__))
         measured = f'{", ".join([printable(self.row["data_label"]), *_figures(self.row)])}; ' if self.row else ''
-        return f'{name}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}on {device_of(self.codec)}'
+        refined = f'refined by {plural(self.codec.steps, "step")}; ' if isinstance(self.codec, Refined) else ''
+        return f'{name}: {self.size}×{self.size} pixels ↔ {self.latent} numbers; {measured}{refined}on {device_of(self.codec)}'
 
     def to(self, device:str): # Itself, as fastai and torch do it
         "Move the model to 'cpu', 'cuda' or 'mps'. Raises `UsageError` for a device that isn't there."
         self.codec.to(resolve_device(device))
         return self
+
+    def refined(self, steps:int=STEPS): # A `Trained`
+        """The same model, whose latents are refined by `steps` on each image: copies with less error, and `encode` takes longer.
+        Raises `UsageError` for a model whose latents are trained for being rounded."""
+        return replace(self, codec=Refined(plain(self.codec), steps))
 
     def encode(self, images, numbers:int|None=None):
         "Images → latents, float32, (N, latent) or (N, numbers); without N for one image."

@@ -55,6 +55,7 @@ from ..data.batches import Augment
 from ..data.sets import ImageSet
 from ..callback.checkpoint import Checkpoint
 from ..codec.protocol import bytes_per_image, first_numbers
+from ..codec.refined import Refined
 from ..codec.references import Components, LinearCodec, make_reference, principal_components
 from ..codec.coding import MAX_CURVE, MAX_STUDIED, Coder, coarsest_step, decode_floats, decode_latents, decoder_sensitivity
 from ..codec.coding import encode_images, fit_coder, pixel_errors, rate_curve
@@ -240,24 +241,25 @@ def save_model(
     write_tensors(path, {k: v.detach().cpu() for k, v in codec.state_dict().items()}, about)
 
 def network_build(run:Run, model:AutoEncoder) -> dict:
-    "The arguments of `build_network` that make `model` again."
+    "The arguments of `build_network` that make `model` again, and whether its latents are refined."
     method = run.recipe
     words = dict(encoder=method.encoder, upsample=method.upsample, latent=model.latent, size=model.full_size, channels=model.channels)
-    return words | {k: True for k in ('linear_path', 'nested', 'rounded') if getattr(method, k)}
+    return words | {k: True for k in ('linear_path', 'nested', 'rounded', 'refined') if getattr(method, k)}
 
-def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec:
+def _built(tensors:dict, build:dict) -> AutoEncoder|LinearCodec|Refined:
     "The module that `build` describes, with `tensors` as its weights. Raises `ValueError` where they do not fit."
     if 'encoder' not in build:
         codec = LinearCodec(**tensors, **build)
         shape = codec.latent, codec.channels*codec.size**2
         if codec.directions.shape != shape or codec.mean.shape != shape[1:]: raise ValueError('its shapes do not fit')
         return codec
+    build, refined = {k: v for k, v in build.items() if k != 'refined'}, build.get('refined')
     with torch.device('meta'): expected = build_network(**build).state_dict()  # takes no memory, whatever its size
     if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in tensors.items()}:
         raise ValueError('its weights are those of another network than its header names')
     model = build_network(**build)
     model.load_state_dict(tensors)
-    return model
+    return Refined(model.eval()) if refined else model
 
 def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
     "Which of the user's own parts a network needs that this process does not know, in a sentence."
@@ -272,7 +274,7 @@ def _missing_parts(build:dict, folder:Path) -> str: # '' where none is
 
 def load_model(
     folder:str|Path # Of a finished run
-) -> AutoEncoder|LinearCodec: # On the CPU, in eval mode
+) -> AutoEncoder|LinearCodec|Refined: # On the CPU, in eval mode
     """The trained autoencoder of a run, or the fitted components, with the `prep` of its images.
     Raises `UsageError` where there is none or its file is damaged."""
     build = {}
@@ -426,7 +428,8 @@ def do_run(
     write_json(folder/RUN_JSON, about)
     _save_training(folder, phases, epochs)
     save_model(model, network_build(run, model), folder/MODEL, data.prep)
-    found = evaluate(model, data, judges, run.device)
+    codec = Refined(model.eval()) if run.recipe.refined else model.eval()
+    found = evaluate(codec, data, judges, run.device)
     _save_evaluation(found, folder, run.shown_channels)
     row |= found.measures | times | _speed_measures(run, data, epochs)
     row |= dict(
@@ -434,8 +437,8 @@ def do_run(
         bytes_per_image=bytes_per_image(model), lr=phases[-1].lr, classifier=describe_judges(judges),
         equals_pca=principal_components(data, run.device).equal_to(found.measures['mse']))
     if run.recipe.linear_path: row |= dict(gate=float((model.step_gates if model.rounded else model.gates[-1:]).mean()))
-    row |= study_latents(model.eval(), data, folder, log, run.shown_channels)
-    if model.nested: write_text(folder/LENGTHS_CSV, measure_lengths(model, data).to_csv(index=False))
+    row |= study_latents(codec, data, folder, log, run.shown_channels)
+    if codec.nested: write_text(folder/LENGTHS_CSV, measure_lengths(codec, data).to_csv(index=False))
     write_json(folder/ROW_JSON, row)
     checkpoint.remove()
     return row
