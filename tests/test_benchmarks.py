@@ -131,11 +131,12 @@ def test_precision(monkeypatch, tmp_path, home):
     row, = pd.read_csv(out).itertuples()
     assert row.method == 'baseline' and abs(row.mse_percent) < 5 and row.epochs == '0 1'
 
-def test_nested_gap(monkeypatch, tmp_path, home):
-    "Four lines for a length; the first is what the run itself measured."
+def test_gaps_of_a_nested_run(monkeypatch, tmp_path, home, capsys):
+    "What one model for all lengths costs, and what its encoder: four lines each for a length, of which the first is what the run measured."
     monkeypatch.syspath_prepend(str(ROOT/'benchmarks'))
     monkeypatch.setenv('AEBENCH_HOME', str(home))
     import nested_gap
+    import refined
     from aebench import compare
     row, = compare('digits', 'modern+nested', latent=16, epochs=1, out=tmp_path/'runs').rows.query('method == "nested+modern"').itertuples()
     lengths = pd.read_csv(tmp_path/'runs'/row.run/'lengths.csv').set_index('numbers')
@@ -145,3 +146,13 @@ def test_nested_gap(monkeypatch, tmp_path, home):
     found = pd.read_csv(tmp_path/'gap.csv')
     assert list(found.way) == ['nested', 'its decoder trained further', 'all of it trained further', 'trained from the start']
     assert abs(found.mse[0]/lengths.mse[8] - 1) < .01 and (found.mse < 1.05*found.pca_mse).all()
+    for run, code in ((tmp_path, 1), (tmp_path/'runs'/row.run, 0), (tmp_path/'runs'/row.run, 0)):  # the last measures nothing again
+        words = ['refined.py', run, '--numbers', 8, '--steps', 0, 3, '--out', tmp_path/'refined.csv']
+        monkeypatch.setattr(sys, 'argv', [str(o) for o in words])
+        with pytest.raises(SystemExit) as e: refined.main()
+        assert e.value.code == code
+    assert 'holds no trained model' in capsys.readouterr().err
+    found = pd.read_csv(tmp_path/'refined.csv')
+    assert list(zip(found.method, found.steps)) == [('nested+modern', 0), ('nested+modern', 3), ('pca-8', 0), ('pca-8', 3)]
+    assert abs(found.mse[0]/lengths.mse[8] - 1) < .01 and found.mse[1] < found.mse[0] and found.mse[3] < found.mse[2]
+    assert abs(found.ratio[2] - 1) < 1e-3

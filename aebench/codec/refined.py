@@ -7,7 +7,7 @@ Docs: https://aebench.github.io/aebench/codec/refined.html.md"""
 # %% auto #0
 __all__ = ['STEPS', 'FIRST', 'descent', 'refine', 'Refined', 'plain']
 
-# %% ../../nbs/codec/06_refined.ipynb #a0a83072
+# %% ../../nbs/codec/06_refined.ipynb #5403287e
 from collections.abc import Callable
 
 import numpy as np
@@ -18,8 +18,9 @@ from .coding import decoder_sensitivity
 from .protocol import Codec
 from ..core.errors import UsageError, check_number
 from ..models import device_of, evaluating
+from ..speed import native_precision
 
-# %% ../../nbs/codec/06_refined.ipynb #d602bff9
+# %% ../../nbs/codec/06_refined.ipynb #f942160a
 STEPS = 10 # Each takes as long as three passes through the decoder
 FIRST = .3 # Of the slope, the first move; .5 is right for a decoder whose numbers move pixels at right angles
 _TINY = 1e-10
@@ -72,7 +73,7 @@ def refine(
             errors = torch.where(better[:, 0], new_errors, errors)
         return torch.where((errors < begun)[:, None], best/scale, z.float()).detach()
 
-# %% ../../nbs/codec/06_refined.ipynb #1dbfbde0
+# %% ../../nbs/codec/06_refined.ipynb #c1dbb89e
 _PIXELS = 2**18 # Of one channel, that are refined at once
 
 def _scale_of(codec:Codec) -> Tensor: # (latent,)
@@ -101,6 +102,11 @@ class Refined(nn.Module):
         self.train(codec.training)
 
     @property
+    def in_bf16(self) -> bool: # Nearly twice as fast, and the copies are as good
+        "Are the steps computed in bfloat16, as where the hardware has it?"
+        return native_precision(self.scale.device) == 'bf16'
+
+    @property
     def nested(self) -> bool: # As that of `codec`
         "Do any first numbers of a latent make an image?"
         return getattr(self.codec, 'nested', False)
@@ -114,8 +120,15 @@ class Refined(nn.Module):
         if self.training or not self.steps: return z
         if x.shape[-1] != self.size: raise UsageError(f'Latents are refined on images of {self.size} pixels, and these have {x.shape[-1]}.')
         n = max(1, _PIXELS//self.size**2)
-        parts = [refine(self.codec.decode, *o, self.scale[:z.shape[1]], self.steps) for o in zip(x.split(n), z.split(n))]
-        return torch.cat(parts) if parts else z
+        return torch.cat([self._better(*o) for o in zip(x.split(n), z.split(n))]) if len(x) else z
+
+    def _better(self, x:Tensor, z:Tensor) -> Tensor: # (n, channels, size, size), (n, k) → (n, k)
+        "Refined latents of images, or where they are no better in single precision, `z`."
+        def decode(z):
+            with torch.autocast(z.device.type, torch.bfloat16, enabled=self.in_bf16): return self.codec.decode(z).float()
+        refined = refine(decode, x, z, self.scale[:z.shape[1]], self.steps)
+        with torch.no_grad(): before, after = ((self.codec.decode(o) - x).square().flatten(1).sum(1, keepdim=True) for o in (z, refined))
+        return torch.where(after < before, refined, z)
 
     def decode(self, z:Tensor) -> Tensor: # (N, channels, size, size) in [0, 1]
         "Latents → images, as `codec` does it."
