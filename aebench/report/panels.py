@@ -37,8 +37,8 @@ from .columns import ACCURACIES, MEASURES, Column
 from .tables import method_label, summarise
 
 # %% ../../nbs/report/10_panels.ipynb #2d088457
-_PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99 #DDCC77 #AA4499'.split()
-_MARKERS = 'os^DvP*<>hp8dH'
+_PALETTE = '#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #8B5A2B #999933 #882255 #117733 #332288 #44AA99 #661100 #DDCC77 #AA4499'.split()
+_MARKERS = 'os^DvP*<>hp8XdH'
 
 def _in_turn(method:str, choices): # One of `choices`, by the method's place in the registry
     return choices[list(METHODS).index(method)%len(choices)]
@@ -50,7 +50,7 @@ def colour(method:str) -> str:
     if not parts: return '#000000'
     return '#' + ''.join(f'{round(sum(int(o[i:i+2], 16) for o in parts)/len(parts)):02x}' for i in (1, 3, 5)).upper()
 
-def marker(method:str) -> str: return _in_turn(method, _MARKERS) if method in METHODS else 'X'
+def marker(method:str) -> str: return _in_turn(method, _MARKERS) if method in METHODS else 'x'
 
 # %% ../../nbs/report/10_panels.ipynb #914f85b7
 _SMALL, _WIDE, _DPI = (4.2, 3.1), (5.6, 3.7), 160 # Inches, inches, pixels an inch
