@@ -30,7 +30,7 @@ def test_wheel_is_small_and_holds_the_package_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert all(re.match(r'aebench/(\w+/)?\w+\.(py|jinja|css)$|aebench-[\d.]+\.dist-info/', o) for o in names), names
     assert {f'{p.relative_to(ROOT)}' for kind in ('py', 'jinja', 'css') for p in (ROOT/'aebench').rglob(f'*.{kind}')} <= set(names)
-    assert wheel.stat().st_size <= 420_000  # not a byte of notebooks, results or pictures
+    assert wheel.stat().st_size <= 440_000  # not a byte of notebooks, results or pictures
 
 def test_wheel_runs_by_itself(wheel, home, tmp_path):
     "In an environment of its own, which borrows the dependencies from here but not the package."
