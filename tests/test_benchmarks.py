@@ -61,6 +61,7 @@ def test_two_runs_beside_each_other_take_no_longer(home, tmp_path):
     lowest = costs('runs', home, tmp_path, '--turns', '3').low
     assert lowest['beside each other'] <= lowest['one after the other'], lowest
 
+@pytest.mark.slow
 def test_large_images(tmp_path):
     done = subprocess.run([sys.executable, ROOT/'benchmarks'/'large.py', '--sizes', '16', '32', '--methods', 'baseline', '--steps', '3',
                            '--out', tmp_path/'large.csv'], capture_output=True, text=True)

@@ -113,7 +113,7 @@ def test_stopped_while_the_judge_is_trained(pictures, home, tmp_path):
     pd.testing.assert_frame_equal(steady(tmp_path/'stopped'), steady(tmp_path/'whole'), check_exact=True)
 
 @pytest.mark.parametrize('kills', [
-    1, pytest.param(30, marks=pytest.mark.slow),
+    pytest.param(30, marks=pytest.mark.slow),
     pytest.param(200, marks=[pytest.mark.slow, pytest.mark.skipif('AEBENCH_LONG' not in os.environ, reason='hours: set AEBENCH_LONG')])])
 def test_killed_at_random(kills, pictures, home, tmp_path, tally):
     "kill -9 of the whole process group after any epoch or at any time, up to three in one run, whose state is kept all the time."

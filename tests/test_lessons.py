@@ -3,7 +3,7 @@ import pytest
 
 from test_notebooks import LESSONS, name_of, run_through
 
-LONG = '09_together', # Test_comparison.py crosses techniques, too
+LONG = '03_keeping_features', '08_anomalies', '09_together' # Other tests do what they show, in less time
 
 @pytest.mark.parametrize('notebook', [pytest.param(o, marks=pytest.mark.slow) if o.stem in LONG else o for o in LESSONS], ids=name_of)
 def test_lesson(notebook, home): run_through(notebook, home)
